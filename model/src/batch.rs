@@ -1,0 +1,174 @@
+//! What goes into a store: series keys with their samples, and what became of each sample.
+//!
+//! A batch is flat: three columns (samples, histograms, exemplars) and one arena of key bytes, so that a
+//! decoder fills it without an allocation per series or per sample, and a caller that keeps the batch
+//! between requests allocates nothing at all.
+
+use crate::histogram::Histogram;
+use crate::key;
+use crate::label::Labels;
+use crate::sample::Sample;
+use std::ops::Range;
+
+/// Index ranges of one series within a [`WriteBatch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchSeries {
+    /// Raw label bytes within the arena: a canonical key (see [`crate::key`]), or the same labels in
+    /// another order, which the store then brings into order.
+    pub key: Range<u32>,
+    pub samples: Range<u32>,
+    pub histograms: Range<u32>,
+    pub exemplars: Range<u32>,
+}
+
+/// A sample that points at the trace behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar {
+    pub timestamp_ms: i64,
+    pub value: f64,
+    pub labels: Labels,
+}
+
+/// Samples of many series on their way into a store.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WriteBatch {
+    pub keys: Vec<u8>,
+    pub series: Vec<BatchSeries>,
+    pub samples: Vec<Sample>,
+    pub histograms: Vec<(i64, Histogram)>,
+    pub exemplars: Vec<Exemplar>,
+}
+
+impl WriteBatch {
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.series.clear();
+        self.samples.clear();
+        self.histograms.clear();
+        self.exemplars.clear();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    pub fn key(&self, series: &BatchSeries) -> &[u8] {
+        &self.keys[series.key.start as usize..series.key.end as usize]
+    }
+
+    pub fn samples_of(&self, series: &BatchSeries) -> &[Sample] {
+        &self.samples[series.samples.start as usize..series.samples.end as usize]
+    }
+
+    pub fn histograms_of(&self, series: &BatchSeries) -> &[(i64, Histogram)] {
+        &self.histograms[series.histograms.start as usize..series.histograms.end as usize]
+    }
+
+    /// Appends one series with float samples, its labels as they are.
+    pub fn push(&mut self, labels: &Labels, samples: &[Sample]) {
+        let start = self.keys.len();
+        key::push_key(&mut self.keys, labels);
+        self.push_tail(start, samples);
+    }
+
+    /// Appends one series by its key, as a caller that keeps keys does (a scrape loop's cache).
+    pub fn push_keyed(&mut self, key: &[u8], samples: &[Sample]) {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        self.push_tail(start, samples);
+    }
+
+    fn push_tail(&mut self, key_start: usize, samples: &[Sample]) {
+        let first = self.samples.len() as u32;
+        self.samples.extend_from_slice(samples);
+        let (histograms, exemplars) = (self.histograms.len() as u32, self.exemplars.len() as u32);
+        self.series.push(BatchSeries {
+            key: key_start as u32..self.keys.len() as u32,
+            samples: first..self.samples.len() as u32,
+            histograms: histograms..histograms,
+            exemplars: exemplars..exemplars,
+        });
+    }
+}
+
+/// Why a store did not take a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Older than the series' newest sample, and outside the out-of-order window.
+    OutOfOrder,
+    /// The same time as a stored sample, another value.
+    DuplicateTimestamp,
+    /// Before what the store still keeps open.
+    TooOld,
+    /// Too far in the future.
+    OutOfBounds,
+    /// The series' labels are not valid.
+    InvalidLabels,
+    /// The histogram's shape is not valid.
+    InvalidHistogram,
+    /// A limit on series would be broken by this new series.
+    SeriesLimit,
+}
+
+impl Refusal {
+    pub const ALL: [Refusal; 7] = [
+        Refusal::OutOfOrder,
+        Refusal::DuplicateTimestamp,
+        Refusal::TooOld,
+        Refusal::OutOfBounds,
+        Refusal::InvalidLabels,
+        Refusal::InvalidHistogram,
+        Refusal::SeriesLimit,
+    ];
+
+    /// What the sender is told.
+    pub fn text(self) -> &'static str {
+        match self {
+            Refusal::OutOfOrder => "out of order sample",
+            Refusal::DuplicateTimestamp => "duplicate sample for timestamp",
+            Refusal::TooOld => "too old sample",
+            Refusal::OutOfBounds => "out of bounds",
+            Refusal::InvalidLabels => "invalid labels",
+            Refusal::InvalidHistogram => "invalid histogram",
+            Refusal::SeriesLimit => "series limit reached",
+        }
+    }
+}
+
+/// One sample (or histogram) that was not taken; `sample` counts the series' floats first, then its
+/// histograms. A whole series that was refused has one entry for each of its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub series: u32,
+    pub sample: u32,
+    pub reason: Refusal,
+}
+
+/// What became of a batch: every sample not listed as refused was taken (or was there already, bit for
+/// bit).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteOutcome {
+    pub samples: u64,
+    pub histograms: u64,
+    pub exemplars: u64,
+    /// Of the samples taken, those that were stored already with the same bits.
+    pub repeated: u64,
+    pub new_series: u64,
+    pub refused: Vec<Refused>,
+}
+
+impl WriteOutcome {
+    pub fn merge(&mut self, other: WriteOutcome) {
+        self.samples += other.samples;
+        self.histograms += other.histograms;
+        self.exemplars += other.exemplars;
+        self.repeated += other.repeated;
+        self.new_series += other.new_series;
+        self.refused.extend(other.refused);
+    }
+
+    pub fn refused_for(&self, reason: Refusal) -> usize {
+        self.refused.iter().filter(|r| r.reason == reason).count()
+    }
+}

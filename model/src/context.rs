@@ -1,0 +1,193 @@
+//! What a query carries wherever it runs: whether it was cancelled, and how much memory it may hold.
+//!
+//! There is no clock in here: who owns a deadline (the HTTP layer) calls [`QueryContext::cancel`].
+
+use crate::store::StoreError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Why a query was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The client hung up, or somebody killed the query.
+    Cancelled,
+    TimedOut,
+    /// The server is going down.
+    Shutdown,
+}
+
+/// A memory account. A child charges its parent too, so one bound holds for all queries together.
+#[derive(Debug)]
+pub struct Budget {
+    name: &'static str,
+    limit_bytes: usize,
+    used_bytes: AtomicUsize,
+    peak_bytes: AtomicUsize,
+    parent: Option<Arc<Budget>>,
+}
+
+impl Budget {
+    pub fn new(name: &'static str, limit_bytes: usize, parent: Option<Arc<Budget>>) -> Arc<Budget> {
+        Arc::new(Budget {
+            name,
+            limit_bytes,
+            used_bytes: AtomicUsize::new(0),
+            peak_bytes: AtomicUsize::new(0),
+            parent,
+        })
+    }
+
+    pub fn unlimited() -> Arc<Budget> {
+        Budget::new("unlimited", usize::MAX, None)
+    }
+
+    pub fn peak_bytes(&self) -> usize {
+        self.peak_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    fn charge(&self, bytes: usize) -> Result<(), StoreError> {
+        let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let now = before.saturating_add(bytes);
+        if now > self.limit_bytes {
+            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(StoreError::MemoryLimit { account: self.name, limit_bytes: self.limit_bytes });
+        }
+        if let Some(parent) = &self.parent
+            && let Err(error) = parent.charge(bytes)
+        {
+            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(error);
+        }
+        self.peak_bytes.fetch_max(now, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, bytes: usize) {
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(parent) = &self.parent {
+            parent.release(bytes);
+        }
+    }
+}
+
+/// Memory taken from a budget; given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Charges `bytes` more.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), StoreError> {
+        self.budget.charge(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
+const RUNNING: u8 = 0;
+
+/// Shared by everything that works for one query.
+#[derive(Debug, Clone)]
+pub struct QueryContext {
+    stop: Arc<AtomicU8>,
+    budget: Arc<Budget>,
+}
+
+impl QueryContext {
+    pub fn new(budget: Arc<Budget>) -> Self {
+        QueryContext { stop: Arc::new(AtomicU8::new(RUNNING)), budget }
+    }
+
+    /// For tests and for the server's own small queries.
+    pub fn unlimited() -> Self {
+        QueryContext::new(Budget::unlimited())
+    }
+
+    /// Tells every part of the query to stop; the first reason stays.
+    pub fn cancel(&self, why: Stop) {
+        let code = match why {
+            Stop::Cancelled => 1,
+            Stop::TimedOut => 2,
+            Stop::Shutdown => 3,
+        };
+        let _ = self.stop.compare_exchange(RUNNING, code, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Cheap enough for every series: one relaxed load.
+    pub fn check(&self) -> Result<(), StoreError> {
+        match self.stop.load(Ordering::Relaxed) {
+            RUNNING => Ok(()),
+            1 => Err(StoreError::Stopped(Stop::Cancelled)),
+            2 => Err(StoreError::Stopped(Stop::TimedOut)),
+            _ => Err(StoreError::Stopped(Stop::Shutdown)),
+        }
+    }
+
+    pub fn reserve(&self, bytes: usize) -> Result<Reservation, StoreError> {
+        self.budget.charge(bytes)?;
+        Ok(Reservation { budget: self.budget.clone(), bytes })
+    }
+
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Cancels the query when dropped, unless it finished before: held by who waits for the answer.
+    pub fn cancel_on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop { context: self.clone() }
+    }
+}
+
+/// See [`QueryContext::cancel_on_drop`]. Cancelling a query that has finished does nothing.
+pub struct CancelOnDrop {
+    context: QueryContext,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.context.cancel(Stop::Cancelled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_bounded_by_its_parent_and_gives_back() {
+        let all = Budget::new("all queries", 100, None);
+        let one = QueryContext::new(Budget::new("query", 80, Some(all.clone())));
+        let mut held = one.reserve(70).expect("fits");
+        assert!(matches!(held.grow(20), Err(StoreError::MemoryLimit { account: "query", .. })));
+        let two = QueryContext::new(Budget::new("query", 80, Some(all.clone())));
+        assert!(matches!(two.reserve(40), Err(StoreError::MemoryLimit { account: "all queries", .. })));
+        drop(held);
+        assert_eq!((all.used_bytes(), all.peak_bytes()), (0, 70));
+        assert!(two.reserve(40).is_ok());
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_stays() {
+        let context = QueryContext::unlimited();
+        assert_eq!(context.check(), Ok(()));
+        context.cancel(Stop::TimedOut);
+        drop(context.cancel_on_drop());
+        assert_eq!(context.check(), Err(StoreError::Stopped(Stop::TimedOut)));
+    }
+}

@@ -1,0 +1,1 @@
+//! RE2's dialect, as Go's regexp reads it, brought into the dialect of the regex crates.

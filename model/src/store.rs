@@ -1,0 +1,389 @@
+//! The contract between a store and its users.
+//!
+//! * [`Append`]: batches in, outcomes out, acknowledged as durably as asked.
+//! * [`Scatter`]: an opaque job runs on every shard, beside the data, and its results come back in shard
+//!   order. The store never learns what the job is; the job never learns what a file is.
+//! * [`ShardView`] and [`SeriesCursor`]: what a job sees of its shard.
+//! * [`Catalogue`]: names, values and series, without samples.
+//! * [`Admin`]: figures and upkeep.
+//!
+//! Three rules hold everywhere:
+//! 1. *Cancellation*: a job awaits only view and cursor methods, and each of them fails with
+//!    [`StoreError::Stopped`] once the query's context says so. Dropping a scatter's future stops it.
+//! 2. *Memory*: who allocates for a query charges its [`QueryContext`] first.
+//! 3. *Yielding*: view and cursor methods give way to ingestion about every millisecond; between two of
+//!    them a job does no more than about a millisecond of work (a long merge calls
+//!    [`ShardView::pause`]).
+
+use crate::batch::{WriteBatch, WriteOutcome};
+use crate::context::{QueryContext, Stop};
+use crate::histogram::Histogram;
+use crate::label::Labels;
+use crate::matcher::Matcher;
+use crate::range::TimeRange;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// How durable a write is before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ack {
+    /// In memory: lost with the process.
+    Memory,
+    /// Handed to the kernel: survives the process, not the machine.
+    Written,
+    /// On stable storage: survives the machine.
+    Synced,
+}
+
+impl std::str::FromStr for Ack {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Ack, String> {
+        match text {
+            "synced" => Ok(Ack::Synced),
+            "written" => Ok(Ack::Written),
+            "memory" => Ok(Ack::Memory),
+            other => Err(format!("{other:?} is not one of synced, written, memory")),
+        }
+    }
+}
+
+/// What keeps a store from doing its work. Refused samples are not errors: see
+/// [`crate::batch::Refused`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// The query was told to stop.
+    Stopped(Stop),
+    /// A query asked for more memory than it may hold.
+    MemoryLimit { account: &'static str, limit_bytes: usize },
+    /// The store takes no writes now (disk full, failed sync); the sender should try again later.
+    ReadOnly(String),
+    /// Too much is queued; the sender should try again later.
+    Overloaded,
+    /// The store is going down or its shard is gone.
+    Closed,
+    /// Reading or writing the medium failed.
+    Io(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Stopped(Stop::Cancelled) => f.write_str("query was canceled"),
+            StoreError::Stopped(Stop::TimedOut) => f.write_str("query timed out"),
+            StoreError::Stopped(Stop::Shutdown) => f.write_str("server is shutting down"),
+            StoreError::MemoryLimit { account, limit_bytes } => {
+                write!(f, "memory limit of {limit_bytes} bytes for {account} reached")
+            }
+            StoreError::ReadOnly(why) => write!(f, "storage is read-only: {why}"),
+            StoreError::Overloaded => f.write_str("storage is overloaded"),
+            StoreError::Closed => f.write_str("storage is closed"),
+            StoreError::Io(what) => write!(f, "storage I/O failed: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// A boxed future that may move between threads: one allocation a request, which makes the request-sized
+/// traits usable as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What came of an append; the batch comes back (where nobody else holds it) so that its memory can be
+/// used again.
+#[derive(Debug)]
+pub struct Written {
+    pub outcome: WriteOutcome,
+    pub batch: Option<WriteBatch>,
+}
+
+/// The way in. An error means that nothing is acknowledged: a sender may repeat the whole batch, what
+/// was stored already is then recognised bit for bit.
+pub trait Append: Send + Sync {
+    fn append(&self, batch: WriteBatch, ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>>;
+}
+
+/// Which of a series' labels a reader wants: series that agree on them fall into one group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Projection {
+    /// Every label: each series is a group of its own.
+    #[default]
+    All,
+    /// Only these names.
+    Only(Vec<String>),
+    /// All but these names.
+    Without(Vec<String>),
+}
+
+impl Projection {
+    /// The labels that stay of a set.
+    pub fn apply(&self, labels: &Labels) -> Labels {
+        match self {
+            Projection::All => labels.clone(),
+            Projection::Only(names) => labels.filter(|n| names.iter().any(|k| k == n)),
+            Projection::Without(names) => labels.filter(|n| !names.iter().any(|k| k == n)),
+        }
+    }
+}
+
+/// What a cursor is asked for.
+#[derive(Debug, Clone)]
+pub struct Select {
+    pub matchers: Arc<[Matcher]>,
+    /// Only samples within this range come out.
+    pub range: TimeRange,
+    pub projection: Projection,
+}
+
+/// One series' samples, as columns. The caller owns the buffers and passes them in again and again.
+#[derive(Debug, Default)]
+pub struct Columns {
+    /// Dense number of the series' group under the projection, from 0 in order of first sight.
+    pub group: u32,
+    /// Equal to the number of the series before when (and only when) `times` is the same, so that what
+    /// was computed from the times alone can be used again. 0: never equal.
+    pub times_id: u64,
+    /// Ascending, one for each value; stale markers included.
+    pub times: Vec<i64>,
+    pub values: Vec<f64>,
+    /// Native histograms, ascending in time, never at a time that `times` has too.
+    pub histograms: Vec<(i64, Arc<Histogram>)>,
+}
+
+impl Columns {
+    pub fn clear(&mut self) {
+        self.group = 0;
+        self.times_id = 0;
+        self.times.clear();
+        self.values.clear();
+        self.histograms.clear();
+    }
+}
+
+/// Runs jobs beside the data.
+pub trait Scatter: Clone + Send + Sync + 'static {
+    /// Lives and dies on its shard; need not be `Send`.
+    type View: ShardView;
+
+    /// Runs `job` once on every shard and returns the results in shard order. Fails as soon as one
+    /// fails; dropping the future tells all of them to stop.
+    fn scatter<T, J, F>(
+        &self,
+        context: QueryContext,
+        job: J,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send
+    where
+        J: Fn(Self::View) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + 'static,
+        T: Send + 'static;
+}
+
+/// One shard as a job sees it. The futures are not `Send`: they never leave the shard's thread.
+pub trait ShardView: Clone + 'static {
+    type Cursor: SeriesCursor;
+
+    fn context(&self) -> &QueryContext;
+
+    /// The series that match, in ascending order of the store's own numbering.
+    fn select(&self, select: Select) -> impl Future<Output = Result<Self::Cursor, StoreError>>;
+
+    /// Labels of the series that match any of the sets and may have samples in the range, unsorted, at
+    /// most `limit`.
+    fn series(
+        &self,
+        sets: &[Arc<[Matcher]>],
+        range: TimeRange,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Labels>, StoreError>>;
+
+    /// Distinct label names of the series that match any of the sets (all series where there is none).
+    fn label_names(
+        &self,
+        sets: &[Arc<[Matcher]>],
+        range: TimeRange,
+    ) -> impl Future<Output = Result<Vec<String>, StoreError>>;
+
+    /// Distinct values of one label, likewise.
+    fn label_values(
+        &self,
+        name: &str,
+        sets: &[Arc<[Matcher]>],
+        range: TimeRange,
+    ) -> impl Future<Output = Result<Vec<String>, StoreError>>;
+
+    /// Gives way to ingestion where the job has worked for about a millisecond; fails when stopped.
+    fn pause(&self) -> impl Future<Output = Result<(), StoreError>>;
+}
+
+/// Walks the series of a selection, each once.
+pub trait SeriesCursor: 'static {
+    /// How many series the index found; some of them may have no sample in the range and are skipped.
+    fn series_count(&self) -> usize;
+
+    /// Fills `out` with the next series that has samples in the range; `false` at the end.
+    fn next(&mut self, out: &mut Columns) -> impl Future<Output = Result<bool, StoreError>>;
+
+    /// The labels that group number stands for (all labels of the series, under [`Projection::All`]).
+    fn group_labels(&self, group: u32) -> Labels;
+}
+
+/// Matcher sets: a series counts when it matches all of one set. No set at all means every series.
+pub type MatcherSets = Vec<Arc<[Matcher]>>;
+
+/// Names, values and series for the metadata endpoints: sorted, without duplicates, over all shards.
+/// `limit` 0 means none; the flag tells whether the limit cut something off.
+pub trait Catalogue: Send + Sync {
+    fn series(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Labels>, bool), StoreError>>;
+
+    fn label_names(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>>;
+
+    fn label_values(
+        &self,
+        context: QueryContext,
+        name: String,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>>;
+}
+
+impl<S: Scatter> Catalogue for S {
+    fn series(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Labels>, bool), StoreError>> {
+        let per_shard = shard_limit(limit);
+        Box::pin(async move {
+            let found = self
+                .scatter(context, move |view| {
+                    let sets = sets.clone();
+                    async move { view.series(&sets, range, per_shard).await }
+                })
+                .await?;
+            Ok(merge_sorted(found, limit))
+        })
+    }
+
+    fn label_names(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>> {
+        Box::pin(async move {
+            let found = self
+                .scatter(context, move |view| {
+                    let sets = sets.clone();
+                    async move { view.label_names(&sets, range).await }
+                })
+                .await?;
+            Ok(merge_sorted(found, limit))
+        })
+    }
+
+    fn label_values(
+        &self,
+        context: QueryContext,
+        name: String,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>> {
+        Box::pin(async move {
+            let found = self
+                .scatter(context, move |view| {
+                    let (sets, name) = (sets.clone(), name.clone());
+                    async move { view.label_values(&name, &sets, range).await }
+                })
+                .await?;
+            Ok(merge_sorted(found, limit))
+        })
+    }
+}
+
+/// One more than asked, so that the merge can tell that something was cut off.
+fn shard_limit(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit.saturating_add(1) }
+}
+
+fn merge_sorted<T: Ord>(parts: Vec<Vec<T>>, limit: usize) -> (Vec<T>, bool) {
+    let mut all: Vec<T> = parts.into_iter().flatten().collect();
+    all.sort_unstable();
+    all.dedup();
+    let cut = limit > 0 && all.len() > limit;
+    if cut {
+        all.truncate(limit);
+    }
+    (all, cut)
+}
+
+/// A name and a count, for the cardinality tables.
+pub type Counted = (String, u64);
+
+/// The newest data in memory, and what its labels cost.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeadStatus {
+    pub series: u64,
+    pub chunks: u64,
+    pub label_pairs: u64,
+    /// `i64::MAX` / `i64::MIN` while there is no sample.
+    pub min_ms: i64,
+    pub max_ms: i64,
+    pub series_by_metric_name: Vec<Counted>,
+    pub values_by_label_name: Vec<Counted>,
+    pub memory_by_label_name: Vec<Counted>,
+    pub series_by_label_pair: Vec<Counted>,
+}
+
+/// Counters and gauges of a store since its start, for `/metrics`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StoreFigures {
+    pub shards: u64,
+    pub series: u64,
+    pub series_created: u64,
+    pub series_removed: u64,
+    pub chunks: u64,
+    pub chunks_created: u64,
+    pub samples_appended: u64,
+    pub histograms_appended: u64,
+    pub samples_repeated: u64,
+    /// Indexed as [`crate::batch::Refusal::ALL`].
+    pub refused: [u64; 7],
+    pub min_ms: Option<i64>,
+    pub max_ms: Option<i64>,
+    pub head_bytes: u64,
+    pub wal_bytes: u64,
+    pub wal_segment: u64,
+    pub wal_commits: u64,
+    pub wal_syncs: u64,
+    pub wal_sync_seconds: f64,
+    pub wal_failures: u64,
+    pub wal_corruptions: u64,
+    pub replay_seconds: f64,
+    pub read_only: bool,
+}
+
+/// What an operator asks a store.
+pub trait Admin: Send + Sync {
+    fn figures(&self) -> BoxFuture<'_, Result<StoreFigures, StoreError>>;
+
+    /// The `limit` largest entries of each table.
+    fn head_status(&self, limit: usize) -> BoxFuture<'_, Result<HeadStatus, StoreError>>;
+}
