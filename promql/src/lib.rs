@@ -1,1 +1,12 @@
-//! hearth-promql
+//! The language: text -> tree -> plan -> a fragment for each shard -> merge -> value.
+//!
+//! Architecture invariants: nothing here knows of files, sockets, clocks that decide, or threads; the
+//! plan does not change after `plan`; the executor awaits only in `exec::scan`.
+#![forbid(unsafe_code)]
+
+pub mod query;
+
+pub use query::{
+    Answer, InstantRequest, MatrixSeries, Point, Query, QueryError, QueryStats, RangeRequest, RequestOptions,
+    Value, VectorElement,
+};
