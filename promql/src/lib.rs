@@ -4,7 +4,10 @@
 //! plan does not change after `plan`; the executor awaits only in `exec::scan`.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod functions;
 pub mod query;
+pub mod syntax;
 
 pub use query::{
     Answer, InstantRequest, MatrixSeries, Point, Query, QueryError, QueryStats, RangeRequest, RequestOptions,
