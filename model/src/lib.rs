@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod context;
+pub mod duration;
 pub mod histogram;
 pub mod key;
 pub mod label;
@@ -18,6 +19,7 @@ pub mod testing;
 
 pub use batch::{Refusal, Refused, WriteBatch, WriteOutcome};
 pub use context::QueryContext;
+pub use duration::{duration_text, parse_duration_ms};
 pub use histogram::{CounterReset, Histogram, Span};
 pub use label::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};
