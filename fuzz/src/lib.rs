@@ -1,1 +1,2 @@
-//! hearth-fuzz
+//! One function per parser of foreign bytes, fed with anything at all.
+#![forbid(unsafe_code)]
