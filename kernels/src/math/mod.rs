@@ -1,0 +1,3 @@
+//! Arithmetic over columns of steps.
+
+pub mod sum;
