@@ -3,6 +3,12 @@
 //! One type holds both integer and float histograms, its counts as absolute `f64`: integers up to 2^53
 //! are exact there, and PromQL computes in floats anyway. `integer` remembers what came in.
 
+mod bounds;
+mod buckets;
+
+pub use bounds::exponential_bound;
+pub use buckets::Bucket;
+
 /// Schema of histograms whose bucket bounds are listed in `custom_values`.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 pub const MIN_EXPONENTIAL_SCHEMA: i32 = -4;
