@@ -1,2 +1,37 @@
-//! One function per parser of foreign bytes, fed with anything at all.
+//! One target per parser of foreign bytes: a function that takes anything at all and must neither panic,
+//! nor hang, nor allocate without a limit.
+//!
+//! A target is a file in `targets/` with `pub fn run(data: &[u8])`, and a line in [`TARGETS`]; seeds are
+//! the files in `fuzz/corpus/NAME/`. Two things run them: `tests/replay.rs`, on any toolchain, with the
+//! seeds and some thousands of mutations of them, in every test run; and libFuzzer, guided by coverage,
+//! through the package in `fuzz/cargo-fuzz`, which alone needs a nightly toolchain.
 #![forbid(unsafe_code)]
+
+pub mod mutate;
+pub mod targets;
+
+/// A parser under attack.
+pub struct Target {
+    /// Also the name of its folder of seeds.
+    pub name: &'static str,
+    /// Panics where the parser has a fault; a clean error of the parser is a pass.
+    pub run: fn(&[u8]),
+    /// Seeds in the code, for a target without a folder.
+    pub seeds: &'static [&'static [u8]],
+}
+
+/// Every target. The replay test and libFuzzer's binary both read this table.
+pub const TARGETS: &[Target] = &[Target {
+    name: "label_key",
+    run: targets::label_key::run,
+    seeds: &[b"", b"\x0a\x10\x0a\x08__name__\x12\x02up"],
+}];
+
+/// Runs the target of that name.
+///
+/// # Panics
+/// Where the parser has a fault, or no target has the name.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    (target.unwrap_or_else(|| panic!("no fuzz target is called {name:?}")).run)(data);
+}

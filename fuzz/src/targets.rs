@@ -1,0 +1,4 @@
+//! The targets, one file a parser. A target only calls its parser and, where there is a way back, checks
+//! that the way back returns what was parsed; it holds no logic of its own.
+
+pub mod label_key;
