@@ -1,0 +1,105 @@
+//! The scraping part of `prometheus.yml`: strict types for `global` and `scrape_configs[]`, their defaults
+//! and checks, with Prometheus' messages.
+//!
+//! The order of use: the server deserialises [`GlobalConfig`] and [`ScrapeConfig`]s, calls [`resolve`],
+//! logs [`ScrapeConfig::unserved`], and hands the result to [`crate::Scraper::apply`]. Every type
+//! serialises to the effective configuration, secrets replaced. Nothing here opens a file or a socket.
+
+mod global;
+mod groups;
+mod http;
+mod keys;
+mod relabel;
+mod scalar;
+mod scrape;
+
+pub use global::GlobalConfig;
+pub use groups::{FileSdConfig, StaticConfig};
+pub use http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsConfig};
+pub use relabel::RelabelConfig;
+pub use scalar::{ByteSize, PromDuration, Secret};
+pub use scrape::ScrapeConfig;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+
+/// Time between two readings of the files of a `file_sd_configs` entry, beside the file watcher:
+/// Prometheus' default.
+pub const DEFAULT_FILE_REFRESH: PromDuration = PromDuration::from_secs(300);
+/// Bytes of a decompressed scrape body where `body_size_limit` says nothing, and the most that it can
+/// say: far above any exporter, far below what would endanger the process.
+pub const MAX_BODY_BYTES: u64 = 512 << 20;
+/// Bytes of series keys in one scrape's batch: offsets within a batch are 32 bits wide, and target
+/// labels are repeated in each key.
+pub const MAX_BATCH_KEY_BYTES: usize = 1 << 30;
+/// Redirects that one scrape follows: Go's limit, which Prometheus has.
+pub const MAX_REDIRECTS: usize = 10;
+/// Time that a sample may lie ahead of the clock: Prometheus' limit for scraped timestamps.
+pub const MAX_AHEAD_MS: i64 = 10 * 60_000;
+/// Difference between a scrape's planned and true start that its timestamp does not show: what jitters
+/// less compresses better. At most 1 % of the interval counts.
+pub const TIMESTAMP_TOLERANCE_MS: i64 = 2;
+/// Successful scrapes that metadata outlives its metric: Prometheus' number.
+pub const METADATA_LIFE_SCRAPES: u64 = 10;
+/// Entries that a cache may hold beyond twice its last successful size before it is flushed although
+/// scrapes fail: Prometheus' number.
+pub const CACHE_SLACK_ENTRIES: usize = 1_000;
+/// Bytes of one target-group file: a file of a hundred thousand targets is about 10 MB.
+pub const MAX_TARGET_FILE_BYTES: u64 = 256 << 20;
+/// Bytes of one credentials, header or certificate file.
+pub const MAX_SECRET_FILE_BYTES: u64 = 1 << 20;
+/// Bytes of help or unit text kept for one metric, cut at a character.
+pub const MAX_METADATA_TEXT_BYTES: usize = 16 << 10;
+/// Metrics of one target that metadata is kept for: a body at the size limit could name millions.
+pub const MAX_METADATA_ENTRIES: usize = 100_000;
+/// Characters of an error text that is kept for a target: some carry what the target sent.
+pub const MAX_ERROR_CHARS: usize = 1_000;
+
+/// What is wrong with a configuration, and in which entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The index within `scrape_configs`; none for `global`.
+    pub scrape_config: Option<usize>,
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Fills in defaults and inherited fields, makes relative paths start at `directory` (where the
+/// configuration file stands), and checks everything that can be checked without touching the world.
+/// Call it once, on freshly read values.
+pub fn resolve(
+    global: &mut GlobalConfig,
+    scrapes: &mut [ScrapeConfig],
+    directory: &Path,
+) -> Result<(), ConfigError> {
+    global.resolve().map_err(|message| ConfigError { scrape_config: None, message })?;
+    join_path(&mut global.scrape_failure_log_file, directory);
+    join_path(&mut global.query_log_file, directory);
+    for index in 0..scrapes.len() {
+        let at = |message| ConfigError { scrape_config: Some(index), message };
+        scrapes[index].resolve(global).map_err(at)?;
+        scrapes[index].join_paths(directory);
+        let (before, rest) = scrapes.split_at(index);
+        let job = &rest[0].job_name;
+        if before.iter().any(|earlier| earlier.job_name == *job) {
+            return Err(at(format!("found multiple scrape configs with job name {job:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn join_path(path: &mut String, directory: &Path) {
+    if !path.is_empty() && !Path::new(path.as_str()).is_absolute() {
+        *path = directory.join(path.as_str()).to_string_lossy().into_owned();
+    }
+}
