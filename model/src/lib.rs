@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod key;
 pub mod label;
 pub mod matcher;
+pub mod number;
 pub mod range;
 pub mod relabel;
 pub mod sample;

@@ -1,0 +1,360 @@
+//! Floats as text, read and written exactly as Prometheus (that is, Go) does. Values are printed with the
+//! shortest digits that read back as the same bits; std's printing differs from Go's on ties, so nothing
+//! that a user sees may use it.
+
+/// Why text is not a float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberError {
+    Syntax,
+    /// A finite number too large for a float.
+    Range,
+}
+
+impl std::fmt::Display for NumberError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            NumberError::Syntax => "invalid float",
+            NumberError::Range => "float out of range",
+        })
+    }
+}
+
+impl std::error::Error for NumberError {}
+
+/// Powers of ten that are exact as floats.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// Reads a float as the exposition formats write it: decimal, or `Inf`, `Infinity` and `NaN` in any case,
+/// the first two with a sign where wanted. Neither hexadecimal floats nor underscores. NaN comes out as
+/// the ordinary one.
+#[inline]
+pub fn parse_float(text: &[u8]) -> Result<f64, NumberError> {
+    match short_decimal(text) {
+        Some(value) => Ok(value),
+        None => any_float(text),
+    }
+}
+
+/// `123`, `-1.5`: up to 18 digits whose number is exact as a float, so one division rounds correctly.
+#[inline]
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    let (negative, digits) = match text.split_first()? {
+        (b'-', rest) => (true, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    let (mut number, mut point) = (0u64, None);
+    for (i, &byte) in digits.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        } else if byte == b'.' && point.is_none() {
+            point = Some(i);
+        } else {
+            return None;
+        }
+    }
+    let decimals = point.map_or(0, |at| digits.len() - 1 - at);
+    // 19 digits without a point could wrap; with one there are at most 18. "." alone has no digit.
+    if (point.is_none() && digits.len() > 18) || (point.is_some() && digits.len() == 1) || number > 1 << 53 {
+        return None;
+    }
+    let value = number as f64 / EXACT_POWERS[decimals];
+    Some(if negative { -value } else { value })
+}
+
+#[cold]
+fn any_float(text: &[u8]) -> Result<f64, NumberError> {
+    let text = std::str::from_utf8(text).map_err(|_| NumberError::Syntax)?;
+    let value: f64 = text.parse().map_err(|_| NumberError::Syntax)?;
+    if value.is_nan() {
+        // std takes a sign before NaN, Go does not.
+        let plain = !text.starts_with(['+', '-']);
+        return if plain {
+            Ok(f64::from_bits(crate::sample::NORMAL_NAN_BITS))
+        } else {
+            Err(NumberError::Syntax)
+        };
+    }
+    let spelled = text.trim_start_matches(['+', '-']).starts_with(['i', 'I']);
+    if value.is_infinite() && !spelled {
+        return Err(NumberError::Range);
+    }
+    Ok(value)
+}
+
+/// `NaN`, `+Inf`, `-Inf`; false where the value is finite.
+#[inline]
+fn write_special(out: &mut Vec<u8>, value: f64) -> bool {
+    if value.is_finite() {
+        return false;
+    }
+    let text: &[u8] = match (value.is_nan(), value > 0.0) {
+        (true, _) => b"NaN",
+        (false, true) => b"+Inf",
+        (false, false) => b"-Inf",
+    };
+    out.extend_from_slice(text);
+    true
+}
+
+/// Whole numbers up to 2^53, by the integer's way.
+#[inline]
+fn write_whole(out: &mut Vec<u8>, value: f64) -> bool {
+    let whole = value as i64;
+    if whole.unsigned_abs() > 1 << 53 || whole as f64 != value || (whole == 0 && value.is_sign_negative()) {
+        return false;
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    true
+}
+
+/// Shortest decimal digits of a finite float: `0.d1d2d3… * 10^point`, sign apart.
+struct Digits {
+    bytes: [u8; 24],
+    count: usize,
+    point: i32,
+    negative: bool,
+}
+
+impl Digits {
+    fn of(value: f64) -> Digits {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value).as_bytes();
+        let (negative, text) = match text.split_first() {
+            Some((b'-', rest)) => (true, rest),
+            _ => (false, text),
+        };
+        let mut digits = Digits { bytes: [0; 24], count: 0, point: 0, negative };
+        let (mut seen_point, mut exponent, mut in_exponent, mut exponent_negative) =
+            (false, 0i32, false, false);
+        for &byte in text {
+            match byte {
+                b'.' => seen_point = true,
+                b'e' => in_exponent = true,
+                b'-' => exponent_negative = true,
+                b'+' => {}
+                digit if in_exponent => exponent = exponent * 10 + i32::from(digit - b'0'),
+                digit => {
+                    // Leading zeros only move the point.
+                    if digits.count == 0 && digit == b'0' {
+                        digits.point -= i32::from(seen_point);
+                        continue;
+                    }
+                    digits.bytes[digits.count] = digit;
+                    digits.count += 1;
+                    digits.point += i32::from(!seen_point);
+                }
+            }
+        }
+        while digits.count > 0 && digits.bytes[digits.count - 1] == b'0' {
+            digits.count -= 1;
+        }
+        digits.point += if exponent_negative { -exponent } else { exponent };
+        if digits.count == 0 {
+            (digits.bytes[0], digits.count, digits.point) = (b'0', 1, 1);
+        }
+        digits
+    }
+
+    fn slice(&self) -> &[u8] {
+        &self.bytes[..self.count]
+    }
+
+    fn write_sign(&self, out: &mut Vec<u8>) {
+        if self.negative {
+            out.push(b'-');
+        }
+    }
+
+    fn write_fixed(&self, out: &mut Vec<u8>) {
+        self.write_sign(out);
+        let digits = self.slice();
+        if self.point <= 0 {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + self.point.unsigned_abs() as usize, b'0');
+            out.extend_from_slice(digits);
+            return;
+        }
+        let whole = self.point as usize;
+        if whole >= digits.len() {
+            out.extend_from_slice(digits);
+            out.resize(out.len() + whole - digits.len(), b'0');
+            return;
+        }
+        out.extend_from_slice(&digits[..whole]);
+        out.push(b'.');
+        out.extend_from_slice(&digits[whole..]);
+    }
+
+    /// `d.ddde+XX`, two digits of exponent at least.
+    fn write_exponent(&self, out: &mut Vec<u8>) {
+        self.write_sign(out);
+        let digits = self.slice();
+        out.push(digits[0]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        let exponent = self.point - 1;
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        if exponent.unsigned_abs() < 10 {
+            out.push(b'0');
+        }
+        out.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
+    }
+}
+
+/// Never with an exponent: Go's format 'f' with the fewest digits. Label values made by PromQL, and sample
+/// values in printed vectors, look like this.
+pub fn write_fixed(out: &mut Vec<u8>, value: f64) {
+    if write_special(out, value) || write_whole(out, value) {
+        return;
+    }
+    Digits::of(value).write_fixed(out);
+}
+
+/// As values in result JSON: without an exponent where 1e-6 <= |value| < 1e21, and for zero.
+pub fn write_result(out: &mut Vec<u8>, value: f64) {
+    if write_whole(out, value) || write_special(out, value) {
+        return;
+    }
+    let size = value.abs();
+    if (1e-3..1e15).contains(&size) {
+        // In this range the library prints the fixed form itself.
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value).as_bytes();
+        return out.extend_from_slice(text.strip_suffix(b".0").unwrap_or(text));
+    }
+    let digits = Digits::of(value);
+    if size == 0.0 || (1e-6..1e21).contains(&size) {
+        digits.write_fixed(out);
+    } else {
+        digits.write_exponent(out);
+    }
+}
+
+/// Go's format 'g' with the fewest digits, as exposition text prints values: with an exponent below 1e-4
+/// and from 1e6 on.
+pub fn write_short(out: &mut Vec<u8>, value: f64) {
+    if write_special(out, value) {
+        return;
+    }
+    let digits = Digits::of(value);
+    if value != 0.0 && !(-3..=6).contains(&digits.point) {
+        digits.write_exponent(out);
+    } else {
+        digits.write_fixed(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn print(write: fn(&mut Vec<u8>, f64), value: f64) -> String {
+        let mut out = Vec::new();
+        write(&mut out, value);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn values_print_as_go_prints_them() {
+        let check = |value: f64, fixed: &str, result: &str, short: &str| {
+            assert_eq!(print(write_fixed, value), fixed);
+            assert_eq!(print(write_result, value), result);
+            assert_eq!(print(write_short, value), short);
+        };
+        check(0.0, "0", "0", "0");
+        check(-0.0, "-0", "-0", "-0");
+        check(1.0, "1", "1", "1");
+        check(-1.5, "-1.5", "-1.5", "-1.5");
+        check(0.1, "0.1", "0.1", "0.1");
+        check(0.001, "0.001", "0.001", "0.001");
+        check(0.00012, "0.00012", "0.00012", "0.00012");
+        check(0.000012, "0.000012", "0.000012", "1.2e-05");
+        check(1e-6, "0.000001", "0.000001", "1e-06");
+        check(1e-7, "0.0000001", "1e-07", "1e-07");
+        check(1.5e-10, "0.00000000015", "1.5e-10", "1.5e-10");
+        check(1e6, "1000000", "1000000", "1e+06");
+        check(123456.0, "123456", "123456", "123456");
+        check(1234567.0, "1234567", "1234567", "1.234567e+06");
+        check(1e15, "1000000000000000", "1000000000000000", "1e+15");
+        check(1e20, "100000000000000000000", "100000000000000000000", "1e+20");
+        check(1e21, "1000000000000000000000", "1e+21", "1e+21");
+        check(1.5e300, &format!("15{}", "0".repeat(299)), "1.5e+300", "1.5e+300");
+        check(5e-324, &format!("0.{}5", "0".repeat(323)), "5e-324", "5e-324");
+        check(9007199254740993.0, "9007199254740992", "9007199254740992", "9.007199254740992e+15");
+        check(123456789.125, "123456789.125", "123456789.125", "1.23456789125e+08");
+        // A tie that std rounds the other way.
+        check(665507614602871.0 + 0.25, "665507614602871.2", "665507614602871.2", "6.655076146028712e+14");
+        check(f64::NAN, "NaN", "NaN", "NaN");
+        check(f64::INFINITY, "+Inf", "+Inf", "+Inf");
+        check(f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf");
+    }
+
+    #[test]
+    fn floats_read_as_go_reads_them() {
+        let check = |text: &str, expect: Result<f64, NumberError>| {
+            let found = parse_float(text.as_bytes());
+            assert_eq!(found.map(f64::to_bits), expect.map(f64::to_bits), "{text}");
+        };
+        let nan = f64::from_bits(crate::sample::NORMAL_NAN_BITS);
+        for (text, value) in [
+            ("0", 0.0),
+            ("-0", -0.0),
+            ("+1", 1.0),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("-.5", -0.5),
+            ("0001.500", 1.5),
+            ("1e3", 1000.0),
+            ("1E+3", 1000.0),
+            ("1e-400", 0.0),
+            ("123456789012345678", 123456789012345678.0),
+            ("9007199254740993", 9007199254740992.0),
+            ("0.1", 0.1),
+            ("1.7976931348623157e308", f64::MAX),
+            ("inf", f64::INFINITY),
+            ("+Inf", f64::INFINITY),
+            ("-INFINITY", f64::NEG_INFINITY),
+            ("nan", nan),
+            ("NaN", nan),
+        ] {
+            check(text, Ok(value));
+        }
+        for text in [
+            "", ".", "-", "+", "e5", "1e", "1e+", "0x10", "0x1p-2", "1_000", "+nan", "-NaN", "infin", "1,5",
+            " 1", "1 ", "1.2.3", "--1", "1\r", "١",
+        ] {
+            check(text, Err(NumberError::Syntax));
+        }
+        check("1e309", Err(NumberError::Range));
+        check("-1e309", Err(NumberError::Range));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let mut random = 0x9e37_79b9_7f4a_7c15u64;
+        for _ in 0..20_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let value = f64::from_bits(random);
+            let decimals = (random % 1_000_000) as f64 / 1000.0;
+            for value in [value, decimals, (random >> 20) as f64] {
+                for write in [write_fixed, write_result, write_short] {
+                    let text = print(write, value);
+                    let back = parse_float(text.as_bytes()).expect("a float");
+                    assert!(back.to_bits() == value.to_bits() || value.is_nan(), "{value:e} as {text}");
+                }
+            }
+        }
+    }
+}
