@@ -1,7 +1,9 @@
 //! Label matchers: what a selector says of one label. A label that is not there has the value "".
 
-pub mod re2;
+pub mod capture;
+mod re2;
 pub mod regex;
+mod shape;
 
 use regex::Regex;
 use std::fmt;
