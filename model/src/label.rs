@@ -217,10 +217,21 @@ pub fn write_quoted(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
             '\u{b}' => f.write_str("\\v")?,
             '\u{c}' => f.write_str("\\f")?,
             c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-            c => f.write_char(c)?,
+            c if c.is_ascii() || is_printable(c) => f.write_char(c)?,
+            c if (c as u32) < 0x1_0000 => write!(f, "\\u{:04x}", c as u32)?,
+            c => write!(f, "\\U{:08x}", c as u32)?,
         }
     }
     f.write_char('"')
+}
+
+/// Letters, marks, numbers, punctuation and symbols, but no spaces: what Go prints as it is. The
+/// standard library knows the same set, and uses it for the debug form of a text; a mark is escaped
+/// there only where nothing stands before it.
+fn is_printable(c: char) -> bool {
+    let mut text = String::from("a");
+    text.push(c);
+    text.escape_debug().nth(1) == Some(c)
 }
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`

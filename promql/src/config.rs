@@ -7,3 +7,7 @@ pub const MAX_QUERY_BYTES: usize = 1 << 20;
 /// Deepest tree, in nodes from the root to a leaf. Every later pass and the drop of the tree recurse,
 /// so this bounds their stack; hand-written and generated queries stay below 100.
 pub const MAX_QUERY_DEPTH: usize = 500;
+
+/// Deepest nesting of brackets, calls and right-hand operands, for which the parser itself recurses
+/// through several functions: half a mebibyte of stack without optimisation.
+pub const MAX_QUERY_NESTING: usize = 200;

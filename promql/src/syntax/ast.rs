@@ -1,7 +1,7 @@
 //! The tree of a query. A tree that [`super::parse`] gave is well typed and at most
 //! [`crate::config::MAX_QUERY_DEPTH`] nodes deep, so passes may recurse over it.
 
-pub use super::duration::{Duration, DurationExpr, DurationOp, QueryTimes};
+pub use super::duration::{Duration, DurationExpr, DurationOp, QueryTimes, resolve_durations};
 use super::position::PositionRange;
 use crate::functions::Function;
 use hearth_model::{MatchOp, Matcher};
@@ -91,6 +91,15 @@ pub enum At {
 pub enum Extended {
     Anchored,
     Smoothed,
+}
+
+impl Extended {
+    pub fn name(self) -> &'static str {
+        match self {
+            Extended::Anchored => "anchored",
+            Extended::Smoothed => "smoothed",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -25,7 +25,8 @@ impl PositionRange {
     }
 }
 
-/// A byte offset as people count it: lines from 1, columns from 1 and in bytes, as Prometheus does.
+/// A byte offset as people count it: lines from 1, columns from 1 and in bytes, as Prometheus does. An
+/// empty text has no positions: line 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineColumn {
     pub line: usize,
@@ -34,6 +35,9 @@ pub struct LineColumn {
 
 impl LineColumn {
     pub fn of(query: &str, offset: u32) -> LineColumn {
+        if query.is_empty() {
+            return LineColumn { line: 0, column: 0 };
+        }
         let before = &query.as_bytes()[..(offset as usize).min(query.len())];
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
         let column = before.iter().rev().take_while(|&&b| b != b'\n').count() + 1;
@@ -43,7 +47,10 @@ impl LineColumn {
 
 impl fmt::Display for LineColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
+        match self.line {
+            0 => f.write_str("unknown position"),
+            line => write!(f, "{line}:{}", self.column),
+        }
     }
 }
 
