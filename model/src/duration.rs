@@ -82,7 +82,7 @@ pub fn duration_text(duration_ms: i64) -> String {
     let mut out = String::from(if duration_ms < 0 { "-" } else { "" });
     let mut rest = duration_ms.unsigned_abs();
     for (unit, unit_ms, only_exact) in UNITS {
-        if rest < unit_ms || (only_exact && rest % unit_ms != 0) {
+        if rest < unit_ms || (only_exact && !rest.is_multiple_of(unit_ms)) {
             continue;
         }
         out.push_str(&(rest / unit_ms).to_string());

@@ -20,7 +20,6 @@ mod token;
 pub use ast::Expr;
 pub use duration::{DurationError, QueryTimes, resolve_durations};
 pub use error::ParseError;
-pub use number::{format_duration, parse_duration};
 pub use position::PositionRange;
 pub use pretty::format;
 pub use printer::format_float;

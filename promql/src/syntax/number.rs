@@ -1,4 +1,4 @@
-//! Numbers and durations as the language writes them: where they end, and what they are worth.
+//! Numbers as the language writes them, and where numbers and durations end.
 
 /// Where the number at the start of `text` ends. `Err` says how far one had to read to see that it is none.
 pub fn scan_number(text: &str) -> Result<usize, usize> {
@@ -144,77 +144,6 @@ fn underscores_separate_digits(text: &str) -> bool {
     })
 }
 
-/// Units from the greatest to the least, in milliseconds.
-const UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
-
-/// Go counts nanoseconds in 63 bits; longer durations do not exist.
-const MAX_DURATION_MS: u64 = (i64::MAX / 1_000_000) as u64;
-
-/// The milliseconds of a duration such as `1h30m`; else what is wrong with it.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("not a valid duration string: {}", super::quote::quote(text));
-    let mut rest = text;
-    let mut total: u64 = 0;
-    let mut last_unit = None;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, after) = rest.split_at(digits);
-        let value: u64 = number.parse().map_err(|_| invalid())?;
-        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(letters);
-        if unit.is_empty() {
-            return Err(invalid());
-        }
-        let Some(position) = UNITS.iter().position(|&(name, _)| name == unit) else {
-            return Err(format!(
-                "unknown unit {} in duration {}",
-                super::quote::quote(unit),
-                super::quote::quote(text)
-            ));
-        };
-        if last_unit.is_some_and(|last| position <= last) {
-            return Err(invalid());
-        }
-        last_unit = Some(position);
-        total = value
-            .checked_mul(UNITS[position].1)
-            .and_then(|ms| total.checked_add(ms))
-            .filter(|&ms| ms <= MAX_DURATION_MS)
-            .ok_or("duration out of range")?;
-        rest = after;
-    }
-    Ok(total as i64)
-}
-
-/// A duration as people write it; years and weeks only where nothing remains, as Prometheus prints it.
-pub fn format_duration(ms: i64) -> String {
-    if ms == 0 {
-        return "0s".into();
-    }
-    let mut out = String::new();
-    if ms < 0 {
-        out.push('-');
-    }
-    let mut rest = ms.unsigned_abs();
-    for (unit, length) in UNITS {
-        let whole_only = matches!(unit, "y" | "w");
-        if (whole_only && !rest.is_multiple_of(length)) || rest < length {
-            continue;
-        }
-        out.push_str(&format!("{}{unit}", rest / length));
-        rest %= length;
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,23 +168,5 @@ mod tests {
         assert!(parse_number("1e1000").is_err());
         assert!(scan_number("1__0").is_err());
         assert!(scan_number("0x1.8").is_err());
-    }
-
-    #[test]
-    fn durations_read_and_print() {
-        let check = |text: &str, ms: i64, printed: &str| {
-            assert_eq!(parse_duration(text), Ok(ms), "{text}");
-            assert_eq!(format_duration(ms), printed);
-        };
-        check("5m", 300_000, "5m");
-        check("90s", 90_000, "1m30s");
-        check("1y", 31_536_000_000, "1y");
-        check("1y1d", 31_622_400_000, "366d");
-        check("2w", 1_209_600_000, "2w");
-        check("1h500ms", 3_600_500, "1h500ms");
-        assert!(parse_duration("5mm").is_err());
-        assert!(parse_duration("1s1m").is_err());
-        assert!(parse_duration("300y").is_err());
-        assert_eq!(format_duration(-90_000), "-1m30s");
     }
 }

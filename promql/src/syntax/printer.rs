@@ -2,9 +2,9 @@
 //! for lengths below a millisecond.
 
 use super::ast::*;
-use super::number::format_duration;
 use super::token::Token;
 use hearth_model::MatchOp;
+use hearth_model::duration::duration_text;
 use hearth_model::label::{METRIC_NAME, is_classic_label_name, write_quoted};
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -53,7 +53,7 @@ fn format_compact(value: f64) -> String {
 }
 
 fn format_seconds(seconds: f64, is_duration: bool) -> String {
-    if is_duration { format_duration((seconds * 1000.0).round() as i64) } else { format_float(seconds) }
+    if is_duration { duration_text((seconds * 1000.0).round() as i64) } else { format_float(seconds) }
 }
 
 impl Display for NumberLiteral {
@@ -119,7 +119,7 @@ fn write_offset(f: &mut impl Write, offset: &Duration) -> fmt::Result {
 impl Display for Duration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Duration::Ms(ms) => f.write_str(&format_duration(*ms)),
+            Duration::Ms(ms) => f.write_str(&duration_text(*ms)),
             Duration::Expr(expr) => expr.fmt(f),
         }
     }

@@ -18,6 +18,7 @@ use super::position::PositionRange;
 use super::quote::{quote, unquote};
 use super::token::{Item, Token};
 use crate::config::{MAX_QUERY_BYTES, MAX_QUERY_DEPTH, MAX_QUERY_NESTING};
+use hearth_model::duration::parse_duration_ms;
 
 type Result<T> = std::result::Result<T, ParseError>;
 
@@ -289,7 +290,7 @@ impl<'q> Parser<'q> {
         let position = item.position();
         let is_duration = item.token == Token::Duration;
         let value = if is_duration {
-            number::parse_duration(item.text).map(|ms| ms as f64 / 1000.0)
+            parse_duration_ms(item.text).map(|ms| ms as f64 / 1000.0).map_err(|e| e.to_string())
         } else {
             number::parse_number(item.text)
         };
