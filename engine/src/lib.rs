@@ -1,1 +1,22 @@
-//! hearth-engine
+//! The store: shards, one owner thread each, with a write-ahead log and a head in memory.
+//!
+//! The way of a write: [`handle`] splits a batch over the shards -> a shard's mailbox -> series found or
+//! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
+//!
+//! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
+//! left: disk < index < wal < head < shard < handle. glommio and io_uring are named only in `disk` and
+//! `shard`, unsafe code only in `disk`.
+
+#![deny(unsafe_code)]
+
+pub mod config;
+#[allow(unsafe_code)] // raw I/O; every block says why it holds
+pub mod disk;
+pub mod handle;
+mod head;
+mod index;
+mod shard;
+pub mod wal;
+
+pub use config::{IoChoice, Options, Pinning};
+pub use handle::{Handle, OpenError, open};

@@ -1,0 +1,102 @@
+//! Every limit and choice of the engine: name, unit, default, reason.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How shards run and write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoChoice {
+    /// io_uring where the kernel lets us, plain threads elsewhere.
+    Auto,
+    /// io_uring or no start.
+    Uring,
+    /// Plain threads and plain writes.
+    Threads,
+}
+
+impl std::str::FromStr for IoChoice {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(IoChoice::Auto),
+            "uring" => Ok(IoChoice::Uring),
+            "threads" => Ok(IoChoice::Threads),
+            other => Err(format!("{other:?} is not one of auto, uring, threads")),
+        }
+    }
+}
+
+/// Whether a core thread stays on its core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinning {
+    /// Only where [`PIN_FROM_CORES`] cores or more leave some to the control plane: a pinned shard must
+    /// wait out the time slice of whoever else holds its core.
+    Auto,
+    On,
+    Off,
+}
+
+/// See [`Pinning::Auto`].
+pub const PIN_FROM_CORES: usize = 4;
+/// Most shards a data directory can have: each costs a thread's memory and a file.
+pub const MAX_SHARDS: usize = 1024;
+/// Requests that wait in a shard's mailbox; senders wait when it is full.
+pub const MAILBOX_REQUESTS: usize = 1024;
+/// Requests taken from the mailbox before the log is committed: bounds the latency of the first.
+pub const DRAIN_REQUESTS: usize = 64;
+/// Bytes the open commit may hold before the shard stops taking requests until one was written.
+pub const COMMIT_BUFFER_BYTES: usize = 16 << 20;
+/// A shard is asked to run this long at most before it looks at its mailbox again.
+pub const PREEMPT: Duration = Duration::from_millis(1);
+/// Samples in a chunk: enough for the codec's header to vanish, few enough to read narrow ranges.
+pub const CHUNK_SAMPLES: u16 = 128;
+/// Aliases (keys in another label order) remembered by a shard; then the memory starts over.
+pub const ALIASES: usize = 1 << 20;
+/// How long a shard waits before it tries a failing disk again.
+pub const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub path: PathBuf,
+    /// Number of shards of a *new* data directory (default: cores, rounded up to a power of two). An
+    /// existing one keeps the number it was made with.
+    pub shards: Option<usize>,
+    pub io: IoChoice,
+    pub pinning: Pinning,
+    /// A log segment is closed at this size: bounds what one replay step reads.
+    pub segment_size_bytes: u64,
+    /// Wait this long for company before a commit; 0: a commit takes what came during the one before.
+    pub group_commit_delay: Duration,
+    /// Data acknowledged as `written` or `memory` reaches stable storage within this time.
+    pub flush_interval: Duration,
+    /// Series in all shards together; new ones beyond are refused by name of the limit. 0: no limit.
+    pub max_series: u64,
+    /// Memory that the heads of all shards may hold; writes are refused (try again later) beyond.
+    pub head_limit_bytes: u64,
+    /// Samples further ahead of the clock than this are out of bounds (as Prometheus': 10 minutes).
+    pub max_ahead: Duration,
+    /// Samples older than this, against the clock, are dropped from memory and log.
+    pub retention: Duration,
+    /// Milliseconds since the Unix epoch. An argument, so that a test can set it.
+    pub clock: fn() -> i64,
+}
+
+impl Options {
+    pub fn new(path: impl Into<PathBuf>) -> Options {
+        Options {
+            path: path.into(),
+            shards: None,
+            io: IoChoice::Auto,
+            pinning: Pinning::Auto,
+            segment_size_bytes: 128 << 20,
+            group_commit_delay: Duration::ZERO,
+            flush_interval: Duration::from_secs(1),
+            max_series: 0,
+            head_limit_bytes: crate::disk::memory_limit_bytes() / 4 * 3,
+            max_ahead: Duration::from_secs(600),
+            retention: Duration::from_secs(15 * 24 * 3600),
+            clock: crate::disk::wall_clock_ms,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A disk in memory that behaves as badly as a disk may: it forgets what was not synced (whole, torn or
+//! in part), and fails the call it is told to. All chance comes from a seed.
+//!
+//! Faults: a crash keeps, of each file, all synced bytes and of the unsynced ones a random prefix, the
+//! rest of a random part of which may turn up as zeros (a file's length can reach the medium before its
+//! data); names are durable at once, as every caller syncs the directory. A call told to fail leaves a
+//! random prefix of its bytes behind.
+
+use super::{Disk, Log};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+#[derive(Debug, Clone, Default)]
+struct SimulatedFile {
+    bytes: Vec<u8>,
+    synced: usize,
+}
+
+#[derive(Debug)]
+struct Medium {
+    files: BTreeMap<PathBuf, SimulatedFile>,
+    random: u64,
+    calls: u64,
+    fail_at: Option<u64>,
+}
+
+impl Medium {
+    /// SplitMix64.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.random() % (bound as u64 + 1)) as usize
+    }
+
+    /// Counts a call; `true` when it is the one that fails.
+    fn fails(&mut self) -> bool {
+        self.calls += 1;
+        self.fail_at == Some(self.calls)
+    }
+
+    fn file(&mut self, path: &Path) -> io::Result<&mut SimulatedFile> {
+        self.files.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Handles of one medium; clones share it.
+#[derive(Debug, Clone)]
+pub struct SimulatedDisk {
+    medium: Rc<RefCell<Medium>>,
+}
+
+fn injected() -> io::Error {
+    io::Error::other("injected fault")
+}
+
+impl SimulatedDisk {
+    pub fn new(seed: u64) -> SimulatedDisk {
+        let medium = Medium { files: BTreeMap::new(), random: seed, calls: 0, fail_at: None };
+        SimulatedDisk { medium: Rc::new(RefCell::new(medium)) }
+    }
+
+    /// The `n`th call from now fails.
+    pub fn fail_after(&self, n: u64) {
+        let mut medium = self.medium.borrow_mut();
+        medium.fail_at = Some(medium.calls + n);
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.medium.borrow().calls
+    }
+
+    /// Power is cut: what is not synced is lost, wholly or in part.
+    pub fn crash(&self) {
+        let mut medium = self.medium.borrow_mut();
+        let paths: Vec<PathBuf> = medium.files.keys().cloned().collect();
+        for path in paths {
+            let (length, synced) = medium.files.get(&path).map_or((0, 0), |f| (f.bytes.len(), f.synced));
+            let kept = synced + medium.below(length - synced);
+            let stretched = kept + medium.below(length - kept);
+            if let Ok(file) = medium.file(&path) {
+                file.bytes.truncate(kept);
+                file.bytes.resize(stretched, 0);
+                file.synced = stretched;
+            }
+        }
+        medium.fail_at = None;
+    }
+
+    /// Changes one byte of a file, as a bad medium does.
+    pub fn corrupt(&self, path: &Path, at: usize) {
+        if let Ok(file) = self.medium.borrow_mut().file(path)
+            && let Some(byte) = file.bytes.get_mut(at)
+        {
+            *byte ^= 0x41;
+        }
+    }
+
+    fn call<T>(&self, work: impl FnOnce(&mut Medium) -> io::Result<T>) -> io::Result<T> {
+        let mut medium = self.medium.borrow_mut();
+        if medium.fails() { Err(injected()) } else { work(&mut medium) }
+    }
+}
+
+impl Disk for SimulatedDisk {
+    type Log = SimulatedLog;
+
+    fn create_log(&self, path: &Path) -> io::Result<SimulatedLog> {
+        self.call(|medium| {
+            if medium.files.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            medium.files.insert(path.to_owned(), SimulatedFile::default());
+            Ok(SimulatedLog { disk: self.clone(), path: path.to_owned() })
+        })
+    }
+
+    /// No time passes here: others run first, then it is over.
+    async fn sleep(&self, _: Duration) {
+        let mut waited = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.call(|medium| {
+            let inside = medium.files.keys().filter(|p| p.parent() == Some(directory));
+            Ok(inside.filter_map(|p| Some(p.file_name()?.to_string_lossy().into_owned())).collect())
+        })
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.call(|medium| Ok(medium.file(path)?.bytes.clone()))
+    }
+
+    fn make_directory(&self, _: &Path) -> io::Result<()> {
+        self.call(|_| Ok(()))
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.call(|medium| {
+            let file = SimulatedFile { bytes: bytes.to_vec(), synced: bytes.len() };
+            medium.files.insert(path.to_owned(), file);
+            Ok(())
+        })
+    }
+
+    fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
+        self.call(|medium| {
+            let file = medium.file(path)?;
+            file.bytes.truncate(length as usize);
+            file.synced = file.bytes.len();
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call(|medium| medium.files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+}
+
+/// A file of the simulated disk.
+pub struct SimulatedLog {
+    disk: SimulatedDisk,
+    path: PathBuf,
+}
+
+impl Log for SimulatedLog {
+    async fn append(&mut self, bytes: Vec<u8>, sync: bool) -> (io::Result<()>, Vec<u8>) {
+        let mut medium = self.disk.medium.borrow_mut();
+        let written = if medium.fails() { Err(medium.below(bytes.len())) } else { Ok(bytes.len()) };
+        let length = match written {
+            Ok(n) | Err(n) => n,
+        };
+        let result = medium.file(&self.path).map(|file| file.bytes.extend_from_slice(&bytes[..length]));
+        drop(medium);
+        let result = match (result, written) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Err(_)) => Err(injected()),
+            (Ok(()), Ok(_)) if sync => self.sync().await,
+            (Ok(()), Ok(_)) => Ok(()),
+        };
+        (result, bytes)
+    }
+
+    async fn sync(&mut self) -> io::Result<()> {
+        self.disk.call(|medium| {
+            let file = medium.file(&self.path)?;
+            file.synced = file.bytes.len();
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,555 @@
+//! The door between the two worlds: from any thread, on any runtime, to the shards and back. Requests go
+//! over bounded mailboxes, replies come over one-shot channels; no type of the data plane crosses.
+
+use crate::config::{self, IoChoice, Options, Pinning};
+use crate::disk::blocking::BlockingDisk;
+use crate::disk::ring::RingDisk;
+use crate::disk::{Disk, cores, names, probe};
+use crate::head::status::merge_status;
+use crate::shard::request::{AppendRequest, Appended, Job, Pick, Request};
+use crate::shard::runtime::{self, Runtime};
+use crate::shard::view::HeadView;
+use crate::shard::{self, Store};
+use crate::wal::commit::CommitOptions;
+use crate::wal::replay::ReplayError;
+use flume::{Receiver, Sender};
+use futures_channel::oneshot;
+use futures_util::future::{join_all, try_join_all};
+use hearth_model::context::Stop;
+use hearth_model::store::{Admin, BoxFuture, HeadStatus, StoreFigures, Written};
+use hearth_model::{Ack, Append, QueryContext, Scatter, StoreError, WriteBatch};
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Identity of a key: stable for a data directory, not to be foreseen by who sends keys.
+pub(crate) fn hash_key(key: &[u8], seed: u64) -> u128 {
+    xxhash_rust::xxh3::xxh3_128_with_seed(key, seed)
+}
+
+/// The shard that owns a key. `shards` is a power of two; the table inside the shard uses the low half.
+pub(crate) fn shard_of(hash: u128, shards: usize) -> usize {
+    (hash >> 64) as usize & (shards - 1)
+}
+
+/// Why a store did not open. Each names what and where.
+#[derive(Debug)]
+pub enum OpenError {
+    Io { path: PathBuf, error: std::io::Error },
+    Locked { path: PathBuf },
+    Identity { path: PathBuf, what: String },
+    LaterVersion { path: String, version: u32 },
+    NoIoUring(String),
+    Shards(usize),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            OpenError::Locked { path } => {
+                write!(f, "{}: another server uses this data directory", path.display())
+            }
+            OpenError::Identity { path, what } => write!(f, "{}: {what}", path.display()),
+            OpenError::LaterVersion { path, version } => {
+                write!(f, "{path}: format version {version} is newer than this program")
+            }
+            OpenError::NoIoUring(why) => write!(f, "io_uring was asked for and cannot be used: {why}"),
+            OpenError::Shards(n) => {
+                write!(f, "{n} shards: must be a power of two, {} at most", config::MAX_SHARDS)
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+struct Inner {
+    mailboxes: Vec<Sender<Request>>,
+    seed: u64,
+    max_ahead_ms: i64,
+    clock: fn() -> i64,
+    backend: &'static str,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held as long as the store is open.
+    _lock: File,
+}
+
+/// An open store. Clones share it.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+/// What a data directory says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    shards: usize,
+    seed: u64,
+}
+
+impl Identity {
+    fn print(self) -> String {
+        let body = format!("hearth data 1\nshards {}\nseed {:016x}\n", self.shards, self.seed);
+        format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()))
+    }
+
+    fn parse(text: &str) -> Result<Identity, String> {
+        let (body, crc) = text.split_at(text.find("crc32c ").ok_or("has no checksum")?);
+        if crc.trim_end() != format!("crc32c {:08x}", crc32c::crc32c(body.as_bytes())) {
+            return Err("checksum does not match".into());
+        }
+        let mut lines = body.lines();
+        match lines.next() {
+            Some("hearth data 1") => {}
+            other => return Err(format!("format {other:?} is not known to this program")),
+        }
+        let mut field = |name: &str| lines.next().and_then(|l| l.strip_prefix(name)).map(str::trim);
+        let shards = field("shards").and_then(|v| v.parse().ok()).ok_or("has no shards")?;
+        let seed = field("seed").and_then(|v| u64::from_str_radix(v, 16).ok()).ok_or("has no seed")?;
+        check_shards(shards).map_err(|e| e.to_string())?;
+        Ok(Identity { shards, seed })
+    }
+}
+
+fn check_shards(shards: usize) -> Result<(), OpenError> {
+    if shards.is_power_of_two() && shards <= config::MAX_SHARDS {
+        Ok(())
+    } else {
+        Err(OpenError::Shards(shards))
+    }
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |error| OpenError::Io { path: path.clone(), error }
+}
+
+fn lock(data: &Path) -> Result<File, OpenError> {
+    let path = data.join(names::LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path }),
+        Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
+    }
+}
+
+/// Reads the directory's identity, or gives it one.
+fn identify(options: &Options) -> Result<Identity, OpenError> {
+    let path = options.path.join(names::IDENTITY);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let found = Identity::parse(&text).map_err(|what| OpenError::Identity { path, what })?;
+            if let Some(asked) = options.shards.filter(|n| *n != found.shards) {
+                tracing::warn!(
+                    asked,
+                    stored = found.shards,
+                    "the data directory keeps the number of shards it was made with"
+                );
+            }
+            Ok(found)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let shards =
+                options.shards.unwrap_or_else(|| cores().next_power_of_two().min(config::MAX_SHARDS));
+            check_shards(shards)?;
+            let seed = ahash::RandomState::new().hash_one((options.clock)());
+            let identity = Identity { shards, seed };
+            BlockingDisk.write_whole(&path, identity.print().as_bytes()).map_err(at(&path))?;
+            Ok(identity)
+        }
+        Err(error) => Err(OpenError::Io { path, error }),
+    }
+}
+
+/// Opens a store: makes or reads the data directory, starts the core threads, recovers every shard.
+/// Blocks until the store can serve.
+pub fn open(options: &Options) -> Result<Handle, OpenError> {
+    BlockingDisk.make_directory(&options.path).map_err(at(&options.path))?;
+    let lock = lock(&options.path)?;
+    let identity = identify(options)?;
+    let uring = choose_io(options.io)?;
+    let store = Store {
+        shards: identity.shards,
+        seed: identity.seed,
+        max_series: options.max_series,
+        head_limit_bytes: options.head_limit_bytes,
+        retention: options.retention,
+        clock: options.clock,
+    };
+    let cores = cores();
+    let threads = identity.shards.min(cores.next_power_of_two());
+    let pin = match options.pinning {
+        Pinning::On => true,
+        Pinning::Off => false,
+        Pinning::Auto => cores >= config::PIN_FROM_CORES && threads <= cores,
+    };
+    let backend = if uring { "io_uring" } else { "threads" };
+    tracing::info!(
+        backend, shards = identity.shards, threads, pinned = pin, simd = hearth_kernels::arch::detected(),
+        path = %options.path.display(), "opening store"
+    );
+    let mut hosted: Vec<Vec<(usize, Receiver<Request>)>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut mailboxes = Vec::new();
+    for number in 0..identity.shards {
+        let (sender, mailbox) = flume::bounded(config::MAILBOX_REQUESTS);
+        mailboxes.push(sender);
+        hosted[number % threads].push((number, mailbox));
+    }
+    let (ready, opened) = flume::unbounded();
+    let mut handles = Vec::new();
+    for (thread, shards) in hosted.into_iter().enumerate() {
+        let core = CoreThread {
+            shards,
+            store: store.clone(),
+            options: options.clone(),
+            ready: ready.clone(),
+            core: pin.then_some(thread % cores),
+        };
+        let spawned = std::thread::Builder::new()
+            .name(format!("hearth-core-{thread}"))
+            .spawn(move || core.run(uring))
+            .map_err(at(&options.path))?;
+        handles.push(spawned);
+    }
+    drop(ready);
+    for _ in 0..identity.shards {
+        opened.recv().unwrap_or_else(|_| {
+            let error = std::io::Error::other("a core thread ended during recovery");
+            Err(OpenError::Io { path: options.path.clone(), error })
+        })?;
+    }
+    Ok(Handle {
+        inner: Arc::new(Inner {
+            mailboxes,
+            seed: identity.seed,
+            max_ahead_ms: i64::try_from(options.max_ahead.as_millis()).unwrap_or(i64::MAX),
+            clock: options.clock,
+            backend,
+            threads: Mutex::new(handles),
+            _lock: lock,
+        }),
+    })
+}
+
+fn choose_io(choice: IoChoice) -> Result<bool, OpenError> {
+    match (choice, probe::io_uring()) {
+        (IoChoice::Threads, _) => Ok(false),
+        (_, Ok(())) => Ok(true),
+        (IoChoice::Uring, Err(why)) => Err(OpenError::NoIoUring(why)),
+        (IoChoice::Auto, Err(why)) => {
+            tracing::warn!(reason = why, "io_uring cannot be used here, writing with plain threads instead");
+            Ok(false)
+        }
+    }
+}
+
+/// One thread and the shards it owns.
+struct CoreThread {
+    shards: Vec<(usize, Receiver<Request>)>,
+    store: Store,
+    options: Options,
+    ready: Sender<Result<(), OpenError>>,
+    core: Option<usize>,
+}
+
+impl CoreThread {
+    fn run(self, uring: bool) {
+        if !uring {
+            if let Some(core) = self.core {
+                runtime::pin(core);
+            }
+            runtime::run_threads(|runtime| self.serve(BlockingDisk, runtime));
+            return;
+        }
+        let (path, ready, core) = (self.options.path.clone(), self.ready.clone(), self.core);
+        if let Err(error) = runtime::run_uring(core, |runtime| self.serve(RingDisk, runtime)) {
+            // The one who opens hears of it; when nobody listens any more there is nobody to tell.
+            let _ = ready.send(Err(OpenError::Io { path, error }));
+        }
+    }
+
+    async fn serve<D: Disk>(self, disk: D, runtime: Runtime) {
+        let mut tasks: Vec<std::pin::Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
+        for (number, mailbox) in self.shards {
+            let options = CommitOptions {
+                directory: names::shard_directory(&self.options.path, number).join(names::WAL),
+                shard: number as u32,
+                seed: self.store.seed,
+                segment_size_bytes: self.options.segment_size_bytes,
+                group_commit_delay: self.options.group_commit_delay,
+                flush_interval: self.options.flush_interval,
+            };
+            let opened = open_shard(number, self.store.clone(), disk.clone(), options);
+            let failed = opened.is_err();
+            let result = match opened {
+                Ok((state, committer)) => {
+                    tasks.push(Box::pin(committer.run()));
+                    tasks.push(Box::pin(shard::serve(state, runtime.clone(), mailbox)));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            let _ = self.ready.send(result);
+            if failed {
+                return;
+            }
+        }
+        drop(self.ready);
+        join_all(tasks).await;
+    }
+}
+
+type OpenShard<D> = (std::rc::Rc<shard::ShardState>, crate::wal::commit::Committer<D>);
+
+fn open_shard<D: Disk>(
+    number: usize,
+    store: Store,
+    disk: D,
+    options: CommitOptions,
+) -> Result<OpenShard<D>, OpenError> {
+    disk.make_directory(&options.directory).map_err(at(&options.directory))?;
+    let (state, committer) = shard::open(number, store, disk, options).map_err(|error| match error {
+        ReplayError::Io { path, error } => OpenError::Io { path: path.into(), error },
+        ReplayError::LaterVersion { path, version } => OpenError::LaterVersion { path, version },
+    })?;
+    let recovery = &state.recovery;
+    tracing::info!(
+        shard = number,
+        series = recovery.series,
+        samples = recovery.samples,
+        segments = recovery.replayed.segments,
+        frames = recovery.replayed.frames,
+        torn_bytes = recovery.replayed.torn_bytes,
+        damages = recovery.replayed.damages,
+        lost_frames = recovery.replayed.lost_frames,
+        orphans = recovery.orphans,
+        refused = recovery.refused,
+        duration_ms = recovery.time.as_millis() as u64,
+        "shard recovered"
+    );
+    Ok((state, committer))
+}
+
+impl Handle {
+    /// How the log is written: `io_uring` or `threads`.
+    pub fn backend(&self) -> &'static str {
+        self.inner.backend
+    }
+
+    pub fn shards(&self) -> usize {
+        self.inner.mailboxes.len()
+    }
+
+    /// Writes and syncs everything, then ends the core threads. Blocks; later requests fail with
+    /// [`StoreError::Closed`].
+    pub fn close(&self) {
+        for mailbox in &self.inner.mailboxes {
+            // A shard that is gone is closed already.
+            let _ = mailbox.send(Request::Close);
+        }
+        let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(|e| e.into_inner()));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a core thread had panicked");
+            }
+        }
+    }
+
+    async fn send(&self, shard: usize, request: Request) -> Result<(), StoreError> {
+        self.inner.mailboxes[shard].send_async(request).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Asks every shard the same; answers in shard order.
+    async fn ask_all<T>(
+        &self,
+        request: impl Fn(oneshot::Sender<T>) -> Request,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut answers = Vec::with_capacity(self.shards());
+        for shard in 0..self.shards() {
+            let (reply, answer) = oneshot::channel();
+            self.send(shard, request(reply)).await?;
+            answers.push(answer);
+        }
+        try_join_all(answers).await.map_err(|_| StoreError::Closed)
+    }
+
+    fn split(&self, batch: &WriteBatch) -> Vec<Vec<Pick>> {
+        let shards = self.shards();
+        let mut parts: Vec<Vec<Pick>> =
+            (0..shards).map(|_| Vec::with_capacity(batch.series.len() / shards + 16)).collect();
+        for (at, series) in batch.series.iter().enumerate() {
+            let hash = hash_key(batch.key(series), self.inner.seed);
+            parts[shard_of(hash, shards)].push(Pick { series: at as u32, hash });
+        }
+        parts
+    }
+
+    /// Sends a batch's parts and waits for all of them.
+    async fn append_parts(&self, batch: &Arc<WriteBatch>, ack: Ack) -> Result<Appended, StoreError> {
+        let latest_ms = (self.inner.clock)().saturating_add(self.inner.max_ahead_ms);
+        let mut answers = Vec::new();
+        for (shard, picks) in self.split(batch).into_iter().enumerate() {
+            if picks.is_empty() {
+                continue;
+            }
+            let (reply, answer) = oneshot::channel();
+            let request = AppendRequest { batch: batch.clone(), picks, latest_ms, ack, reply };
+            self.send(shard, Request::Append(request)).await?;
+            answers.push(answer);
+        }
+        let mut done = Appended::default();
+        let mut failed = None;
+        for answer in join_all(answers).await {
+            match answer.unwrap_or(Err(StoreError::Closed)) {
+                Ok(part) => {
+                    done.outcome.merge(part.outcome);
+                    done.elsewhere.extend(part.elsewhere);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(done), Err)
+    }
+
+    async fn append_batch(&self, batch: WriteBatch, ack: Ack) -> Result<Written, StoreError> {
+        let batch = Arc::new(batch);
+        let mut done = self.append_parts(&batch, ack).await?;
+        if !done.elsewhere.is_empty() {
+            let (second, numbers) = misplaced(&batch, &done);
+            let again = self.append_parts(&Arc::new(second), ack).await?;
+            let mut outcome = again.outcome;
+            outcome.refused.iter_mut().for_each(|r| r.series = numbers[r.series as usize]);
+            done.outcome.merge(outcome);
+        }
+        Ok(Written { outcome: done.outcome, batch: Arc::into_inner(batch) })
+    }
+}
+
+/// The series that went to a wrong shard, under their canonical keys, and their numbers in the batch they
+/// came in.
+fn misplaced(batch: &WriteBatch, done: &Appended) -> (WriteBatch, Vec<u32>) {
+    let mut second = WriteBatch { histograms: Vec::new(), ..WriteBatch::default() };
+    let mut numbers = Vec::new();
+    for elsewhere in &done.elsewhere {
+        let series = &batch.series[elsewhere.series as usize];
+        let first = second.histograms.len() as u32;
+        second.push_keyed(&elsewhere.key, batch.samples_of(series));
+        second.histograms.extend_from_slice(batch.histograms_of(series));
+        if let Some(last) = second.series.last_mut() {
+            last.histograms = first..second.histograms.len() as u32;
+        }
+        numbers.push(elsewhere.series);
+    }
+    (second, numbers)
+}
+
+impl Append for Handle {
+    fn append(&self, batch: WriteBatch, ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>> {
+        Box::pin(self.append_batch(batch, ack))
+    }
+}
+
+/// Tells the shards to stop when the one who waits for them goes away.
+struct StopOnDrop(Option<QueryContext>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(context) = &self.0 {
+            context.cancel(Stop::Cancelled);
+        }
+    }
+}
+
+impl Scatter for Handle {
+    type View = HeadView;
+
+    async fn scatter<T, J, F>(&self, context: QueryContext, job: J) -> Result<Vec<T>, StoreError>
+    where
+        J: Fn(HeadView) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + 'static,
+        T: Send + 'static,
+    {
+        context.check()?;
+        let mut guard = StopOnDrop(Some(context.clone()));
+        let mut answers = Vec::with_capacity(self.shards());
+        for shard in 0..self.shards() {
+            let (reply, answer) = oneshot::channel();
+            let (job, context) = (job.clone(), context.clone());
+            let task: Job = Box::new(move |place| {
+                let work = job(HeadView::new(place, context));
+                Box::pin(async move { drop(reply.send(work.await)) })
+            });
+            self.send(shard, Request::Job(task)).await?;
+            answers.push(async { answer.await.unwrap_or(Err(StoreError::Closed)) });
+        }
+        let results = try_join_all(answers).await?;
+        guard.0 = None;
+        Ok(results)
+    }
+}
+
+impl Admin for Handle {
+    fn figures(&self) -> BoxFuture<'_, Result<StoreFigures, StoreError>> {
+        Box::pin(async {
+            let mut parts = self.ask_all(Request::Figures).await?.into_iter();
+            let first = parts.next().ok_or(StoreError::Closed)?;
+            Ok(parts.fold(first, add_figures))
+        })
+    }
+
+    fn head_status(&self, limit: usize) -> BoxFuture<'_, Result<HeadStatus, StoreError>> {
+        Box::pin(async move { Ok(merge_status(self.ask_all(Request::HeadStatus).await?, limit)) })
+    }
+}
+
+fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
+    let mut refused = a.refused;
+    refused.iter_mut().zip(b.refused).for_each(|(sum, part)| *sum += part);
+    StoreFigures {
+        shards: a.shards + b.shards,
+        series: a.series + b.series,
+        series_created: a.series_created + b.series_created,
+        series_removed: a.series_removed + b.series_removed,
+        chunks: a.chunks + b.chunks,
+        chunks_created: a.chunks_created + b.chunks_created,
+        samples_appended: a.samples_appended + b.samples_appended,
+        histograms_appended: a.histograms_appended + b.histograms_appended,
+        samples_repeated: a.samples_repeated + b.samples_repeated,
+        refused,
+        min_ms: a.min_ms.into_iter().chain(b.min_ms).min(),
+        max_ms: a.max_ms.max(b.max_ms),
+        head_bytes: a.head_bytes + b.head_bytes,
+        wal_bytes: a.wal_bytes + b.wal_bytes,
+        wal_segment: a.wal_segment.max(b.wal_segment),
+        wal_commits: a.wal_commits + b.wal_commits,
+        wal_syncs: a.wal_syncs + b.wal_syncs,
+        wal_sync_seconds: a.wal_sync_seconds + b.wal_sync_seconds,
+        wal_failures: a.wal_failures + b.wal_failures,
+        wal_corruptions: a.wal_corruptions + b.wal_corruptions,
+        replay_seconds: a.replay_seconds.max(b.replay_seconds),
+        read_only: a.read_only || b.read_only,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_reads_back_and_damage_is_told() {
+        let identity = Identity { shards: 4, seed: 0xfeed };
+        assert_eq!(Identity::parse(&identity.print()), Ok(identity));
+        let check = |text: String, what: &str| {
+            let error = Identity::parse(&text).expect_err("damaged");
+            assert!(error.contains(what), "{error}");
+        };
+        check(identity.print().replace("shards 4", "shards 8"), "checksum");
+        check(String::new(), "no checksum");
+        check(Identity { shards: 3, seed: 1 }.print(), "power of two");
+    }
+}

@@ -1,0 +1,183 @@
+//! Reading a head: a series' labels and samples.
+
+use super::Head;
+use super::series::Series;
+use crate::index::symbols::Symbol;
+use hearth_kernels::codec::bits::READ_SLACK_BYTES;
+use hearth_kernels::codec::gorilla;
+use hearth_model::{Histogram, Labels, TimeRange};
+use std::sync::Arc;
+
+/// Buffers of a reader, used again for every series.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    stream: Vec<u8>,
+    pub times: Vec<i64>,
+    pub values: Vec<f64>,
+}
+
+impl Scratch {
+    /// Decodes a chunk behind what the columns hold. A chunk in memory that does not decode is a
+    /// programmer's mistake; it must not take the server down, so it shows as missing samples.
+    fn decode(&mut self, bytes: &[u8], tail: &[u8], count: usize) {
+        self.stream.clear();
+        self.stream.extend_from_slice(bytes);
+        self.stream.extend_from_slice(tail);
+        self.stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
+        if let Err(error) = gorilla::decode(&self.stream, count, &mut self.times, &mut self.values) {
+            debug_assert!(false, "chunk in memory does not decode: {error}");
+            tracing::error!(%error, "chunk in memory does not decode");
+        }
+    }
+
+    /// Keeps only what lies in the range, from `start` on.
+    fn cut(&mut self, start: usize, range: TimeRange) {
+        let end = start + self.times[start..].partition_point(|t| *t <= range.max_ms);
+        self.times.truncate(end);
+        self.values.truncate(end);
+        let first = start + self.times[start..].partition_point(|t| *t < range.min_ms);
+        self.times.drain(start..first);
+        self.values.drain(start..first);
+    }
+
+    fn decode_within(
+        &mut self,
+        bytes: &[u8],
+        tail: &[u8],
+        count: usize,
+        bounds: TimeRange,
+        range: TimeRange,
+    ) {
+        if !bounds.overlaps(range) {
+            return;
+        }
+        let start = self.times.len();
+        self.decode(bytes, tail, count);
+        if bounds.min_ms < range.min_ms || bounds.max_ms > range.max_ms {
+            self.cut(start, range);
+        }
+    }
+
+    /// A series' floats within the range.
+    fn read(&mut self, series: &Series, range: TimeRange) {
+        self.times.clear();
+        self.values.clear();
+        let closed = series.closed();
+        let first = closed.partition_point(|c| c.max_ms < range.min_ms);
+        for chunk in closed[first..].iter().take_while(|c| c.min_ms <= range.max_ms) {
+            let bounds = TimeRange::new(chunk.min_ms, chunk.max_ms);
+            self.decode_within(&chunk.bytes, &[], usize::from(chunk.count), bounds, range);
+        }
+        if let Some((min_ms, max_ms, count, bytes, (tail, tail_bytes))) = series.open() {
+            self.decode_within(bytes, &tail[..tail_bytes], count, TimeRange::new(min_ms, max_ms), range);
+        }
+    }
+}
+
+impl Head {
+    /// Name and value symbols of a series, in label order.
+    pub fn symbols_of(&self, id: u32) -> &[Symbol] {
+        let pairs = &self.series[id as usize].pairs;
+        &self.pairs[pairs.start as usize..pairs.end as usize]
+    }
+
+    pub fn labels_of(&self, id: u32) -> Labels {
+        self.labels(self.symbols_of(id))
+    }
+
+    /// The label set of name and value symbols.
+    pub fn labels(&self, pairs: &[Symbol]) -> Labels {
+        let symbols = &self.index.symbols;
+        Labels::from_sorted(pairs.chunks_exact(2).map(|p| (symbols.text(p[0]), symbols.text(p[1]))))
+    }
+
+    /// A series' floats within the range, into the scratch's columns.
+    pub fn read_floats(&self, id: u32, range: TimeRange, scratch: &mut Scratch) {
+        scratch.read(&self.series[id as usize], range);
+    }
+
+    /// A series' histograms within the range.
+    pub fn histograms(&self, id: u32, range: TimeRange) -> &[(i64, Arc<Histogram>)] {
+        if !self.series[id as usize].has_histograms {
+            return &[];
+        }
+        let all = self.histograms.get(&id).map_or(&[][..], |h| h);
+        let start = all.partition_point(|(t, _)| *t < range.min_ms);
+        let end = all.partition_point(|(t, _)| *t <= range.max_ms);
+        &all[start..end.max(start)]
+    }
+
+    /// Whether the series may have samples in the range.
+    pub fn overlaps(&self, id: u32, range: TimeRange) -> bool {
+        let floats = self.series[id as usize].bounds();
+        floats.is_some_and(|(min, max)| TimeRange::new(min, max).overlaps(range))
+            || !self.histograms(id, range).is_empty()
+    }
+
+    /// The bits of the float at exactly this time.
+    pub fn value_at(&self, id: u32, time: i64) -> Option<u64> {
+        let mut scratch = Scratch::default();
+        self.read_floats(id, TimeRange::new(time, time), &mut scratch);
+        scratch.values.first().map(|v| v.to_bits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fate;
+    use super::*;
+    use hearth_model::batch::Refusal;
+
+    fn head(samples: i64) -> (Head, u32) {
+        let mut head = Head::default();
+        let id = head.create(1, &Labels::from_pairs([("__name__", "up")]), None);
+        for i in 0..samples {
+            assert_eq!(head.append(id, i * 10, i as f64), Fate::Taken);
+        }
+        (head, id)
+    }
+
+    #[test]
+    fn every_range_reads_exactly_its_samples() {
+        for samples in [1, 2, 127, 128, 129, 300] {
+            let (head, id) = head(samples);
+            let mut scratch = Scratch::default();
+            for (min, max) in [(0, 5), (5, 15), (1270, 1290), (-10, 10_000), (1280, 1280), (3000, 2000)] {
+                head.read_floats(id, TimeRange::new(min, max), &mut scratch);
+                let expect: Vec<i64> =
+                    (0..samples).map(|i| i * 10).filter(|t| (min..=max).contains(t)).collect();
+                assert_eq!(scratch.times, expect, "{samples} samples, [{min}, {max}]");
+                assert!(scratch.values.iter().zip(&expect).all(|(v, t)| *v == (*t / 10) as f64));
+            }
+        }
+    }
+
+    #[test]
+    fn a_repetition_is_taken_and_a_contradiction_refused() {
+        let (mut head, id) = head(300);
+        assert_eq!(head.append(id, 2990, 299.0), Fate::Repeated);
+        assert_eq!(head.append(id, 10, 1.0), Fate::Repeated);
+        assert_eq!(head.append(id, 10, 2.0), Fate::Refused(Refusal::DuplicateTimestamp));
+        assert_eq!(head.append(id, 11, 2.0), Fate::Refused(Refusal::OutOfOrder));
+        let histogram = Histogram::stale();
+        assert_eq!(head.append_histogram(id, 10, &histogram), Fate::Refused(Refusal::DuplicateTimestamp));
+        assert_eq!(head.append_histogram(id, 3000, &histogram), Fate::Taken);
+        assert_eq!(head.append_histogram(id, 3000, &histogram), Fate::Repeated);
+        assert_eq!(head.append(id, 3000, 1.0), Fate::Refused(Refusal::DuplicateTimestamp));
+        assert_eq!(head.append(id, 2995, 1.0), Fate::Refused(Refusal::OutOfOrder));
+        assert_eq!(head.append(id, 3001, 1.0), Fate::Taken);
+    }
+
+    #[test]
+    fn memory_is_accounted_and_given_back() {
+        let (mut head, id) = head(1000);
+        let full = head.chunk_bytes;
+        assert!(full > 1000);
+        head.drop_before(9_000);
+        assert!(head.chunk_bytes < full / 3);
+        let mut scratch = Scratch::default();
+        head.read_floats(id, TimeRange::ALL, &mut scratch);
+        assert_eq!(scratch.times.last(), Some(&9_990));
+        assert_eq!(scratch.times.first(), Some(&8_960));
+    }
+}

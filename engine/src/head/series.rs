@@ -1,0 +1,125 @@
+//! One series' samples: closed chunks, and an open one that takes the next sample.
+
+use crate::config::CHUNK_SAMPLES;
+use hearth_kernels::codec::gorilla::GorillaState;
+use std::ops::Range;
+
+/// A run of samples that takes no more.
+#[derive(Debug)]
+pub struct ClosedChunk {
+    pub min_ms: i64,
+    pub max_ms: i64,
+    pub count: u16,
+    pub bytes: Box<[u8]>,
+}
+
+impl ClosedChunk {
+    fn size_bytes(&self) -> usize {
+        self.bytes.len() + std::mem::size_of::<ClosedChunk>()
+    }
+}
+
+/// A row of the series table.
+#[derive(Debug)]
+pub struct Series {
+    pub hash: u128,
+    /// Its name in the log.
+    pub reference: u32,
+    /// Its labels within the head's symbol pairs.
+    pub pairs: Range<u32>,
+    /// The series that followed in the last batch; its own id is never a harmful guess.
+    pub successor: u32,
+    pub has_histograms: bool,
+    open_min_ms: i64,
+    state: GorillaState,
+    open: Vec<u8>,
+    closed: Vec<ClosedChunk>,
+}
+
+/// The open chunk's buffer grows by this much: what a few samples need, and what the allocator hands out.
+const GROW_BYTES: usize = 32;
+
+impl Series {
+    pub fn new(hash: u128, reference: u32, pairs: Range<u32>) -> Self {
+        Series {
+            hash,
+            reference,
+            pairs,
+            successor: u32::MAX,
+            has_histograms: false,
+            open_min_ms: 0,
+            state: GorillaState::default(),
+            open: Vec::new(),
+            closed: Vec::new(),
+        }
+    }
+
+    /// Time of the newest float.
+    #[inline]
+    pub fn last_time(&self) -> Option<i64> {
+        (self.state.count() > 0).then(|| self.state.last_time())
+    }
+
+    /// Appends a sample newer than all before; returns by how many bytes memory grew, and whether this
+    /// opened a chunk.
+    #[inline]
+    pub fn push(&mut self, time: i64, value: f64) -> (isize, bool) {
+        let opens = self.state.count() == 0 || self.state.count() >= CHUNK_SAMPLES;
+        let mut grown = 0;
+        if opens {
+            grown = self.close();
+            self.open_min_ms = time;
+        }
+        let before = self.open.capacity();
+        if before - self.open.len() < 16 {
+            self.open.reserve_exact(GROW_BYTES.max(self.open.len() / 4));
+        }
+        self.state.push(&mut self.open, time, value);
+        (grown + (self.open.capacity() - before) as isize, opens)
+    }
+
+    /// Closes the open chunk; returns by how many bytes memory grew.
+    fn close(&mut self) -> isize {
+        if self.state.count() == 0 {
+            return 0;
+        }
+        let open_bytes = self.open.capacity();
+        self.state.finish(&mut self.open);
+        let bytes = std::mem::take(&mut self.open).into_boxed_slice();
+        let (min_ms, max_ms, count) = (self.open_min_ms, self.state.last_time(), self.state.count());
+        let chunk = ClosedChunk { min_ms, max_ms, count, bytes };
+        let grown = chunk.size_bytes() as isize - open_bytes as isize;
+        self.closed.push(chunk);
+        self.state = GorillaState::default();
+        grown
+    }
+
+    pub fn closed(&self) -> &[ClosedChunk] {
+        &self.closed
+    }
+
+    pub fn chunk_count(&self) -> usize {
+        self.closed.len() + usize::from(self.state.count() > 0)
+    }
+
+    /// The open chunk as `(first time, last time, samples, whole bytes, pending bytes)`.
+    pub fn open(&self) -> Option<(i64, i64, usize, &[u8], ([u8; 8], usize))> {
+        let count = usize::from(self.state.count());
+        (count > 0).then(|| {
+            (self.open_min_ms, self.state.last_time(), count, self.open.as_slice(), self.state.pending())
+        })
+    }
+
+    /// Earliest and latest time of its floats.
+    pub fn bounds(&self) -> Option<(i64, i64)> {
+        let first = self.closed.first().map(|c| c.min_ms).or_else(|| self.open().map(|o| o.0))?;
+        let last = self.last_time().or_else(|| self.closed.last().map(|c| c.max_ms))?;
+        Some((first, last))
+    }
+
+    /// Drops closed chunks that end before the cutoff; returns the bytes that were freed and the chunks.
+    pub fn drop_before(&mut self, cutoff_ms: i64) -> (usize, usize) {
+        let cut = self.closed.partition_point(|c| c.max_ms < cutoff_ms);
+        (self.closed.drain(..cut).map(|c| c.size_bytes()).sum(), cut)
+    }
+}

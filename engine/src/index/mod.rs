@@ -1,0 +1,176 @@
+//! Which series have which labels: symbols (interned strings) and postings (series by label pair).
+//!
+//! Series are numbered densely from 0 in order of creation, so postings are dense and mostly runs.
+
+pub mod postings;
+pub mod symbols;
+
+use ahash::AHashMap;
+use hearth_model::Matcher;
+use hearth_model::label::METRIC_NAME;
+use hearth_model::matcher::regex::Shape;
+use postings::Postings;
+use roaring::RoaringBitmap;
+use symbols::{Symbol, Symbols};
+
+/// One label's values, in order of first sight, each with its series.
+#[derive(Debug, Default)]
+pub struct LabelValues {
+    pub values: Vec<(Symbol, Postings)>,
+    by_symbol: AHashMap<Symbol, u32>,
+}
+
+/// The inverted index of a shard's head.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub symbols: Symbols,
+    labels: AHashMap<Symbol, LabelValues>,
+}
+
+impl Index {
+    /// Interns a series' labels and files the series under each of them; `id` is larger than every id
+    /// before. The pairs are appended to `pairs`.
+    pub fn insert<'a>(
+        &mut self,
+        id: u32,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        pairs: &mut Vec<Symbol>,
+    ) {
+        for (name, value) in labels {
+            let (name, value) = (self.symbols.intern(name), self.symbols.intern(value));
+            pairs.extend([name, value]);
+            let label = self.labels.entry(name).or_default();
+            let next = label.values.len() as u32;
+            let at = *label.by_symbol.entry(value).or_insert(next);
+            if at == next {
+                label.values.push((value, Postings::default()));
+            }
+            label.values[at as usize].1.push(id);
+        }
+    }
+
+    /// Label names, unsorted.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &LabelValues)> {
+        self.labels.iter().map(|(name, values)| (self.symbols.text(*name), values))
+    }
+
+    pub fn label(&self, name: &str) -> Option<&LabelValues> {
+        self.labels.get(&self.symbols.find(name)?)
+    }
+
+    /// Ids of the series (out of `count`) that match all of `matchers`.
+    pub fn select(&self, matchers: &[Matcher], count: u32) -> RoaringBitmap {
+        // What a matcher that also matches "" demands is easier said as what it forbids.
+        let (mut demands, forbids): (Vec<&Matcher>, Vec<&Matcher>) =
+            matchers.iter().partition(|m| !m.matches_empty());
+        // The metric name is cheap to find and narrows most.
+        demands.sort_by_key(|m| (m.regex().is_some(), m.name != METRIC_NAME));
+        let mut found: Option<RoaringBitmap> = None;
+        for matcher in demands {
+            let ids = self.union(matcher, true);
+            let narrowed = match found {
+                Some(before) => before & ids,
+                None => ids,
+            };
+            if narrowed.is_empty() {
+                return narrowed;
+            }
+            found = Some(narrowed);
+        }
+        let mut found = found.unwrap_or_else(|| (0..count).collect());
+        for matcher in forbids {
+            if !matches!(matcher.regex().map(|r| r.shape()), Some(Shape::Any)) || !matcher.matches("x") {
+                found -= self.union(matcher, false);
+            }
+        }
+        found
+    }
+
+    /// Ids of the series that have the label with a value that matches (or, `wanted` false, does not).
+    fn union(&self, matcher: &Matcher, wanted: bool) -> RoaringBitmap {
+        let mut out = RoaringBitmap::new();
+        let Some(label) = self.label(&matcher.name) else { return out };
+        if let Some(values) = exact_values(matcher, wanted) {
+            for value in values {
+                let at = self.symbols.find(value).and_then(|s| label.by_symbol.get(&s));
+                if let Some(&at) = at {
+                    label.values[at as usize].1.union_into(&mut out);
+                }
+            }
+            return out;
+        }
+        for (value, postings) in &label.values {
+            if matcher.matches(self.symbols.text(*value)) == wanted {
+                postings.union_into(&mut out);
+            }
+        }
+        out
+    }
+}
+
+/// The values for which `matches(value) == wanted`, where the matcher itself names them.
+fn exact_values(matcher: &Matcher, wanted: bool) -> Option<Vec<&str>> {
+    use hearth_model::MatchOp;
+    let positive = matches!(matcher.op, MatchOp::Equal | MatchOp::Regex);
+    if positive != wanted {
+        return None;
+    }
+    match matcher.regex() {
+        None => Some(vec![&matcher.value]),
+        Some(regex) => match regex.shape() {
+            Shape::Set(values) => Some(values.iter().map(String::as_str).collect()),
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_model::MatchOp;
+
+    fn index() -> Index {
+        let mut index = Index::default();
+        let series: [&[(&str, &str)]; 5] = [
+            &[("__name__", "up"), ("job", "a")],
+            &[("__name__", "up"), ("job", "b")],
+            &[("__name__", "up")],
+            &[("__name__", "down"), ("job", "a"), ("zone", "x")],
+            &[("__name__", "down"), ("job", "ab")],
+        ];
+        for (id, labels) in series.iter().enumerate() {
+            index.insert(id as u32, labels.iter().copied(), &mut Vec::new());
+        }
+        index
+    }
+
+    #[track_caller]
+    fn check(matchers: &[(&str, MatchOp, &str)], expect: &[u32]) {
+        let matchers: Vec<Matcher> = matchers
+            .iter()
+            .map(|(name, op, value)| Matcher::new(*op, *name, *value).expect("valid matcher"))
+            .collect();
+        assert_eq!(index().select(&matchers, 5).iter().collect::<Vec<_>>(), expect);
+    }
+
+    #[test]
+    fn matchers_select_series() {
+        use MatchOp::*;
+        check(&[("__name__", Equal, "up")], &[0, 1, 2]);
+        check(&[("__name__", Equal, "up"), ("job", Equal, "a")], &[0]);
+        check(&[("job", Equal, "")], &[2]);
+        check(&[("job", NotEqual, "")], &[0, 1, 3, 4]);
+        check(&[("job", NotEqual, "a")], &[1, 2, 4]);
+        check(&[("job", Regex, "a|b")], &[0, 1, 3]);
+        check(&[("job", Regex, "a.*")], &[0, 3, 4]);
+        check(&[("job", Regex, "(a|)")], &[0, 2, 3]);
+        check(&[("job", NotRegex, "a|b")], &[2, 4]);
+        check(&[("job", NotRegex, ".+")], &[2]);
+        check(&[("job", Regex, ".*")], &[0, 1, 2, 3, 4]);
+        check(&[("job", NotRegex, ".*")], &[]);
+        check(&[("zone", Equal, "nowhere")], &[]);
+        check(&[("nolabel", Equal, "x")], &[]);
+        check(&[("nolabel", NotEqual, "x")], &[0, 1, 2, 3, 4]);
+        check(&[], &[0, 1, 2, 3, 4]);
+    }
+}

@@ -1,0 +1,172 @@
+//! A write, on its shard: find or make each series, judge each sample, put what is taken into the head
+//! and into the open commit.
+
+use super::ShardState;
+use super::request::{AppendRequest, Appended, Elsewhere, Pick};
+use crate::handle::{hash_key, shard_of};
+use crate::head::{Fate, Head};
+use crate::wal::commit::Commit;
+use hearth_model::batch::{BatchSeries, Refusal, Refused};
+use hearth_model::{Ack, StoreError, WriteBatch, key};
+
+/// Where a key led.
+enum Found {
+    Series(u32),
+    Elsewhere(Vec<u8>),
+    Refused(Refusal),
+}
+
+/// One batch's way through a shard.
+struct Appender<'a> {
+    state: &'a ShardState,
+    head: &'a mut Head,
+    commit: &'a mut Commit,
+    batch: &'a WriteBatch,
+    latest_ms: i64,
+    logged: bool,
+    done: Appended,
+}
+
+impl ShardState {
+    pub(super) fn append(&self, request: AppendRequest) {
+        if let Some(error) = self.refuses_writes() {
+            let _ = request.reply.send(Err(error));
+            return;
+        }
+        let AppendRequest { batch, picks, latest_ms, ack, reply } = request;
+        let (done, logged) = self.queue.with_open(|commit| {
+            let mut head = self.head.borrow_mut();
+            let mut appender = Appender {
+                state: self,
+                head: &mut head,
+                commit,
+                batch: &batch,
+                latest_ms,
+                logged: false,
+                done: Appended::default(),
+            };
+            appender.run(&picks);
+            (appender.done, appender.logged)
+        });
+        drop(batch);
+        // Nothing of this batch is in the store: there is nothing to wait for.
+        let ack = if logged || done.outcome.repeated > 0 { ack } else { Ack::Memory };
+        let tell = move |result: Result<(), StoreError>| drop(reply.send(result.map(|()| done)));
+        self.queue.submit(ack, Box::new(tell));
+    }
+}
+
+impl Appender<'_> {
+    fn run(&mut self, picks: &[Pick]) {
+        let mut before: Option<u32> = None;
+        for pick in picks {
+            let series = &self.batch.series[pick.series as usize];
+            let guess = before.and_then(|id| self.head.successor(id));
+            let found = match self.head.find(pick.hash, guess) {
+                Some(id) => Found::Series(id),
+                None => self.first_sight(pick.hash, self.batch.key(series)),
+            };
+            match found {
+                Found::Series(id) => {
+                    if let Some(before) = before {
+                        self.head.set_successor(before, id);
+                    }
+                    before = Some(id);
+                    self.series(pick.series, series, id);
+                }
+                Found::Elsewhere(key) => self.done.elsewhere.push(Elsewhere { series: pick.series, key }),
+                Found::Refused(reason) => self.refuse_series(pick.series, series, reason),
+            }
+        }
+    }
+
+    #[cold]
+    fn first_sight(&mut self, hash: u128, raw: &[u8]) -> Found {
+        let Ok(decoded) = key::decode_key(raw) else { return Found::Refused(Refusal::InvalidLabels) };
+        let mut canonical_hash = hash;
+        let mut canonical_key = None;
+        if !decoded.canonical {
+            let key = key::key_of(&decoded.labels);
+            canonical_hash = hash_key(&key, self.state.store.seed);
+            if shard_of(canonical_hash, self.state.store.shards) != self.state.number {
+                return Found::Elsewhere(key);
+            }
+            canonical_key = Some(key);
+            if let Some(id) = self.head.find(canonical_hash, None) {
+                self.head.alias(hash, id);
+                return Found::Series(id);
+            }
+        }
+        let share = self.state.store.max_series.div_ceil(self.state.store.shards as u64);
+        let full = share > 0 && u64::from(self.head.series_count()) >= share;
+        if full || !self.head.has_room(raw.len()) {
+            return Found::Refused(Refusal::SeriesLimit);
+        }
+        let id = self.head.create(canonical_hash, &decoded.labels, None);
+        self.commit.push_series(self.head.reference(id), canonical_key.as_deref().unwrap_or(raw));
+        if canonical_key.is_some() {
+            self.head.alias(hash, id);
+        }
+        self.logged = true;
+        self.done.outcome.new_series += 1;
+        Found::Series(id)
+    }
+
+    fn refuse_series(&mut self, at: u32, series: &BatchSeries, reason: Refusal) {
+        let count = series.samples.len() + series.histograms.len();
+        for sample in 0..count as u32 {
+            self.head.count(Fate::Refused(reason));
+            self.done.outcome.refused.push(Refused { series: at, sample, reason });
+        }
+    }
+
+    #[inline]
+    fn series(&mut self, at: u32, series: &BatchSeries, id: u32) {
+        let reference = self.head.reference(id);
+        for (sample, one) in self.batch.samples_of(series).iter().enumerate() {
+            let fate = if one.timestamp_ms > self.latest_ms {
+                Fate::Refused(Refusal::OutOfBounds)
+            } else {
+                self.head.append(id, one.timestamp_ms, one.value)
+            };
+            if fate == Fate::Taken {
+                self.commit.push_sample(reference, one.timestamp_ms, one.value);
+                self.logged = true;
+            }
+            self.count(at, sample as u32, fate, false);
+        }
+        let floats = series.samples.len() as u32;
+        for (sample, (time, histogram)) in self.batch.histograms_of(series).iter().enumerate() {
+            let fate = if *time > self.latest_ms {
+                Fate::Refused(Refusal::OutOfBounds)
+            } else if !histogram.is_stale() && histogram.validate().is_err() {
+                Fate::Refused(Refusal::InvalidHistogram)
+            } else {
+                self.head.append_histogram(id, *time, histogram)
+            };
+            if fate == Fate::Taken {
+                self.commit.push_histogram(reference, *time, histogram);
+                self.logged = true;
+            }
+            self.count(at, floats + sample as u32, fate, true);
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, series: u32, sample: u32, fate: Fate, histogram: bool) {
+        let outcome = &mut self.done.outcome;
+        match fate {
+            Fate::Refused(reason) => outcome.refused.push(Refused { series, sample, reason }),
+            Fate::Repeated => outcome.repeated += 1,
+            Fate::Taken => {}
+        }
+        if !matches!(fate, Fate::Refused(_)) {
+            if histogram { outcome.histograms += 1 } else { outcome.samples += 1 }
+        }
+        if histogram && fate == Fate::Taken {
+            self.head.figures.histograms += 1;
+        } else {
+            self.head.count(fate);
+        }
+    }
+}

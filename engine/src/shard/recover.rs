@@ -1,0 +1,119 @@
+//! A shard's start: its head out of its log.
+
+use crate::disk::Disk;
+use crate::handle::hash_key;
+use crate::head::{Fate, Head};
+use crate::wal::commit::CommitOptions;
+use crate::wal::record::Record;
+use crate::wal::replay::{Replay, ReplayError, Replayed};
+use ahash::{AHashMap, AHashSet};
+use hearth_model::key;
+use std::time::{Duration, Instant};
+
+/// What a recovery did.
+#[derive(Debug, Clone, Default)]
+pub struct Recovery {
+    pub replayed: Replayed,
+    pub time: Duration,
+    pub series: u64,
+    pub samples: u64,
+    /// Samples whose series is not in the log: its record was lost with a damaged frame.
+    pub orphans: u64,
+    /// Samples that the head did not take (older than what is there already).
+    pub refused: u64,
+}
+
+/// Fills an empty head.
+struct Filler<'a> {
+    head: &'a mut Head,
+    seed: u64,
+    by_reference: AHashMap<u32, u32>,
+    unknown: AHashSet<u32>,
+    recovery: Recovery,
+}
+
+impl Filler<'_> {
+    fn series(&mut self, reference: u32, raw: &[u8]) {
+        self.head.reserve_reference(reference);
+        let Ok(decoded) = key::decode_key(raw) else {
+            tracing::warn!(reference, "series record in log has no valid labels");
+            return;
+        };
+        let hash = hash_key(raw, self.seed);
+        // A checkpoint and the segments after it may both name a series.
+        let id = match self.head.find(hash, None) {
+            Some(id) => id,
+            None => self.head.create(hash, &decoded.labels, Some(reference)),
+        };
+        self.by_reference.insert(reference, id);
+        self.recovery.series = u64::from(self.head.series_count());
+    }
+
+    fn id(&mut self, reference: u32) -> Option<u32> {
+        let id = self.by_reference.get(&reference).copied();
+        if id.is_none() {
+            self.recovery.orphans += 1;
+            if self.unknown.insert(reference) {
+                // Its number must not be given to another series: these samples stay in the log.
+                self.head.reserve_reference(reference);
+            }
+        }
+        id
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        match record {
+            Record::Series { reference, key } => self.series(reference, key),
+            Record::Samples(samples) => {
+                for sample in samples {
+                    let Ok((reference, time, value)) = sample else {
+                        tracing::warn!("samples record in log ends early");
+                        return;
+                    };
+                    if let Some(id) = self.id(reference) {
+                        let fate = self.head.append(id, time, value);
+                        self.count(fate);
+                    }
+                }
+            }
+            Record::Histogram { reference, time, histogram } => {
+                if let Some(id) = self.id(reference) {
+                    let fate = self.head.append_histogram(id, time, &histogram);
+                    self.count(fate);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, fate: Fate) {
+        match fate {
+            Fate::Taken => self.recovery.samples += 1,
+            Fate::Repeated => {}
+            Fate::Refused(_) => self.recovery.refused += 1,
+        }
+    }
+}
+
+/// Reads the shard's log into the head.
+pub fn recover<D: Disk>(disk: &D, options: &CommitOptions, head: &mut Head) -> Result<Recovery, ReplayError> {
+    let started = Instant::now();
+    let mut filler = Filler {
+        head,
+        seed: options.seed,
+        by_reference: AHashMap::new(),
+        unknown: AHashSet::new(),
+        recovery: Recovery::default(),
+    };
+    let replayed = Replay {
+        disk,
+        directory: &options.directory,
+        shard: options.shard,
+        seed: options.seed,
+        sink: |record: Record<'_>| filler.record(record),
+    }
+    .run()?;
+    let mut recovery = filler.recovery;
+    recovery.replayed = replayed;
+    recovery.time = started.elapsed();
+    Ok(recovery)
+}

@@ -1,0 +1,59 @@
+//! What a shard can be asked, over its mailbox.
+
+use super::view::Place;
+use futures_channel::oneshot;
+use hearth_model::store::{HeadStatus, StoreFigures};
+use hearth_model::{Ack, StoreError, WriteBatch, WriteOutcome};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A shard's figures: the store's, of one shard.
+pub type ShardFigures = StoreFigures;
+
+/// One series of a batch, and the hash of its key.
+#[derive(Debug, Clone, Copy)]
+pub struct Pick {
+    pub series: u32,
+    pub hash: u128,
+}
+
+/// A shard's part of a batch.
+pub struct AppendRequest {
+    pub batch: Arc<WriteBatch>,
+    pub picks: Vec<Pick>,
+    /// Later samples are out of bounds.
+    pub latest_ms: i64,
+    pub ack: Ack,
+    pub reply: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// What a shard did with its part.
+#[derive(Debug, Default)]
+pub struct Appended {
+    pub outcome: WriteOutcome,
+    /// Series that belong to another shard once their labels are in order: nothing of them was taken.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// See [`Appended::elsewhere`].
+#[derive(Debug)]
+pub struct Elsewhere {
+    pub series: u32,
+    pub key: Vec<u8>,
+}
+
+/// A task that lives on the shard's thread.
+pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+/// Makes the task, once it is on the shard's thread.
+pub type Job = Box<dyn FnOnce(Place) -> LocalTask + Send>;
+
+/// See the module's head.
+pub enum Request {
+    Append(AppendRequest),
+    Job(Job),
+    Figures(oneshot::Sender<ShardFigures>),
+    HeadStatus(oneshot::Sender<HeadStatus>),
+    /// Write and sync everything, then end.
+    Close,
+}

@@ -1,0 +1,355 @@
+//! Group commit: what comes while a commit is on its way to the medium goes into the next one.
+//!
+//! Two sides of one shard's thread share a [`CommitQueue`]: the mailbox fills the open commit, the
+//! [`Committer`] writes it. Steps of a commit:
+//! 1. take the open commit, seal it as one frame, write it, and sync where somebody waits for that;
+//! 2. tell everybody who waits;
+//! 3. on a failure: tell everybody that nothing is acknowledged, let the shard refuse writes, and write
+//!    all frames since the last successful sync to a new segment until that succeeds. The failed file is
+//!    never asked again: a second sync may report success for data that is gone.
+
+use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::record::{self, SampleWriter};
+use crate::config;
+use crate::disk::{Disk, Log, names};
+use futures_util::future::{Either, select};
+use hearth_model::{Ack, Histogram, StoreError};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Is told once whether the commit is as durable as asked.
+pub type Waiter = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+/// Records on their way into the log.
+#[derive(Default)]
+pub struct Commit {
+    series: Vec<u8>,
+    samples: SampleWriter,
+    histograms: Vec<u8>,
+    waiters: Vec<Waiter>,
+    sync: bool,
+}
+
+impl Commit {
+    pub fn push_series(&mut self, reference: u32, key: &[u8]) {
+        record::push_series(&mut self.series, reference, key);
+    }
+
+    #[inline]
+    pub fn push_sample(&mut self, reference: u32, time: i64, value: f64) {
+        self.samples.push(reference, time, value);
+    }
+
+    pub fn push_histogram(&mut self, reference: u32, time: i64, histogram: &Histogram) {
+        record::push_histogram(&mut self.histograms, reference, time, histogram);
+    }
+
+    fn has_records(&self) -> bool {
+        !(self.series.is_empty() && self.samples.is_empty() && self.histograms.is_empty())
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.series.len() + self.samples.len() + self.histograms.len()
+    }
+
+    /// The records as a sealed frame behind what `out` holds already.
+    fn seal_into(&mut self, out: &mut Vec<u8>, number: u64) {
+        let start = out.len();
+        out.resize(start + FRAME_HEADER_BYTES, 0);
+        out.append(&mut self.series);
+        self.samples.finish(out);
+        out.append(&mut self.histograms);
+        frame::seal(&mut out[start..], number);
+    }
+}
+
+/// Wakes the one task that waits on this thread.
+#[derive(Default)]
+struct Signal {
+    waker: Cell<Option<Waker>>,
+}
+
+impl Signal {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ready once `condition` holds; looked at after each wake.
+    async fn until(&self, mut condition: impl FnMut() -> bool) {
+        poll_fn(|context| {
+            if condition() {
+                return Poll::Ready(());
+            }
+            self.waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Counters of a shard's log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogFigures {
+    pub bytes: u64,
+    pub segment: u64,
+    pub commits: u64,
+    pub syncs: u64,
+    pub sync_time: Duration,
+    pub failures: u64,
+}
+
+/// What the mailbox and the committer share.
+#[derive(Default)]
+pub struct CommitQueue {
+    open: RefCell<Commit>,
+    work: Signal,
+    room: Signal,
+    busy: Cell<bool>,
+    closing: Cell<bool>,
+    read_only: RefCell<Option<String>>,
+    figures: Cell<LogFigures>,
+}
+
+impl CommitQueue {
+    /// Fills the open commit; its records are written once [`CommitQueue::submit`] is called.
+    pub fn with_open<T>(&self, fill: impl FnOnce(&mut Commit) -> T) -> T {
+        fill(&mut self.open.borrow_mut())
+    }
+
+    /// Tells `waiter` once all that was pushed so far is as durable as `ack` says.
+    pub fn submit(&self, ack: Ack, waiter: Waiter) {
+        if ack == Ack::Memory {
+            waiter(Ok(()));
+        } else {
+            let mut open = self.open.borrow_mut();
+            open.sync |= ack == Ack::Synced;
+            open.waiters.push(waiter);
+        }
+        self.work.wake();
+    }
+
+    /// Waits until the open commit is small enough to take more.
+    pub async fn room(&self) {
+        self.room.until(|| self.open.borrow().len_bytes() < config::COMMIT_BUFFER_BYTES).await;
+    }
+
+    /// Why the log takes nothing now.
+    pub fn read_only(&self) -> Option<String> {
+        self.read_only.borrow().clone()
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.borrow().is_some()
+    }
+
+    pub fn figures(&self) -> LogFigures {
+        self.figures.get()
+    }
+
+    /// Lets the committer end after everything was written and synced.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.work.wake();
+    }
+
+    fn has_work(&self) -> bool {
+        let open = self.open.borrow();
+        open.has_records() || !open.waiters.is_empty()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut LogFigures)) {
+        let mut figures = self.figures.get();
+        change(&mut figures);
+        self.figures.set(figures);
+    }
+}
+
+/// How a committer writes.
+#[derive(Debug, Clone)]
+pub struct CommitOptions {
+    pub directory: PathBuf,
+    pub shard: u32,
+    pub seed: u64,
+    pub segment_size_bytes: u64,
+    pub group_commit_delay: Duration,
+    pub flush_interval: Duration,
+}
+
+/// Writes the commits of one shard, one after the other.
+pub struct Committer<D: Disk> {
+    disk: D,
+    options: CommitOptions,
+    queue: Rc<CommitQueue>,
+    log: Option<D::Log>,
+    segment: u64,
+    length: u64,
+    number: u64,
+    /// Frames written since the last successful sync: what a failure makes us write again.
+    unsynced: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+/// Unsynced frames are kept in memory; beyond this a commit syncs whatever was asked.
+const UNSYNCED_BYTES: usize = 16 << 20;
+
+impl<D: Disk> Committer<D> {
+    /// Goes on after `segment` and frame `number`.
+    pub fn new(disk: D, options: CommitOptions, queue: Rc<CommitQueue>, segment: u64, number: u64) -> Self {
+        queue.count(|f| f.segment = segment);
+        Committer {
+            disk,
+            options,
+            queue,
+            log: None,
+            segment,
+            length: 0,
+            number,
+            unsynced: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Runs until the queue is closed and everything is on stable storage.
+    pub async fn run(mut self) {
+        let queue = self.queue.clone();
+        loop {
+            let wanted = || queue.has_work() || queue.closing.get();
+            if self.unsynced.is_empty() {
+                queue.work.until(wanted).await;
+            } else {
+                let work = pin!(queue.work.until(wanted));
+                let flush = pin!(self.disk.sleep(self.options.flush_interval));
+                if matches!(select(work, flush).await, Either::Right(_)) {
+                    queue.open.borrow_mut().sync = true;
+                }
+            }
+            if !self.options.group_commit_delay.is_zero() && !queue.closing.get() {
+                self.disk.sleep(self.options.group_commit_delay).await;
+            }
+            let closing = queue.closing.get();
+            let mut commit = std::mem::take(&mut *queue.open.borrow_mut());
+            commit.sync |= closing;
+            queue.room.wake();
+            queue.busy.set(true);
+            self.commit(commit).await;
+            queue.busy.set(false);
+            if closing && !queue.has_work() {
+                return;
+            }
+        }
+    }
+
+    async fn commit(&mut self, mut commit: Commit) {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        if commit.has_records() {
+            commit.seal_into(&mut bytes, self.number);
+            self.number += 1;
+        }
+        let waiters = std::mem::take(&mut commit.waiters);
+        self.unsynced.extend_from_slice(&bytes);
+        let sync = (commit.sync || self.unsynced.len() > UNSYNCED_BYTES) && !self.unsynced.is_empty();
+        let result = if bytes.is_empty() && !sync { Ok(()) } else { self.write(bytes, sync).await };
+        match result {
+            Ok(()) => waiters.into_iter().for_each(|tell| tell(Ok(()))),
+            Err(error) => {
+                let why = format!("shard {}: log segment {}: {error}", self.options.shard, self.segment);
+                tracing::error!(error = %why, "log write failed, refusing writes until the log is whole again");
+                self.queue.count(|f| f.failures += 1);
+                *self.queue.read_only.borrow_mut() = Some(why.clone());
+                waiters.into_iter().for_each(|tell| tell(Err(StoreError::ReadOnly(why.clone()))));
+                self.rewrite().await;
+            }
+        }
+    }
+
+    /// Writes (and syncs) to the current segment, opening the next one where needed.
+    async fn write(&mut self, bytes: Vec<u8>, sync: bool) -> std::io::Result<()> {
+        if self.length >= self.options.segment_size_bytes && !bytes.is_empty() {
+            self.finish_segment().await?;
+        }
+        let mut out = bytes;
+        if self.log.is_none() && !out.is_empty() {
+            self.open_segment()?;
+            out.splice(..0, self.header());
+        }
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let started = Instant::now();
+        let length = out.len() as u64;
+        let (result, buffer) = log.append(out, sync).await;
+        self.buffer = buffer;
+        result?;
+        self.length += length;
+        self.queue.count(|f| {
+            f.commits += u64::from(length > 0);
+            f.bytes += length;
+            if sync {
+                f.syncs += 1;
+                f.sync_time += started.elapsed();
+            }
+        });
+        if sync {
+            self.unsynced.clear();
+            // A burst's memory is not kept for ever.
+            self.unsynced.shrink_to(UNSYNCED_BYTES / 4);
+        }
+        Ok(())
+    }
+
+    /// The next write opens a new segment. Frames of the old one that are not synced yet are synced
+    /// first, but for those of the write at hand.
+    async fn finish_segment(&mut self) -> std::io::Result<()> {
+        if let Some(log) = &mut self.log {
+            log.sync().await?;
+            self.queue.count(|f| f.syncs += 1);
+        }
+        self.log = None;
+        self.length = 0;
+        Ok(())
+    }
+
+    fn open_segment(&mut self) -> std::io::Result<()> {
+        let path = names::segment(&self.options.directory, self.segment + 1);
+        // The number is used up even when this fails: the name may be there and the file not usable.
+        self.segment += 1;
+        self.queue.count(|f| f.segment = self.segment);
+        self.log = Some(self.disk.create_log(&path)?);
+        self.length = 0;
+        Ok(())
+    }
+
+    fn header(&self) -> [u8; SEGMENT_HEADER_BYTES] {
+        let header =
+            SegmentHeader { shard: self.options.shard, segment: self.segment, seed: self.options.seed };
+        frame::segment_header(frame::SEGMENT_MAGIC, header)
+    }
+
+    /// Step 3 of the module's head.
+    async fn rewrite(&mut self) {
+        while !self.queue.closing.get() {
+            self.log = None;
+            self.length = 0;
+            let result = self.write(self.unsynced.clone(), true).await;
+            match result {
+                Ok(()) => {
+                    tracing::info!(shard = self.options.shard, segment = self.segment, "log is whole again");
+                    *self.queue.read_only.borrow_mut() = None;
+                    return;
+                }
+                Err(error) => {
+                    self.queue.count(|f| f.failures += 1);
+                    *self.queue.read_only.borrow_mut() =
+                        Some(format!("shard {}: log segment {}: {error}", self.options.shard, self.segment));
+                    self.disk.sleep(config::RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+}

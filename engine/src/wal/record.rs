@@ -1,0 +1,394 @@
+//! What a commit says, as records within a frame's payload:
+//! ```text
+//! kind u8 | body length u32 | body
+//! ```
+//! * kind 1, *series*: reference varint, then the series' key (to the body's end).
+//! * kind 2, *samples*: entries to the body's end. An entry is a control byte, then what it announces:
+//!   bits 0-3: how many leading bytes of the value's big-endian bits follow (0..=8, the rest is zero);
+//!   bit 4: the time is the entry's before; else a zigzag varint, the difference to it;
+//!   bit 5: the reference is the entry's before plus 1; else a zigzag varint, the difference to it.
+//!   Order: reference, time, value. Before the first entry both are 0.
+//! * kind 3, *histogram*: reference varint, zigzag time, then the histogram (see [`push_histogram`]).
+//!
+//! Each record can be read without those before it: what is lost costs itself, not its neighbours.
+
+use hearth_model::{CounterReset, Histogram, Span};
+
+const SERIES: u8 = 1;
+const SAMPLES: u8 = 2;
+const HISTOGRAM: u8 = 3;
+const RECORD_HEADER_BYTES: usize = 5;
+/// More buckets or spans than this in one histogram is damage.
+const MAX_HISTOGRAM_PARTS: usize = 1 << 20;
+
+fn push_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn zigzag(n: i64) -> u64 {
+    (n << 1 ^ n >> 63) as u64
+}
+
+fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
+    out.extend_from_slice(&[kind, 0, 0, 0, 0]);
+    out.len()
+}
+
+fn end(out: &mut [u8], body: usize) {
+    let length = (out.len() - body) as u32;
+    out[body - 4..body].copy_from_slice(&length.to_le_bytes());
+}
+
+pub fn push_series(out: &mut Vec<u8>, reference: u32, key: &[u8]) {
+    let body = begin(out, SERIES);
+    push_varint(out, u64::from(reference));
+    out.extend_from_slice(key);
+    end(out, body);
+}
+
+/// An open samples record.
+#[derive(Debug, Default)]
+pub struct SampleWriter {
+    out: Vec<u8>,
+    reference: u32,
+    time: i64,
+}
+
+impl SampleWriter {
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    #[inline]
+    pub fn push(&mut self, reference: u32, time: i64, value: f64) {
+        let bits = value.to_bits();
+        let bytes = 8 - (bits.trailing_zeros() / 8).min(8) as usize;
+        let next = reference == self.reference.wrapping_add(1);
+        let same = time == self.time;
+        let control = bytes as u8 | u8::from(same) << 4 | u8::from(next) << 5;
+        if next && same {
+            // The common entry, in one piece.
+            let mut entry = [0u8; 9];
+            entry[0] = control;
+            entry[1..].copy_from_slice(&bits.to_be_bytes());
+            self.out.extend_from_slice(&entry[..1 + bytes]);
+        } else {
+            self.out.push(control);
+            if !next {
+                push_varint(&mut self.out, zigzag(i64::from(reference) - i64::from(self.reference)));
+            }
+            if !same {
+                push_varint(&mut self.out, zigzag(time.wrapping_sub(self.time)));
+            }
+            self.out.extend_from_slice(&bits.to_be_bytes()[..bytes]);
+        }
+        (self.reference, self.time) = (reference, time);
+    }
+
+    /// Appends the record to a payload and starts over.
+    pub fn finish(&mut self, payload: &mut Vec<u8>) {
+        if self.out.is_empty() {
+            return;
+        }
+        let body = begin(payload, SAMPLES);
+        payload.extend_from_slice(&self.out);
+        end(payload, body);
+        self.out.clear();
+        (self.reference, self.time) = (0, 0);
+    }
+}
+
+fn push_f64(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
+}
+
+/// `schema zigzag | flags u8 (bit 0 integer, bits 1-2 reset) | zero threshold, zero count, count, sum f64 |
+/// spans (count varint, then offset zigzag and length varint each), first positive, then negative |
+/// bucket counts f64 of both | custom values (count varint, then f64)`
+pub fn push_histogram(out: &mut Vec<u8>, reference: u32, time: i64, histogram: &Histogram) {
+    let body = begin(out, HISTOGRAM);
+    push_varint(out, u64::from(reference));
+    push_varint(out, zigzag(time));
+    push_varint(out, zigzag(i64::from(histogram.schema)));
+    let reset = match histogram.reset {
+        CounterReset::Unknown => 0,
+        CounterReset::Reset => 1,
+        CounterReset::NotReset => 2,
+        CounterReset::Gauge => 3,
+    };
+    out.push(u8::from(histogram.integer) | reset << 1);
+    for value in [histogram.zero_threshold, histogram.zero_count, histogram.count, histogram.sum] {
+        push_f64(out, value);
+    }
+    for spans in [&histogram.positive_spans, &histogram.negative_spans] {
+        push_varint(out, spans.len() as u64);
+        for span in spans {
+            push_varint(out, zigzag(i64::from(span.offset)));
+            push_varint(out, u64::from(span.length));
+        }
+    }
+    histogram.positive_counts.iter().chain(&histogram.negative_counts).for_each(|&c| push_f64(out, c));
+    push_varint(out, histogram.custom_values.len() as u64);
+    histogram.custom_values.iter().for_each(|&v| push_f64(out, v));
+    end(out, body);
+}
+
+/// What a payload holds, in order.
+#[derive(Debug, PartialEq)]
+pub enum Record<'a> {
+    Series { reference: u32, key: &'a [u8] },
+    Samples(SampleReader<'a>),
+    Histogram { reference: u32, time: i64, histogram: Histogram },
+}
+
+/// The payload is not what its checksum promised: written by a broken or later program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadRecord;
+
+/// Reads a payload's records.
+#[derive(Debug)]
+pub struct RecordReader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> RecordReader<'a> {
+    pub fn new(payload: &'a [u8]) -> Self {
+        RecordReader { rest: payload }
+    }
+
+    fn read(&mut self) -> Option<Record<'a>> {
+        let header = self.rest.get(..RECORD_HEADER_BYTES)?;
+        let length = u32::from_le_bytes(header[1..].try_into().ok()?) as usize;
+        let mut body = Body { rest: self.rest.get(RECORD_HEADER_BYTES..)?.get(..length)? };
+        self.rest = &self.rest[RECORD_HEADER_BYTES + length..];
+        match header[0] {
+            SERIES => Some(Record::Series { reference: body.reference()?, key: body.rest }),
+            SAMPLES => Some(Record::Samples(SampleReader { body, reference: 0, time: 0 })),
+            HISTOGRAM => {
+                let (reference, time) = (body.reference()?, unzigzag(body.varint()?));
+                Some(Record::Histogram { reference, time, histogram: body.histogram()? })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Iterator for RecordReader<'a> {
+    type Item = Result<Record<'a>, BadRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let record = self.read().ok_or(BadRecord);
+        if record.is_err() {
+            self.rest = &[];
+        }
+        Some(record)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Body<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(head)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.bytes(1)?[0];
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(n);
+            }
+        }
+        None
+    }
+
+    fn reference(&mut self) -> Option<u32> {
+        self.varint()?.try_into().ok()
+    }
+
+    fn f64(&mut self) -> Option<f64> {
+        Some(f64::from_bits(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?)))
+    }
+
+    fn count(&mut self) -> Option<usize> {
+        let count = usize::try_from(self.varint()?).ok()?;
+        (count <= MAX_HISTOGRAM_PARTS).then_some(count)
+    }
+
+    fn spans(&mut self) -> Option<(Vec<Span>, usize)> {
+        let (mut spans, mut buckets) = (Vec::new(), 0usize);
+        for _ in 0..self.count()? {
+            let offset = unzigzag(self.varint()?).try_into().ok()?;
+            let length = u32::try_from(self.varint()?).ok()?;
+            buckets = buckets.checked_add(length as usize).filter(|b| *b <= MAX_HISTOGRAM_PARTS)?;
+            spans.push(Span { offset, length });
+        }
+        Some((spans, buckets))
+    }
+
+    fn values(&mut self, count: usize) -> Option<Vec<f64>> {
+        (0..count).map(|_| self.f64()).collect()
+    }
+
+    fn histogram(&mut self) -> Option<Histogram> {
+        let schema = unzigzag(self.varint()?).try_into().ok()?;
+        let flags = self.bytes(1)?[0];
+        let reset = match flags >> 1 {
+            0 => CounterReset::Unknown,
+            1 => CounterReset::Reset,
+            2 => CounterReset::NotReset,
+            3 => CounterReset::Gauge,
+            _ => return None,
+        };
+        let (zero_threshold, zero_count) = (self.f64()?, self.f64()?);
+        let (count, sum) = (self.f64()?, self.f64()?);
+        let (positive_spans, positive) = self.spans()?;
+        let (negative_spans, negative) = self.spans()?;
+        let (positive_counts, negative_counts) = (self.values(positive)?, self.values(negative)?);
+        let customs = self.count()?;
+        let custom_values = self.values(customs)?;
+        let integer = flags & 1 == 1;
+        Some(Histogram {
+            schema,
+            integer,
+            reset,
+            zero_threshold,
+            zero_count,
+            count,
+            sum,
+            positive_spans,
+            negative_spans,
+            positive_counts,
+            negative_counts,
+            custom_values,
+        })
+    }
+}
+
+/// Reads the entries of a samples record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleReader<'a> {
+    body: Body<'a>,
+    reference: u32,
+    time: i64,
+}
+
+impl SampleReader<'_> {
+    fn read(&mut self) -> Option<(u32, i64, f64)> {
+        let control = self.body.bytes(1)?[0];
+        let bytes = usize::from(control & 0x0f);
+        if bytes > 8 || control & 0xc0 != 0 {
+            return None;
+        }
+        self.reference = if control & 0x20 != 0 {
+            self.reference.wrapping_add(1)
+        } else {
+            i64::from(self.reference).wrapping_add(unzigzag(self.body.varint()?)).try_into().ok()?
+        };
+        if control & 0x10 == 0 {
+            self.time = self.time.wrapping_add(unzigzag(self.body.varint()?));
+        }
+        let mut bits = [0u8; 8];
+        bits[..bytes].copy_from_slice(self.body.bytes(bytes)?);
+        Some((self.reference, self.time, f64::from_bits(u64::from_be_bytes(bits))))
+    }
+}
+
+impl Iterator for SampleReader<'_> {
+    type Item = Result<(u32, i64, f64), BadRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.body.rest.is_empty() {
+            return None;
+        }
+        let entry = self.read().ok_or(BadRecord);
+        if entry.is_err() {
+            self.body.rest = &[];
+        }
+        Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn samples_read_back_bit_for_bit(entries in prop::collection::vec(
+            (prop_oneof![any::<u32>(), 0u32..10], prop_oneof![any::<i64>(), Just(5)], prop_oneof![any::<u64>(), (0u64..9).prop_map(|i| (i as f64).to_bits())]), 0..100)) {
+            let (mut writer, mut payload) = (SampleWriter::default(), Vec::new());
+            for &(reference, time, bits) in &entries {
+                writer.push(reference, time, f64::from_bits(bits));
+            }
+            writer.finish(&mut payload);
+            let mut read = Vec::new();
+            for record in RecordReader::new(&payload) {
+                let Ok(Record::Samples(samples)) = record else { panic!("{record:?}") };
+                for sample in samples {
+                    let (reference, time, value) = sample.expect("whole");
+                    read.push((reference, time, value.to_bits()));
+                }
+            }
+            prop_assert_eq!(read, entries);
+        }
+
+        #[test]
+        fn any_bytes_are_records_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for record in RecordReader::new(&bytes) {
+                if let Ok(Record::Samples(samples)) = record {
+                    let _ = samples.count();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn series_and_histograms_read_back() {
+        let histogram = Histogram {
+            schema: 3,
+            integer: true,
+            reset: CounterReset::Gauge,
+            count: 6.0,
+            sum: -0.5,
+            zero_threshold: 1e-128,
+            positive_spans: vec![Span { offset: -3, length: 2 }],
+            positive_counts: vec![1.0, 5.0],
+            custom_values: vec![0.5],
+            ..Histogram::stale()
+        };
+        let mut payload = Vec::new();
+        push_series(&mut payload, 300, b"key");
+        push_histogram(&mut payload, 7, -12, &histogram);
+        let records: Vec<_> = RecordReader::new(&payload).collect();
+        assert_eq!(records[0], Ok(Record::Series { reference: 300, key: b"key" }));
+        assert_eq!(records[1], Ok(Record::Histogram { reference: 7, time: -12, histogram }));
+        for cut in 1..payload.len() {
+            let whole = RecordReader::new(&payload[..cut]).filter(|r| r.is_ok()).count();
+            assert!(whole < 2);
+        }
+    }
+}
