@@ -181,20 +181,21 @@ pub struct SimulatedLog {
     path: PathBuf,
 }
 
+impl SimulatedLog {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut medium = self.disk.medium.borrow_mut();
+        let fails = medium.fails();
+        let length = if fails { medium.below(bytes.len()) } else { bytes.len() };
+        medium.file(&self.path)?.bytes.extend_from_slice(&bytes[..length]);
+        if fails { Err(injected()) } else { Ok(()) }
+    }
+}
+
 impl Log for SimulatedLog {
     async fn append(&mut self, bytes: Vec<u8>, sync: bool) -> (io::Result<()>, Vec<u8>) {
-        let mut medium = self.disk.medium.borrow_mut();
-        let written = if medium.fails() { Err(medium.below(bytes.len())) } else { Ok(bytes.len()) };
-        let length = match written {
-            Ok(n) | Err(n) => n,
-        };
-        let result = medium.file(&self.path).map(|file| file.bytes.extend_from_slice(&bytes[..length]));
-        drop(medium);
-        let result = match (result, written) {
-            (Err(error), _) => Err(error),
-            (Ok(()), Err(_)) => Err(injected()),
-            (Ok(()), Ok(_)) if sync => self.sync().await,
-            (Ok(()), Ok(_)) => Ok(()),
+        let result = match self.write(&bytes) {
+            Ok(()) if sync => self.sync().await,
+            result => result,
         };
         (result, bytes)
     }

@@ -68,8 +68,10 @@ impl Scratch {
             let bounds = TimeRange::new(chunk.min_ms, chunk.max_ms);
             self.decode_within(&chunk.bytes, &[], usize::from(chunk.count), bounds, range);
         }
-        if let Some((min_ms, max_ms, count, bytes, (tail, tail_bytes))) = series.open() {
-            self.decode_within(bytes, &tail[..tail_bytes], count, TimeRange::new(min_ms, max_ms), range);
+        if let Some(open) = series.open() {
+            let (tail, tail_bytes) = open.pending;
+            let bounds = TimeRange::new(open.min_ms, open.max_ms);
+            self.decode_within(open.bytes, &tail[..tail_bytes], open.count, bounds, range);
         }
     }
 }

@@ -19,6 +19,16 @@ impl ClosedChunk {
     }
 }
 
+/// The chunk that takes the next sample, as it stands.
+pub struct OpenChunk<'a> {
+    pub min_ms: i64,
+    pub max_ms: i64,
+    pub count: usize,
+    pub bytes: &'a [u8],
+    /// Bits that do not fill a word yet, as bytes, and how many of those there are.
+    pub pending: ([u8; 8], usize),
+}
+
 /// A row of the series table.
 #[derive(Debug)]
 pub struct Series {
@@ -102,17 +112,20 @@ impl Series {
         self.closed.len() + usize::from(self.state.count() > 0)
     }
 
-    /// The open chunk as `(first time, last time, samples, whole bytes, pending bytes)`.
-    pub fn open(&self) -> Option<(i64, i64, usize, &[u8], ([u8; 8], usize))> {
+    pub fn open(&self) -> Option<OpenChunk<'_>> {
         let count = usize::from(self.state.count());
-        (count > 0).then(|| {
-            (self.open_min_ms, self.state.last_time(), count, self.open.as_slice(), self.state.pending())
+        (count > 0).then(|| OpenChunk {
+            min_ms: self.open_min_ms,
+            max_ms: self.state.last_time(),
+            count,
+            bytes: &self.open,
+            pending: self.state.pending(),
         })
     }
 
     /// Earliest and latest time of its floats.
     pub fn bounds(&self) -> Option<(i64, i64)> {
-        let first = self.closed.first().map(|c| c.min_ms).or_else(|| self.open().map(|o| o.0))?;
+        let first = self.closed.first().map(|c| c.min_ms).or_else(|| self.open().map(|o| o.min_ms))?;
         let last = self.last_time().or_else(|| self.closed.last().map(|c| c.max_ms))?;
         Some((first, last))
     }
