@@ -4,6 +4,7 @@
 use super::re2;
 use super::regex::{Error, Regex, compile};
 use super::shape;
+use crate::label::MAX_PART_BYTES;
 use regex_automata::meta;
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Input, Span};
@@ -60,7 +61,8 @@ impl CaptureRegex {
     }
 
     /// Appends the template, filled with the groups of `value`, to `out`; `false`, and nothing appended,
-    /// where the expression does not match.
+    /// where the expression does not match. What is longer than a label can be may end early, but still
+    /// longer than that.
     pub fn expand(&self, value: &str, template: &Template, out: &mut String) -> bool {
         if !self.regex.is_match(value) {
             return false;
@@ -97,8 +99,13 @@ fn is_one_group(hir: &Hir) -> bool {
     matches!(only.kind(), HirKind::Capture(capture) if shape::is_gap(&capture.sub))
 }
 
+/// Stops once the text is longer than any label may be: a template of many references would otherwise
+/// multiply a long value without bound.
 fn fill<'v>(pieces: &[Piece], out: &mut String, group: impl Fn(usize) -> Option<&'v str>) {
     for piece in pieces {
+        if out.len() > MAX_PART_BYTES {
+            return;
+        }
         match piece {
             Piece::Text(text) => out.push_str(text),
             Piece::Groups(numbers) => {
