@@ -4,6 +4,8 @@
 //! Architecture invariant: nothing here knows of files, sockets, clocks, threads or PromQL, and
 //! nothing here depends on another crate of ours.
 
+#![forbid(unsafe_code)]
+
 pub mod batch;
 pub mod context;
 pub mod duration;
