@@ -1,0 +1,176 @@
+//! Realistic data, the same for every server from the same seed: instances with about eleven labels a
+//! series, and values mixed as on a real fleet: 30 % constants, 40 % integer counters, 20 % gauges with
+//! two decimals, 10 % floats of full precision.
+
+use crate::request::label_bytes;
+use fastrand::Rng;
+
+/// How a metric's values move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motion {
+    Constant,
+    Counter,
+    /// Two decimals.
+    Gauge,
+    /// All 53 bits of the mantissa.
+    Precise,
+}
+
+/// One metric in ten of each row below gives the mix: 3 + 4 + 2 + 1 of ten.
+const METRICS: &[(&str, Motion)] = &[
+    ("node_network_info", Motion::Constant),
+    ("node_filesystem_size_bytes", Motion::Constant),
+    ("container_spec_memory_limit_bytes", Motion::Constant),
+    ("http_requests_total", Motion::Counter),
+    ("http_response_bytes_total", Motion::Counter),
+    ("node_network_receive_packets_total", Motion::Counter),
+    ("node_disk_reads_completed_total", Motion::Counter),
+    ("node_cpu_temperature_celsius", Motion::Gauge),
+    ("queue_fill_percent", Motion::Gauge),
+    ("request_latency_mean_seconds", Motion::Precise),
+    ("kube_pod_status_ready", Motion::Constant),
+    ("kube_pod_container_resource_limits", Motion::Constant),
+    ("process_max_fds", Motion::Constant),
+    ("grpc_server_handled_total", Motion::Counter),
+    ("node_network_transmit_packets_total", Motion::Counter),
+    ("container_cpu_cfs_periods_total", Motion::Counter),
+    ("cache_lookups_total", Motion::Counter),
+    ("node_hwmon_power_watt", Motion::Gauge),
+    ("connection_pool_use_percent", Motion::Gauge),
+    ("gc_pause_mean_seconds", Motion::Precise),
+];
+
+const DEVICES: usize = 10;
+const MODES: [&str; 4] = ["read", "write", "sync", "idle"];
+
+/// Series that one instance exposes.
+pub const SERIES_PER_INSTANCE: usize = METRICS.len() * DEVICES * MODES.len();
+
+/// A value in motion.
+#[derive(Debug, Clone, Copy)]
+struct Track {
+    motion: Motion,
+    value: f64,
+    pace: f64,
+}
+
+/// A set of series whose values advance round by round.
+pub struct Fleet {
+    labels: Vec<Vec<u8>>,
+    tracks: Vec<Track>,
+    rng: Rng,
+}
+
+impl Fleet {
+    /// `series` series, instance after instance, the last instance cut short.
+    pub fn new(series: usize, seed: u64) -> Fleet {
+        let mut rng = Rng::with_seed(seed);
+        let (mut labels, mut tracks) = (Vec::with_capacity(series), Vec::with_capacity(series));
+        for number in 0..series {
+            let (metric, motion) = METRICS[number % SERIES_PER_INSTANCE / (DEVICES * MODES.len())];
+            labels.push(labels_of(number, metric));
+            let value = match motion {
+                Motion::Constant => [0.0, 1.0, 1024.0, 8_589_934_592.0][rng.usize(0..4)],
+                Motion::Counter => rng.u32(0..1_000_000).into(),
+                Motion::Gauge => f64::from(rng.u32(2_000..8_000)) / 100.0,
+                Motion::Precise => rng.f64(),
+            };
+            tracks.push(Track { motion, value, pace: f64::from(rng.u32(1..400)) });
+        }
+        Fleet { labels, tracks, rng }
+    }
+
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The encoded labels of a series.
+    pub fn labels(&self, number: usize) -> &[u8] {
+        &self.labels[number]
+    }
+
+    pub fn value(&self, number: usize) -> f64 {
+        self.tracks[number].value
+    }
+
+    /// Moves every series on by one scrape.
+    pub fn advance(&mut self) {
+        for track in &mut self.tracks {
+            match track.motion {
+                Motion::Constant => {}
+                Motion::Counter => track.value += (self.rng.f64() * 2.0 * track.pace).floor(),
+                Motion::Gauge => {
+                    let moved = track.value + (self.rng.f64() - 0.5) * 4.0;
+                    track.value = (moved.clamp(0.0, 100.0) * 100.0).round() / 100.0;
+                }
+                Motion::Precise => track.value = self.rng.f64(),
+            }
+        }
+    }
+}
+
+fn labels_of(number: usize, metric: &str) -> Vec<u8> {
+    let instance = number / SERIES_PER_INSTANCE;
+    let within = number % (DEVICES * MODES.len());
+    label_bytes([
+        ("__name__", metric),
+        ("cluster", ["eu-1", "us-1"][instance % 2]),
+        ("container", "server"),
+        ("device", &format!("dev{}", within / MODES.len())),
+        ("environment", "production"),
+        ("instance", &format!("10.{}.{}.{}:9100", instance / 62_500, instance / 250 % 250, instance % 250)),
+        ("job", "node"),
+        ("mode", MODES[within % MODES.len()]),
+        ("namespace", &format!("team-{:02}", instance % 17)),
+        ("node", &format!("node-{instance:05}")),
+        ("pod", &format!("server-{:08x}-{instance:05}", (instance as u32).wrapping_mul(2_654_435_761))),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixes_as_promised() {
+        let share =
+            |wanted| METRICS.iter().filter(|(_, motion)| *motion == wanted).count() * 100 / METRICS.len();
+        let shares = [Motion::Constant, Motion::Counter, Motion::Gauge, Motion::Precise].map(share);
+        assert_eq!(shares, [30, 40, 20, 10]);
+    }
+
+    #[test]
+    fn series_differ_and_replay_from_their_seed() {
+        let (mut one, mut two) = (Fleet::new(2_000, 7), Fleet::new(2_000, 7));
+        let mut labels: Vec<_> = (0..one.len()).map(|number| one.labels(number).to_vec()).collect();
+        labels.sort();
+        labels.dedup();
+        assert_eq!(labels.len(), 2_000);
+        for _ in 0..10 {
+            one.advance();
+            two.advance();
+        }
+        assert!((0..2_000).all(|number| one.value(number) == two.value(number)));
+    }
+
+    #[test]
+    fn counters_never_fall_and_gauges_keep_two_decimals() {
+        let mut fleet = Fleet::new(SERIES_PER_INSTANCE, 1);
+        for _ in 0..20 {
+            let before: Vec<_> = fleet.tracks.iter().map(|track| track.value).collect();
+            fleet.advance();
+            for (track, before) in fleet.tracks.iter().zip(before) {
+                match track.motion {
+                    Motion::Constant => assert_eq!(track.value, before),
+                    Motion::Counter => assert!(track.value >= before && track.value.fract() == 0.0),
+                    Motion::Gauge => assert_eq!((track.value * 100.0).round() / 100.0, track.value),
+                    Motion::Precise => assert!((0.0..1.0).contains(&track.value)),
+                }
+            }
+        }
+    }
+}
