@@ -312,7 +312,8 @@ fn kibibytes(status: &str, name: &str) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
-fn disk_bytes(path: &Path) -> u64 {
+/// Bytes that a file, or a folder with everything in it, takes on the medium.
+pub fn disk_bytes(path: &Path) -> u64 {
     // A file that a merge removes between listing and asking counts as gone.
     let Ok(metadata) = path.symlink_metadata() else { return 0 };
     let below = std::fs::read_dir(path).into_iter().flatten().flatten();

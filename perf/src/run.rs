@@ -3,7 +3,7 @@
 
 use crate::load;
 use crate::prepared::Prepared;
-use crate::process::{Kind, Launch, Server};
+use crate::process::{Kind, Launch, Server, disk_bytes};
 use crate::queries::{self, QUESTIONS};
 use crate::report::Better;
 use serde_json::Value;
@@ -114,6 +114,7 @@ pub fn run(
         return Err(format!("{}: {counted:?} series after the kill", entrant.name));
     }
     figures.less("orderly stop, s", server.stop()?);
+    figures.less("disk after the stop, MiB", mebibytes(disk_bytes(&launch.data())));
     Ok(Outcome { figures: figures.0, answers })
 }
 
