@@ -11,7 +11,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("axum", &["api", "server"]),
     ("pulp", &["kernels"]),
     ("unsafe", &["kernels", "engine/src/disk"]),
-    ("hearth_engine", &["server", "bench", "fuzz", "perf"]),
+    ("hearth_engine", &["engine", "server", "bench", "fuzz", "perf"]),
 ];
 
 /// Crates whose code never says `tokio`.
