@@ -9,15 +9,17 @@ mod global;
 mod groups;
 mod http;
 mod keys;
-mod relabel;
 mod scalar;
 mod scrape;
 
 pub use global::GlobalConfig;
+pub(crate) use groups::check_address;
 pub use groups::{FileSdConfig, StaticConfig};
+pub use hearth_model::relabel::RelabelConfig;
+pub(crate) use http::redact_url;
 pub use http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsConfig};
-pub use relabel::RelabelConfig;
 pub use scalar::{ByteSize, PromDuration, Secret};
+pub(crate) use scrape::PROTOCOLS;
 pub use scrape::ScrapeConfig;
 
 #[cfg(test)]
@@ -47,6 +49,11 @@ pub const METADATA_LIFE_SCRAPES: u64 = 10;
 /// Entries that a cache may hold beyond twice its last successful size before it is flushed although
 /// scrapes fail: Prometheus' number.
 pub const CACHE_SLACK_ENTRIES: usize = 1_000;
+/// Time between a reported change of a target file and its reading: writers touch a file several times,
+/// and a directory may change all the time.
+pub const FILE_SETTLE_MS: u64 = 100;
+/// Time that an unused connection to a target stays open: Prometheus' client keeps it this long.
+pub const IDLE_CONNECTION_MS: u64 = 300_000;
 /// Bytes of one target-group file: a file of a hundred thousand targets is about 10 MB.
 pub const MAX_TARGET_FILE_BYTES: u64 = 256 << 20;
 /// Bytes of one credentials, header or certificate file.

@@ -4,8 +4,26 @@
 //! tells about itself. Nothing here knows how samples are stored, or serves HTTP.
 #![forbid(unsafe_code)]
 
+mod absorb;
+mod cache;
 pub mod config;
+mod context;
+mod counters;
+mod cycle;
+mod discovery;
+mod failure_log;
+mod families;
+mod fetch;
+mod job;
+mod metadata;
+mod pool;
+mod report;
+mod scrape_loop;
 mod scraper;
+mod series_labels;
 pub mod status;
+mod target;
+#[cfg(test)]
+mod testing;
 
 pub use scraper::{Clock, Options, Plan, Scraper};

@@ -3,9 +3,19 @@
 //! nothing, [`Scraper::apply`] cannot fail.
 
 use crate::config::{ConfigError, ScrapeConfig};
+use crate::context::{Buffers, Context};
+use crate::counters::{DiscoveryCounters, ScrapeCounters};
+use crate::failure_log::FailureLog;
+use crate::families;
+use crate::job::Job;
+use crate::pool::{Pool, PoolView};
 use crate::status::{Family, PoolStatus, TargetMetadata};
+use arc_swap::ArcSwap;
 use hearth_model::{Ack, Append};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -26,46 +36,138 @@ pub struct Options {
 
 /// A checked configuration, ready to be applied.
 pub struct Plan {
-    pub(crate) configs: Vec<ScrapeConfig>,
+    jobs: Vec<Arc<Job>>,
 }
 
 /// Scrapes all jobs. Cheap to clone; every clone is the same scraper.
 #[derive(Clone)]
 pub struct Scraper {
-    options: Arc<Options>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    context: Arc<Context>,
+    discovery: Arc<DiscoveryCounters>,
+    user_agent: String,
+    pools: Mutex<Pools>,
+    views: ArcSwap<BTreeMap<Arc<str>, Arc<PoolView>>>,
+}
+
+/// Changed by one reload at a time.
+#[derive(Default)]
+struct Pools {
+    running: BTreeMap<Arc<str>, Pool>,
+    /// Pools of jobs that are gone, whose targets still have to end their series.
+    retired: Vec<Pool>,
+    closed: bool,
 }
 
 impl Scraper {
-    /// Begins with no job. Must be called within a tokio runtime.
+    /// Begins with no job.
     pub fn start(options: Options) -> Scraper {
-        Scraper { options: Arc::new(options) }
+        let context = Context {
+            append: options.append,
+            ack: options.ack,
+            clock: options.clock,
+            seed: options.seed,
+            counters: ScrapeCounters::default(),
+            buffers: Buffers::default(),
+        };
+        Scraper {
+            inner: Arc::new(Inner {
+                context: Arc::new(context),
+                discovery: Arc::default(),
+                user_agent: options.user_agent,
+                pools: Mutex::default(),
+                views: ArcSwap::default(),
+            }),
+        }
     }
 
-    /// Compiles rules and clients from resolved configurations (see [`crate::config::resolve`]).
+    /// Compiles rules, clients and logs from resolved configurations (see [`crate::config::resolve`]).
     pub fn prepare(&self, configs: Vec<ScrapeConfig>) -> Result<Plan, ConfigError> {
-        Ok(Plan { configs })
+        let mut logs: Vec<Arc<FailureLog>> = Vec::new();
+        let mut jobs = Vec::with_capacity(configs.len());
+        for (index, config) in configs.into_iter().enumerate() {
+            let at = |message| ConfigError { scrape_config: Some(index), message };
+            let path = config.scrape_failure_log_file.as_str();
+            let log = match logs.iter().find(|log| log.path() == path) {
+                _ if path.is_empty() => None,
+                Some(log) => Some(Arc::clone(log)),
+                None => {
+                    let log = Arc::new(FailureLog::open(path).map_err(at)?);
+                    logs.push(Arc::clone(&log));
+                    Some(log)
+                }
+            };
+            jobs.push(Arc::new(Job::new(config, &self.inner.user_agent, log).map_err(at)?));
+        }
+        Ok(Plan { jobs })
     }
 
-    /// Makes the plan the running one. Loops of targets that stay go on undisturbed.
+    /// Makes the plan the running one. Loops of targets that stay go on undisturbed; jobs that did not
+    /// change are not touched at all, except that their failure log is opened anew. Must be called within
+    /// a tokio runtime. Does nothing after [`Scraper::shutdown`].
     pub async fn apply(&self, plan: Plan) {
-        tracing::debug!(jobs = plan.configs.len(), ack = ?self.options.ack, "scrape configuration applied");
+        let inner = &self.inner;
+        let start = Instant::now();
+        let mut pools = inner.pools.lock().await;
+        if pools.closed {
+            return;
+        }
+        pools.retired.retain(|pool| !pool.is_finished());
+        let gone: Vec<Arc<str>> =
+            pools.running.keys().filter(|n| !plan.jobs.iter().any(|job| job.name == **n)).cloned().collect();
+        for name in gone {
+            if let Some(pool) = pools.running.remove(&name) {
+                pool.retire();
+                pools.retired.push(pool);
+            }
+        }
+        for job in plan.jobs {
+            match pools.running.get_mut(&job.name) {
+                Some(pool) if pool.job.config == job.config && job.failure_log.is_none() => {}
+                Some(pool) => pool.reload(job).await,
+                None => {
+                    inner.context.counters.pools.add(1);
+                    let pool = Pool::start(&inner.context, &inner.discovery, Arc::clone(&job));
+                    pools.running.insert(Arc::clone(&job.name), pool);
+                }
+            }
+        }
+        let views = pools.running.iter().map(|(name, pool)| (Arc::clone(name), Arc::clone(&pool.view)));
+        inner.views.store(Arc::new(views.collect()));
+        inner.context.counters.reload.observe(start.elapsed().as_secs_f64());
     }
 
     /// Every pool by name, with its targets.
     pub fn status(&self) -> Vec<PoolStatus> {
-        Vec::new()
+        self.inner.views.load().values().map(|view| view.status()).collect()
     }
 
     /// The metadata of every active target, of one metric or of all.
-    pub fn metadata(&self, _metric: Option<&str>) -> Vec<TargetMetadata> {
-        Vec::new()
+    pub fn metadata(&self, metric: Option<&str>) -> Vec<TargetMetadata> {
+        self.inner.views.load().values().flat_map(|view| view.metadata(metric)).collect()
     }
 
     /// `prometheus_target_*` and `prometheus_sd_*`.
     pub fn metrics(&self) -> Vec<Family> {
-        Vec::new()
+        let views = self.inner.views.load();
+        families::all(&self.inner.context.counters, &self.inner.discovery, &views)
     }
 
-    /// Ends every loop; returns when none writes any more.
-    pub async fn shutdown(&self) {}
+    /// Ends every loop; returns when none writes any more. As with Prometheus, no series is ended: the
+    /// server is expected back.
+    pub async fn shutdown(&self) {
+        let mut pools = self.inner.pools.lock().await;
+        pools.closed = true;
+        let all = std::mem::take(&mut *pools);
+        pools.closed = true;
+        for pool in all.running.into_values().chain(all.retired) {
+            pool.quit().await;
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

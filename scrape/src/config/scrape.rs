@@ -4,8 +4,8 @@ use super::GlobalConfig;
 use super::global::check_schemes;
 use super::groups::{FileSdConfig, StaticConfig};
 use super::http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsConfig, print_url};
-use super::relabel::RelabelConfig;
 use super::scalar::{ByteSize, PromDuration, Secret, read, skip};
+use hearth_model::relabel::RelabelConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -208,7 +208,7 @@ impl ScrapeConfig {
         check_schemes(validation, escaping, "scrape config")?;
         self.http().check()?;
         for rule in self.relabel_configs.iter().chain(&self.metric_relabel_configs) {
-            rule.check()?;
+            rule.rule().map_err(|e| e.to_string())?;
         }
         for group in &self.static_configs {
             group.check()?;

@@ -1,0 +1,224 @@
+//! One target's scrape, from top to bottom:
+//!
+//! 1. fetch the body ([`crate::fetch`]);
+//! 2. parse it line by line into the batch: a series seen before costs a lookup, a new one is relabelled,
+//!    checked and cached ([`crate::cache`]);
+//! 3. end the series that vanished with stale markers; a scrape that failed anywhere ends all of them and
+//!    leaves nothing of its own behind;
+//! 4. add what the scrape says about itself ([`crate::report`]);
+//! 5. append the whole in one write, and count what the store refused.
+
+use crate::absorb::{Absorber, Tally};
+use crate::cache::Cache;
+use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
+use crate::context::Context;
+use crate::fetch::{FetchError, Fetched};
+use crate::job::Job;
+use crate::pool::{LoopPlan, TargetEntry};
+use crate::report::{Figures, Report};
+use crate::status::Health;
+use ahash::RandomState;
+use hearth_model::{Refusal, Sample, WriteBatch, WriteOutcome, stale_nan};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A target's scrapes: what one leaves for the next.
+pub struct Cycle {
+    context: Arc<Context>,
+    entry: Arc<TargetEntry>,
+    plan: LoopPlan,
+    cache: Cache,
+    report: Report,
+}
+
+/// What steps 1 and 2 came to.
+struct Attempt {
+    tally: Tally,
+    body_bytes: i64,
+    error: Option<String>,
+}
+
+impl Cycle {
+    pub fn new(context: Arc<Context>, entry: Arc<TargetEntry>, plan: LoopPlan) -> Cycle {
+        let report = report_of(&plan);
+        Cycle { context, entry, plan, cache: Cache::new(RandomState::new()), report }
+    }
+
+    pub fn plan(&self) -> &LoopPlan {
+        &self.plan
+    }
+
+    /// Goes on under another plan; series of the last scrape still end properly under the new rules.
+    pub fn adopt(&mut self, plan: LoopPlan) {
+        if !Arc::ptr_eq(&plan.job, &self.plan.job) {
+            self.cache.forget_entries();
+        }
+        self.report = report_of(&plan);
+        self.plan = plan;
+    }
+
+    /// One scrape with the timestamp `at_ms`; nothing is written when `quit` resolves while the target is
+    /// awaited.
+    pub async fn scrape(&mut self, at_ms: i64, quit: impl Future<Output = ()>) {
+        let start = Instant::now();
+        let mut batch = self.context.buffers.take_batch();
+        let job = Arc::clone(&self.plan.job);
+        let attempt = tokio::select! {
+            biased;
+            attempt = self.attempt(&job, at_ms, &mut batch) => attempt,
+            () = quit => return,
+        };
+        let measured = batch.series.len() as u32;
+        self.end_vanished(&mut batch, at_ms, attempt.error.is_some());
+        let duration_seconds = start.elapsed().as_secs_f64();
+        let figures = Figures {
+            up: attempt.error.is_none(),
+            duration_seconds,
+            scraped: attempt.tally.scraped,
+            kept: attempt.tally.kept,
+            added: attempt.tally.added,
+            body_bytes: attempt.body_bytes,
+        };
+        self.report.push(&mut batch, at_ms, &figures);
+        self.count(&attempt.tally);
+        let stored = self.append(batch, measured).await;
+        self.conclude(at_ms, duration_seconds, attempt.error, stored.err());
+    }
+
+    /// Steps 1 and 2.
+    async fn attempt(&mut self, job: &Job, at_ms: i64, batch: &mut WriteBatch) -> Attempt {
+        let failed =
+            |error: String, body_bytes| Attempt { tally: Tally::default(), body_bytes, error: Some(error) };
+        if let Some(forced) = &self.plan.forced_error {
+            return failed(forced.to_string(), 0);
+        }
+        let target = Arc::clone(&self.plan.target);
+        let buffer = self.context.buffers.take_body();
+        let Fetched { body, content_type } =
+            match job.fetcher.fetch(&target.url, target.timeout, buffer).await {
+                Ok(fetched) => fetched,
+                Err(FetchError::BodyLimit) => {
+                    self.context.counters.body_limit.add(1);
+                    return failed(FetchError::BodyLimit.to_string(), -1);
+                }
+                Err(error) => return failed(error.to_string(), 0),
+            };
+        let mut absorber = Absorber {
+            job,
+            labels: &target.labels,
+            cache: &mut self.cache,
+            metadata: &self.entry.metadata,
+            batch,
+            at_ms,
+            now_ms: (self.context.clock)(),
+            tally: Tally::default(),
+        };
+        let error = absorber.absorb(&body, &content_type).await.err();
+        let tally = absorber.tally;
+        let body_bytes = body.len() as i64;
+        self.context.buffers.give_body(body);
+        if error.is_some() {
+            batch.clear();
+        }
+        Attempt { tally, body_bytes, error }
+    }
+
+    /// Step 3.
+    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, failed: bool) {
+        if failed {
+            self.cache.fail();
+        }
+        let marker = [Sample { timestamp_ms: at_ms, value: stale_nan() }];
+        for key in self.cache.vanished() {
+            batch.push_keyed(key, &marker);
+        }
+        if self.cache.finish(!failed, CACHE_SLACK_ENTRIES) {
+            self.context.counters.cache_flushes.add(1);
+        }
+        if !failed {
+            self.entry.metadata().finish();
+        }
+    }
+
+    fn count(&self, tally: &Tally) {
+        let counters = &self.context.counters;
+        counters.duplicate.add(tally.duplicate);
+        counters.out_of_bounds.add(tally.out_of_bounds);
+        counters.sample_limit.add(u64::from(tally.over_sample_limit));
+        counters.label_limits.add(u64::from(tally.over_label_limit));
+    }
+
+    /// Step 5. The first `measured` series came from the target; refusals of the others (a target that
+    /// came back while its old loop ended) are expected.
+    async fn append(&self, batch: WriteBatch, measured: u32) -> Result<(), String> {
+        match self.context.append.append(batch, self.context.ack).await {
+            Ok(written) => {
+                self.count_refused(&written.outcome, measured);
+                if let Some(batch) = written.batch {
+                    self.context.buffers.give_batch(batch);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.context.counters.append_failures.add(1);
+                let (job, target) = (&*self.plan.job.name, &*self.plan.target.url);
+                tracing::error!(job, target, %error, "a scrape's samples were not stored");
+                Err(format!("the samples were not stored: {error}"))
+            }
+        }
+    }
+
+    fn count_refused(&self, outcome: &WriteOutcome, measured: u32) {
+        let counters = &self.context.counters;
+        let (mut out_of_order, mut duplicate, mut out_of_bounds, mut other) = (0, 0, 0, 0);
+        for refused in outcome.refused.iter().filter(|r| r.series < measured) {
+            *match refused.reason {
+                Refusal::OutOfOrder => &mut out_of_order,
+                Refusal::DuplicateTimestamp => &mut duplicate,
+                Refusal::TooOld | Refusal::OutOfBounds => &mut out_of_bounds,
+                _ => &mut other,
+            } += 1;
+        }
+        counters.out_of_order.add(out_of_order);
+        counters.duplicate.add(duplicate);
+        counters.out_of_bounds.add(out_of_bounds);
+        counters.refused_otherwise.add(other);
+        if out_of_order + duplicate + out_of_bounds + other > 0 {
+            let (job, target) = (&*self.plan.job.name, &*self.plan.target.url);
+            tracing::warn!(job, target, out_of_order, duplicate, out_of_bounds, other, "samples refused");
+        }
+    }
+
+    fn conclude(&self, at_ms: i64, duration_seconds: f64, error: Option<String>, unstored: Option<String>) {
+        let job = &self.plan.job;
+        let error = error.map(|text| text.chars().take(MAX_ERROR_CHARS).collect::<String>());
+        if let Some(error) = &error {
+            tracing::debug!(job = &*job.name, target = self.plan.target.url, error, "scrape failed");
+            if let Some(log) = &job.failure_log {
+                log.write((self.context.clock)(), &job.name, &self.plan.target.url, error);
+            }
+        }
+        let mut state = self.entry.state();
+        state.health = if error.is_none() { Health::Up } else { Health::Down };
+        state.last_error = error.or(unstored).unwrap_or_default();
+        state.last_scrape_ms = Some(at_ms);
+        state.last_scrape_duration_seconds = duration_seconds;
+    }
+
+    /// Ends every series of a target that is gone.
+    pub async fn end(&mut self, at_ms: i64) {
+        let mut batch = self.context.buffers.take_batch();
+        self.end_vanished(&mut batch, at_ms, true);
+        self.report.push_stale(&mut batch, at_ms);
+        // append has told of a failure already, and there is no next scrape to report it to.
+        let _told = self.append(batch, 0).await;
+    }
+}
+
+fn report_of(plan: &LoopPlan) -> Report {
+    Report::new(&plan.job, &plan.target.labels, plan.target.timeout.seconds())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! Single scrapes: a job's YAML and a target's answers in, what is stored and shown out.
+
+use super::*;
+use crate::context::{Buffers, Context};
+use crate::counters::ScrapeCounters;
+use crate::discovery::static_list;
+use crate::target::{self, Found};
+use crate::testing::{Answer, Recorder, config, recorder, target as serve};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hearth_model::{Ack, StoreError};
+use std::io::Write;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+struct Rig {
+    cycle: Cycle,
+    context: Arc<Context>,
+    entry: Arc<TargetEntry>,
+    store: Arc<Recorder>,
+    batches: UnboundedReceiver<String>,
+    address: String,
+    requests: Arc<std::sync::Mutex<Vec<String>>>,
+    at_ms: i64,
+}
+
+fn plan(yaml: &str, address: &str) -> LoopPlan {
+    let job = Arc::new(Job::new(config(yaml, address), "Hearth/test", None).expect("job"));
+    let entry = crate::config::StaticConfig { targets: vec![address.to_owned()], ..Default::default() };
+    let group = static_list::group("0".into(), &entry, &[]);
+    let found = target::find(&job.config, &job.target_rules, &group.targets[0], &group).expect("target");
+    let Found::Active(target) = found else { panic!("dropped") };
+    LoopPlan { job, target: Arc::new(target), forced_error: None }
+}
+
+async fn rig(yaml: &str, answers: Vec<Answer>) -> Rig {
+    let (address, requests) = serve(answers).await;
+    let (store, batches) = recorder();
+    let context = Arc::new(Context {
+        append: Arc::clone(&store) as _,
+        ack: Ack::Written,
+        clock: Arc::new(|| 1_000_000),
+        seed: 0,
+        counters: ScrapeCounters::default(),
+        buffers: Buffers::default(),
+    });
+    let entry = Arc::new(TargetEntry::default());
+    let cycle = Cycle::new(Arc::clone(&context), Arc::clone(&entry), plan(yaml, &address));
+    Rig { cycle, context, entry, store, batches, address, requests, at_ms: 0 }
+}
+
+impl Rig {
+    /// One scrape; what was stored, without `job` and `instance`.
+    async fn scrape(&mut self) -> String {
+        self.at_ms += 1_000;
+        self.cycle.scrape(self.at_ms, std::future::pending()).await;
+        self.stored()
+    }
+
+    fn stored(&mut self) -> String {
+        let text = self.batches.try_recv().expect("a batch for each scrape");
+        let own = format!("instance=\"{}\", job=\"j\"", self.address);
+        text.replace(&format!("{own}, "), "")
+            .replace(&format!(", {own}"), "")
+            .replace(&format!("{{{own}}}"), "")
+            .replace(&own, "")
+    }
+
+    fn last_error(&self) -> String {
+        self.entry.state().last_error.replace(&self.address, "ADDRESS")
+    }
+}
+
+/// `up`, scraped, kept, added.
+fn report(figures: [i64; 4], at: i64) -> String {
+    let names =
+        ["up", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added"];
+    let lines: Vec<String> =
+        names.iter().zip(figures).map(|(name, value)| format!("{name} {value}@{at}")).collect();
+    lines.join("\n")
+}
+
+/// Bodies in; for each, the stored samples and the four figures.
+#[track_caller]
+fn check(yaml: &str, steps: &[(&str, &str, [i64; 4])]) -> impl Future<Output = Rig> {
+    let (yaml, steps): (String, Vec<(String, String, [i64; 4])>) =
+        (yaml.into(), steps.iter().map(|(a, b, c)| ((*a).into(), (*b).into(), *c)).collect());
+    async move {
+        let mut rig = rig(&yaml, steps.iter().map(|(body, ..)| Answer::text(body)).collect()).await;
+        for (body, expect, figures) in steps {
+            let got = rig.scrape().await;
+            let separator = if expect.is_empty() { "" } else { "\n" };
+            assert_eq!(got, format!("{expect}{separator}{}", report(figures, rig.at_ms)), "{body}");
+        }
+        rig
+    }
+}
+
+#[tokio::test]
+async fn samples_are_stored_and_vanished_series_end() {
+    let rig = check(
+        "",
+        &[
+            ("a 1\nb{x=\"y\"} 2\n", "a 1@1000\nb{x=\"y\"} 2@1000", [1, 2, 2, 2]),
+            ("a 3\n", "a 3@2000\nb{x=\"y\"} stale@2000", [1, 1, 1, 0]),
+            ("a 4\nb{x=\"y\"} 5\n", "a 4@3000\nb{x=\"y\"} 5@3000", [1, 2, 2, 1]),
+            ("a 4\nb{x=\"y\" 5\n", "a stale@4000\nb{x=\"y\"} stale@4000", [0, 1, 1, 0]),
+            ("a 4\n", "a 4@5000", [1, 1, 1, 0]),
+        ],
+    )
+    .await;
+    let head = rig.requests.lock().expect("lock")[0].to_lowercase();
+    for expect in [
+        "get /metrics http/1.1\r\n",
+        "accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n",
+        "accept-encoding: gzip\r\n",
+        "user-agent: hearth/test\r\n",
+        "x-prometheus-scrape-timeout-seconds: 10\r\n",
+    ] {
+        assert!(head.contains(expect), "{expect} in {head}");
+    }
+}
+
+#[tokio::test]
+async fn explicit_timestamps_are_kept_and_not_ended() {
+    check("", &[("a 1 500\nb 2\n", "a 1@500\nb 2@1000", [1, 2, 2, 2]), ("b 2\n", "b 2@2000", [1, 1, 1, 0])])
+        .await;
+    check(
+        "track_timestamps_staleness: true",
+        &[("a 1 500\n", "a 1@500", [1, 1, 1, 1]), ("", "a stale@2000", [1, 0, 0, 0])],
+    )
+    .await;
+    check("honor_timestamps: false", &[("a 1 500\n", "a 1@1000", [1, 1, 1, 1])]).await;
+    let rig = check("", &[("a 1 99999999999\n", "", [1, 1, 1, 0])]).await;
+    assert_eq!(rig.context.counters.out_of_bounds.get(), 1);
+}
+
+#[tokio::test]
+async fn relabelling_drops_and_joins_series() {
+    check(
+        "metric_relabel_configs: [{action: drop, source_labels: [__name__], regex: 'go_.*'},
+          {action: labeldrop, regex: x}]",
+        &[
+            ("go_a 1\nb{x=\"1\"} 2\nb{x=\"2\"} 2\n", "b 2@1000\nb 2@1000", [1, 3, 2, 2]),
+            ("go_a 1\nb{x=\"2\"} 2\n", "b 2@2000", [1, 2, 1, 0]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn limits_fail_the_whole_scrape() {
+    let rig = check(
+        "sample_limit: 1",
+        &[("a 1\n", "a 1@1000", [1, 1, 1, 1]), ("a 1\nb 2\n", "a stale@2000", [0, 2, 2, 0])],
+    )
+    .await;
+    assert_eq!(rig.last_error(), "sample limit exceeded");
+    assert_eq!(rig.context.counters.sample_limit.get(), 1);
+    let rig = check("label_limit: 3", &[("a 1\nb{x=\"1\",y=\"2\"} 2\n", "", [0, 2, 1, 1])]).await;
+    assert_eq!(rig.last_error(), "label_limit exceeded (metric: b, number of labels: 5, limit: 3)");
+    assert_eq!(rig.context.counters.label_limits.get(), 1);
+}
+
+#[tokio::test]
+async fn repeats_within_a_scrape_are_counted() {
+    let rig = check("", &[("a 1\na 2\n", "a 1@1000", [1, 2, 2, 1])]).await;
+    assert_eq!(rig.context.counters.duplicate.get(), 1);
+}
+
+/// One answer; no sample of its own may be stored, and the error contains `expect`.
+async fn check_bad(yaml: &str, answer: Answer, expect: &str) -> Rig {
+    let mut rig = rig(yaml, vec![Answer::text("before 1\n"), answer]).await;
+    rig.scrape().await;
+    let stored = rig.scrape().await;
+    assert!(stored.starts_with("before stale@2000\nup 0@2000\n"), "{expect}: {stored}");
+    let error = rig.last_error();
+    assert!(error.contains(expect), "got {error}, want {expect}");
+    assert_eq!(rig.entry.state().health, Health::Down);
+    rig
+}
+
+fn gzip(body: &[u8]) -> Answer {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(body).expect("compress");
+    gzipped(encoder.finish().expect("compress"))
+}
+
+fn gzipped(bytes: Vec<u8>) -> Answer {
+    Answer::Whole("200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip".into(), bytes)
+}
+
+#[tokio::test]
+async fn bad_answers_are_told_clearly() {
+    check_bad("", Answer::Whole("404 Not Found".into(), vec![]), "server returned HTTP status 404 Not Found")
+        .await;
+    check_bad("", Answer::Whole("200 OK".into(), b"a 1\n".to_vec()), "blank Content-Type").await;
+    check_bad("", Answer::typed("text/html", b"<p>"), "received unsupported Content-Type \"text/html\"")
+        .await;
+    check_bad("", Answer::text("a 1\nb }{ 2\n"), "line 2").await;
+    check_bad("", Answer::text(&format!("a{{b=\"{}\"}} 1\n", "x".repeat(10 << 20))), "line is longer").await;
+    check_bad("", Answer::typed("application/openmetrics-text", b"a 1\n"), "").await;
+    check_bad("", gzipped(b"not gzip at all".to_vec()), "gzip").await;
+    check_bad(
+        "follow_redirects: false",
+        Answer::Whole("302 Found\r\nLocation: /x".into(), vec![]),
+        "302 Found",
+    )
+    .await;
+    let label = format!("a{{{}}} 1\n", "x".repeat(2_000_000));
+    check_bad("", Answer::text(&label), "line").await;
+}
+
+#[tokio::test]
+async fn bodies_without_end_and_bombs_are_cut_at_the_limit() {
+    let limit = "body_size_limit: 1MB";
+    let rig = check_bad(limit, Answer::Endless(b"a 1\n".repeat(10_000)), "body size limit exceeded").await;
+    assert_eq!(rig.context.counters.body_limit.get(), 1);
+    check_bad(limit, gzip(&b"a 1\n".repeat(8 << 20)), "body size limit exceeded").await;
+    let silent = "scrape_interval: 100ms\nscrape_timeout: 50ms";
+    check_bad(silent, Answer::Silence, "Get \"http://ADDRESS/metrics\": context deadline exceeded").await;
+}
+
+#[tokio::test]
+async fn gzip_fallback_and_extra_metrics_work() {
+    let mut rig = rig(
+        "fallback_scrape_protocol: PrometheusText0.0.4\nextra_scrape_metrics: true\nsample_limit: 9",
+        vec![gzip(b"a 1\n"), Answer::Whole("200 OK".into(), b"a 2\n".to_vec())],
+    )
+    .await;
+    let extra = |at| {
+        format!("scrape_timeout_seconds 10@{at}\nscrape_sample_limit 9@{at}\nscrape_body_size_bytes 4@{at}")
+    };
+    assert_eq!(rig.scrape().await, format!("a 1@1000\n{}\n{}", report([1, 1, 1, 1], 1000), extra(1000)));
+    assert_eq!(rig.scrape().await, format!("a 2@2000\n{}\n{}", report([1, 1, 1, 0], 2000), extra(2000)));
+}
+
+#[tokio::test]
+async fn credentials_stay_with_their_host() {
+    let (elsewhere, strangers) = serve(vec![Answer::text("a 1\n")]).await;
+    let elsewhere = elsewhere.replace("127.0.0.1", "localhost");
+    let yaml = "authorization: {credentials: tok}\nhttp_headers: {X-Key: {secrets: [sesame]}}";
+    let away = Answer::Whole(format!("302 Found\r\nLocation: http://{elsewhere}/m"), vec![]);
+    let near = Answer::Whole("307 Temporary Redirect\r\nLocation: /near".into(), vec![]);
+    let mut rig = rig(yaml, vec![near, away]).await;
+    assert!(rig.scrape().await.starts_with("a 1@1000\nup 1@1000"), "{}", rig.last_error());
+    let own = rig.requests.lock().expect("lock").join("").to_lowercase();
+    assert_eq!(own.matches("authorization: bearer tok").count(), 2, "{own}");
+    assert!(own.contains("get /near") && own.contains("x-key: sesame"), "{own}");
+    let other = strangers.lock().expect("lock").join("").to_lowercase();
+    assert!(other.contains("get /m") && !other.contains("tok") && !other.contains("sesame"), "{other}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_told_and_does_not_stop_scraping() {
+    let mut rig = rig("", vec![Answer::text("a 1\n")]).await;
+    rig.store.fail(Some(StoreError::ReadOnly("disk full".into())));
+    rig.scrape().await;
+    assert_eq!(rig.last_error(), "the samples were not stored: storage is read-only: disk full");
+    assert_eq!((rig.entry.state().health, rig.context.counters.append_failures.get()), (Health::Up, 1));
+    rig.store.fail(None);
+    rig.scrape().await;
+    assert_eq!(rig.last_error(), "");
+}
+
+#[tokio::test]
+async fn refusals_of_the_store_are_counted() {
+    let mut rig =
+        rig("", vec![Answer::text("a 1 500\n"), Answer::text("a 1 400\n"), Answer::text("a 2 500\n")]).await;
+    for _ in 0..3 {
+        rig.scrape().await;
+    }
+    let counters = &rig.context.counters;
+    assert_eq!((counters.out_of_order.get(), counters.duplicate.get()), (1, 1));
+}
+
+#[tokio::test]
+async fn new_rules_take_effect_and_a_leaving_target_ends_everything() {
+    let mut rig = rig("", vec![Answer::text("a{x=\"1\"} 1\n")]).await;
+    rig.scrape().await;
+    let rule = "metric_relabel_configs: [{action: labeldrop, regex: x}]";
+    rig.cycle.adopt(plan(rule, &rig.address));
+    let expect = format!("a 1@2000\na{{x=\"1\"}} stale@2000\n{}", report([1, 1, 1, 1], 2000));
+    assert_eq!(rig.scrape().await, expect);
+    rig.cycle.end(9_000).await;
+    let names = [
+        "a",
+        "up",
+        "scrape_duration_seconds",
+        "scrape_samples_scraped",
+        "scrape_samples_post_metric_relabeling",
+        "scrape_series_added",
+    ];
+    assert_eq!(rig.stored(), names.map(|name| format!("{name} stale@9000")).join("\n"));
+}
+
+#[tokio::test]
+async fn metadata_is_kept() {
+    let rig = check("", &[("# HELP a The \\\\ a.\n# TYPE a counter\na 1\n", "a 1@1000", [1, 1, 1, 1])]).await;
+    let metadata = rig.entry.metadata().read(Some("a"));
+    assert_eq!((metadata[0].1.kind, &*metadata[0].1.help), ("counter", "The \\ a."));
+}

@@ -1,0 +1,304 @@
+//! One request to one target: connection, headers, credentials, redirects, and the body with its limit.
+//!
+//! Credentials and configured headers go to the host that the configuration names and never, by way of
+//! a redirect, to another. Files with secrets are read again for every request, so that a rotated
+//! password needs no reload; a changed certificate makes a new client.
+
+mod body;
+mod tls;
+
+use crate::config::{
+    HttpConfig, IDLE_CONNECTION_MS, MAX_BODY_BYTES, MAX_REDIRECTS, MAX_SECRET_FILE_BYTES, PromDuration,
+    ScrapeConfig,
+};
+use body::{Body, BodyError};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, NoProxy, Proxy, RequestBuilder, Response, Url, header, redirect};
+use std::fmt;
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// Why a scrape brought no body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchError {
+    /// The longer side of `body_size_limit`.
+    BodyLimit,
+    Timeout {
+        url: String,
+    },
+    Status(String),
+    Other(String),
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FetchError::BodyLimit => f.write_str("body size limit exceeded"),
+            FetchError::Timeout { url } => write!(f, "Get {url:?}: context deadline exceeded"),
+            FetchError::Status(status) => write!(f, "server returned HTTP status {status}"),
+            FetchError::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What a target answered.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Decompressed.
+    pub body: Vec<u8>,
+    pub content_type: String,
+}
+
+/// What only the configured host gets.
+struct Private {
+    headers: HeaderMap,
+    basic_auth: Option<(String, String)>,
+}
+
+impl Private {
+    fn add(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.headers(self.headers.clone());
+        match &self.basic_auth {
+            Some((name, password)) => request.basic_auth(name, Some(password)),
+            None => request,
+        }
+    }
+}
+
+/// A client and the state of the files it was built from.
+struct Built {
+    client: Client,
+    stamps: Vec<Option<(SystemTime, u64)>>,
+}
+
+/// Makes the requests of one job.
+pub struct Fetcher {
+    http: HttpConfig,
+    built: Mutex<Built>,
+    accept: HeaderValue,
+    accept_encoding: HeaderValue,
+    user_agent: HeaderValue,
+    limit_bytes: usize,
+}
+
+/// The content of a file that holds a secret or a certificate.
+pub(crate) fn read_secret_file(path: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let at = |e: std::io::Error| format!("unable to read file {path}: {e}");
+    std::fs::File::open(path)
+        .map_err(at)?
+        .take(MAX_SECRET_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(at)?;
+    if bytes.len() as u64 > MAX_SECRET_FILE_BYTES {
+        return Err(format!("file {path} is larger than {MAX_SECRET_FILE_BYTES} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Inline text, or a file's without the white space around it.
+fn secret(inline: &str, file: &str) -> Result<String, String> {
+    if file.is_empty() {
+        return Ok(inline.to_owned());
+    }
+    let text = String::from_utf8(read_secret_file(file)?).map_err(|_| format!("file {file} is not UTF-8"))?;
+    Ok(text.trim().to_owned())
+}
+
+fn sensitive(text: &str, what: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| format!("{what} holds characters that a header cannot carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn stamps(http: &HttpConfig) -> Vec<Option<(SystemTime, u64)>> {
+    let stamp = |path| std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok();
+    http.tls_config.files().map(stamp).collect()
+}
+
+fn build_client(http: &HttpConfig) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls::client_config(&http.tls_config, http.enable_http2)?)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS));
+    if !http.proxy_from_environment {
+        builder = builder.no_proxy();
+    }
+    if let Some(url) = &http.proxy_url {
+        let proxy = Proxy::all(url).map_err(|e| format!("proxy_url: {}", chain(&e)))?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&http.no_proxy)));
+    }
+    if !http.enable_http2 {
+        builder = builder.http1_only();
+    }
+    builder.build().map_err(|e| chain(&e))
+}
+
+/// An error with all that caused it, without the URL that reqwest adds.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// `Accept`: the protocols in their order, with falling weights.
+fn accept(config: &ScrapeConfig) -> String {
+    let escaping = format!(";escaping={}", config.metric_name_escaping_scheme);
+    let asked = config.scrape_protocols.iter().filter_map(|name| match name.as_str() {
+        "OpenMetricsText1.0.0" => Some(("application/openmetrics-text;version=1.0.0", escaping.as_str())),
+        "OpenMetricsText0.0.1" => Some(("application/openmetrics-text;version=0.0.1", "")),
+        "PrometheusText1.0.0" => Some(("text/plain;version=1.0.0", escaping.as_str())),
+        "PrometheusText0.0.4" => Some(("text/plain;version=0.0.4", "")),
+        _ => None,
+    });
+    let mut text = String::new();
+    let mut weight = crate::config::PROTOCOLS.len() + 1;
+    for (media, escaping) in asked {
+        text.push_str(&format!("{media}{escaping};q=0.{weight},"));
+        weight -= 1;
+    }
+    text + &format!("*/*;q=0.{weight}")
+}
+
+impl Fetcher {
+    pub fn new(config: &ScrapeConfig, user_agent: &str) -> Result<Fetcher, String> {
+        let http = config.http();
+        let stamps = stamps(&http);
+        let client = build_client(&http)?;
+        let limit = match config.body_size_limit.bytes {
+            0 => MAX_BODY_BYTES,
+            limit => limit.min(MAX_BODY_BYTES),
+        };
+        let plain = |text: &str| HeaderValue::from_str(text).map_err(|e| e.to_string());
+        Ok(Fetcher {
+            http,
+            built: Mutex::new(Built { client, stamps }),
+            accept: plain(&accept(config))?,
+            accept_encoding: plain(if config.enable_compression { "gzip" } else { "identity" })?,
+            user_agent: plain(user_agent)?,
+            limit_bytes: limit as usize,
+        })
+    }
+
+    /// The client, rebuilt where a certificate file changed.
+    fn client(&self) -> Result<Client, String> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamps(&self.http);
+        if now != built.stamps {
+            *built = Built { client: build_client(&self.http)?, stamps: now };
+        }
+        Ok(built.client.clone())
+    }
+
+    /// Read anew for every request.
+    fn private(&self) -> Result<Private, String> {
+        let mut headers = HeaderMap::new();
+        let mut basic_auth = None;
+        if let Some(basic) = &self.http.basic_auth {
+            let name = secret(&basic.username, &basic.username_file)?;
+            basic_auth = Some((name, secret(basic.password.reveal(), &basic.password_file)?));
+        }
+        if let Some(authorization) = &self.http.authorization {
+            let credentials = secret(authorization.credentials.reveal(), &authorization.credentials_file)?;
+            let value = format!("{} {credentials}", authorization.kind.trim());
+            headers.insert(header::AUTHORIZATION, sensitive(&value, "authorization")?);
+        }
+        for (name, values) in &self.http.http_headers {
+            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|e| format!("header {name:?}: {e}"))?;
+            let plain = values.values.iter().map(|v| Ok(v.clone()));
+            let secrets = values.secrets.iter().map(|v| Ok(v.reveal().to_owned()));
+            let files = values.files.iter().map(|path| secret("", path));
+            for text in plain.chain(secrets).chain(files) {
+                headers.append(key.clone(), sensitive(&text?, name)?);
+            }
+        }
+        Ok(Private { headers, basic_auth })
+    }
+
+    /// Asks `url` and reads the answer into `buffer`'s memory; all of it within `timeout`.
+    pub async fn fetch(
+        &self,
+        url: &str,
+        timeout: PromDuration,
+        buffer: Vec<u8>,
+    ) -> Result<Fetched, FetchError> {
+        match tokio::time::timeout(timeout.std(), self.exchange(url, timeout, buffer)).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::Timeout { url: crate::config::redact_url(url) }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        url: &str,
+        timeout: PromDuration,
+        buffer: Vec<u8>,
+    ) -> Result<Fetched, FetchError> {
+        let mut response = self.follow(url, timeout).await?;
+        let status = response.status();
+        if status != reqwest::StatusCode::OK {
+            let reason = status.canonical_reason().unwrap_or_default();
+            return Err(FetchError::Status(format!("{} {reason}", status.as_u16()).trim_end().to_owned()));
+        }
+        let text_of = |name| {
+            let value = response.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        let (content_type, encoding) = (text_of(header::CONTENT_TYPE), text_of(header::CONTENT_ENCODING));
+        let mut body = Body::new(buffer, encoding == "gzip", self.limit_bytes);
+        let body_error = |error| match error {
+            BodyError::TooLarge => FetchError::BodyLimit,
+            BodyError::Gzip(text) => FetchError::Other(text),
+        };
+        while let Some(piece) =
+            response.chunk().await.map_err(|e| FetchError::Other(chain(&e.without_url())))?
+        {
+            body.push(&piece).map_err(body_error)?;
+        }
+        Ok(Fetched { body: body.finish().map_err(body_error)?, content_type })
+    }
+
+    async fn follow(&self, url: &str, timeout: PromDuration) -> Result<Response, FetchError> {
+        let shown = crate::config::redact_url(url);
+        let failed = |text: String| FetchError::Other(format!("Get {shown:?}: {text}"));
+        let client = self.client().map_err(failed)?;
+        let private = self.private().map_err(failed)?;
+        let first = Url::parse(url).map_err(|e| failed(e.to_string()))?;
+        let mut next = first.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = client
+                .get(next.clone())
+                .header(header::ACCEPT, &self.accept)
+                .header(header::ACCEPT_ENCODING, &self.accept_encoding)
+                .header(header::USER_AGENT, &self.user_agent)
+                .header("X-Prometheus-Scrape-Timeout-Seconds", timeout.seconds().to_string());
+            let downgraded = first.scheme() == "https" && next.scheme() != "https";
+            if next.host() == first.host() && !downgraded {
+                request = private.add(request);
+            }
+            let response = request.send().await.map_err(|e| failed(chain(&e.without_url())))?;
+            let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
+            match location {
+                Some(location)
+                    if self.http.follow_redirects
+                        && matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) =>
+                {
+                    next = next.join(location).map_err(|e| failed(format!("bad redirect: {e}")))?;
+                }
+                _ => return Ok(response),
+            }
+        }
+        Err(failed(format!("stopped after {MAX_REDIRECTS} redirects")))
+    }
+}

@@ -1,0 +1,132 @@
+//! Scaffolding of this crate's tests: a target that answers from a script, and a store that writes down what
+//! it gets.
+
+use crate::config::{GlobalConfig, ScrapeConfig, resolve};
+use hearth_model::store::{BoxFuture, Written};
+use hearth_model::testing::MemStore;
+use hearth_model::{Ack, Append, StoreError, WriteBatch, is_stale, key};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// One answer of a [`target`].
+#[derive(Clone)]
+pub enum Answer {
+    /// Status line and headers, then the body.
+    Whole(String, Vec<u8>),
+    /// These bytes again and again, as one body without an end.
+    Endless(Vec<u8>),
+    /// Nothing, with the connection open.
+    Silence,
+}
+
+impl Answer {
+    pub fn text(body: &str) -> Answer {
+        Answer::typed("text/plain; version=0.0.4", body.as_bytes())
+    }
+
+    pub fn typed(content_type: &str, body: &[u8]) -> Answer {
+        Answer::Whole(format!("200 OK\r\nContent-Type: {content_type}"), body.to_vec())
+    }
+}
+
+/// A target on a free port that gives each request the next answer (the last one for ever), and the
+/// requests it got.
+pub async fn target(answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    tokio::spawn(async move {
+        let mut script: VecDeque<Answer> = answers.into();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut piece = [0; 1024];
+                match socket.read(&mut piece).await {
+                    Ok(n) if n > 0 => request.extend_from_slice(&piece[..n]),
+                    _ => break,
+                }
+            }
+            seen.lock().expect("lock").push(String::from_utf8_lossy(&request).into_owned());
+            let answer = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+            tokio::spawn(give(socket, answer.expect("a script has an answer")));
+        }
+    });
+    (address, requests)
+}
+
+async fn give(mut socket: tokio::net::TcpStream, answer: Answer) {
+    match answer {
+        Answer::Whole(head, body) => {
+            let head =
+                format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _gone = socket.write_all(&[head.into_bytes(), body].concat()).await;
+            let _gone = socket.shutdown().await;
+        }
+        Answer::Endless(piece) => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
+            let mut open = socket.write_all(head.as_bytes()).await.is_ok();
+            while open {
+                open = socket.write_all(&piece).await.is_ok();
+            }
+        }
+        Answer::Silence => {
+            let _held = socket.read(&mut [0; 1]).await;
+        }
+    }
+}
+
+/// Writes down every batch as text and passes it on.
+pub struct Recorder {
+    store: MemStore,
+    batches: mpsc::UnboundedSender<String>,
+}
+
+/// A store, and the batches it gets: one line a sample, the wall-clock duration left out.
+pub fn recorder() -> (Arc<Recorder>, mpsc::UnboundedReceiver<String>) {
+    let (batches, receiver) = mpsc::unbounded_channel();
+    (Arc::new(Recorder { store: MemStore::new(1), batches }), receiver)
+}
+
+fn print(batch: &WriteBatch) -> String {
+    let mut lines = Vec::new();
+    for series in &batch.series {
+        let labels = key::decode_key(batch.key(series)).expect("key").labels;
+        if labels.metric_name() == "scrape_duration_seconds" && !is_stale(batch.samples_of(series)[0].value) {
+            continue;
+        }
+        for sample in batch.samples_of(series) {
+            let value = if is_stale(sample.value) { "stale".to_owned() } else { sample.value.to_string() };
+            lines.push(format!("{labels} {value}@{}", sample.timestamp_ms));
+        }
+    }
+    lines.join("\n")
+}
+
+impl Append for Recorder {
+    fn append(&self, batch: WriteBatch, ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>> {
+        let text = print(&batch);
+        Box::pin(async move {
+            let written = self.store.append(batch, ack).await;
+            let _gone = self.batches.send(text);
+            written
+        })
+    }
+}
+
+impl Recorder {
+    pub fn fail(&self, error: Option<StoreError>) {
+        self.store.fail_appends(error);
+    }
+}
+
+/// A job from YAML; `ADDRESS` in it stands for the target's address.
+pub fn config(yaml: &str, address: &str) -> ScrapeConfig {
+    let yaml = format!("job_name: j\n{}", yaml.replace("ADDRESS", address));
+    let mut configs = vec![serde_yaml::from_str(&yaml).expect(&yaml)];
+    resolve(&mut GlobalConfig::default(), &mut configs, std::path::Path::new("/")).expect(&yaml);
+    configs.remove(0)
+}
