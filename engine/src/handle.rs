@@ -288,7 +288,7 @@ impl CoreThread {
             let failed = opened.is_err();
             let result = match opened {
                 Ok((state, committer)) => {
-                    tasks.push(Box::pin(committer.run()));
+                    tasks.push(Box::pin(committer.run(state.clone())));
                     tasks.push(Box::pin(shard::serve(state, runtime.clone(), mailbox)));
                     Ok(())
                 }

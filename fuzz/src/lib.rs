@@ -21,11 +21,18 @@ pub struct Target {
 }
 
 /// Every target. The replay test and libFuzzer's binary both read this table.
-pub const TARGETS: &[Target] = &[Target {
-    name: "label_key",
-    run: targets::label_key::run,
-    seeds: &[b"", b"\x0a\x10\x0a\x08__name__\x12\x02up"],
-}];
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "label_key",
+        run: targets::label_key::run,
+        seeds: &[b"", b"\x0a\x10\x0a\x08__name__\x12\x02up"],
+    },
+    Target {
+        name: "wal",
+        run: targets::wal::run,
+        seeds: &[b"HFRM\0\0\0\0", b"\x01\x03\0\0\0\x01ab\x02\x04\0\0\0\x02\x02\x3f\xf0"],
+    },
+];
 
 /// Runs the target of that name.
 ///

@@ -2,3 +2,4 @@
 //! that the way back returns what was parsed; it holds no logic of its own.
 
 pub mod label_key;
+pub mod wal;

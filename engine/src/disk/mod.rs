@@ -66,8 +66,7 @@ pub trait Disk: Clone + 'static {
         let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        path.parent().map_or(Ok(()), sync_directory)
+        self.rename(&unfinished, path)
     }
 
     /// Waits: on the real disks real time.
@@ -78,6 +77,12 @@ pub trait Disk: Clone + 'static {
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(length)?;
         file.sync_all()
+    }
+
+    /// Gives a finished file its name, durably.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        to.parent().map_or(Ok(()), sync_directory)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

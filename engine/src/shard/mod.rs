@@ -55,14 +55,8 @@ pub fn open<D: Disk>(
 ) -> Result<(Rc<ShardState>, Committer<D>), crate::wal::replay::ReplayError> {
     let mut head = Head::default();
     let recovery = recover::recover(&disk, &options, &mut head)?;
-    let queue = Rc::new(CommitQueue::default());
-    let committer = Committer::new(
-        disk,
-        options,
-        queue.clone(),
-        recovery.replayed.last_segment,
-        recovery.replayed.next_number,
-    );
+    let queue = Rc::new(CommitQueue::new());
+    let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
     let now = (store.clock)();
     let state = ShardState {
         number,
@@ -133,7 +127,7 @@ impl ShardState {
             min_ms: head.figures.min_ms,
             max_ms: head.figures.max_ms,
             head_bytes: head.size_bytes() as u64,
-            wal_bytes: replayed.bytes + log.bytes,
+            wal_bytes: log.bytes,
             wal_segment: log.segment,
             wal_commits: log.commits,
             wal_syncs: log.syncs,
@@ -151,9 +145,12 @@ impl ShardState {
         if let Some(why) = self.queue.read_only() {
             return Some(StoreError::ReadOnly(why));
         }
-        let share = self.store.head_limit_bytes / self.store.shards as u64;
+        let share = self.memory_share_bytes();
         let held = self.head.borrow().size_bytes() as u64;
-        (held > share).then(|| {
+        if held <= share || self.make_room() {
+            return None;
+        }
+        Some({
             StoreError::ReadOnly(format!(
                 "shard {} holds {held} bytes in memory, its share of the limit is {share}",
                 self.number

@@ -61,26 +61,33 @@ impl Filler<'_> {
         id
     }
 
-    fn record(&mut self, record: Record<'_>) {
+    fn record(&mut self, record: Record<'_>) -> Option<i64> {
         match record {
-            Record::Series { reference, key } => self.series(reference, key),
+            Record::Series { reference, key } => {
+                self.series(reference, key);
+                None
+            }
             Record::Samples(samples) => {
+                let mut max_ms = None;
                 for sample in samples {
                     let Ok((reference, time, value)) = sample else {
                         tracing::warn!("samples record in log ends early");
-                        return;
+                        break;
                     };
+                    max_ms = max_ms.max(Some(time));
                     if let Some(id) = self.id(reference) {
                         let fate = self.head.append(id, time, value);
                         self.count(fate);
                     }
                 }
+                max_ms
             }
             Record::Histogram { reference, time, histogram } => {
                 if let Some(id) = self.id(reference) {
                     let fate = self.head.append_histogram(id, time, &histogram);
                     self.count(fate);
                 }
+                Some(time)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Crashes, replayed from a seed: a shard on the simulated disk is fed, hit by faults, cut off and
 //! recovered, again and again. Checked after every recovery:
-//! 1. every sample acknowledged as `synced` is there, bit for bit;
+//! 1. every sample acknowledged as `synced` is there, bit for bit, unless its retention is over;
 //! 2. every sample that is there was sent;
 //! 3. start-up needs nobody.
 //!
@@ -34,6 +34,8 @@ struct Simulation {
     sent: Samples,
     acknowledged: Samples,
     next_time: i64,
+    /// Samples before this may have been deleted with their segments.
+    expired_before: i64,
 }
 
 impl Simulation {
@@ -44,6 +46,7 @@ impl Simulation {
             sent: Samples::new(),
             acknowledged: Samples::new(),
             next_time: 1,
+            expired_before: 0,
         }
     }
 
@@ -78,6 +81,10 @@ impl Simulation {
         for _ in 0..self.random.usize(0..40) {
             if self.random.u32(0..10) == 0 {
                 self.disk.fail_after(self.random.u64(1..4));
+            }
+            if self.random.u32(0..15) == 0 {
+                self.expired_before = self.random.i64(self.expired_before..=self.next_time);
+                state.queue.expire_before(self.expired_before);
             }
             let batch = Arc::new(self.batch());
             let picks = batch.series.iter().enumerate();
@@ -118,7 +125,7 @@ impl Simulation {
                 stored.insert((name.clone(), *time), value.to_bits());
             }
         }
-        for (at, bits) in &self.acknowledged {
+        for (at, bits) in self.acknowledged.iter().filter(|(at, _)| at.1 >= self.expired_before) {
             assert_eq!(stored.get(at), Some(bits), "acknowledged sample {at:?} is lost");
         }
         for (at, bits) in &stored {
@@ -140,7 +147,7 @@ impl Simulation {
             let (state, committer) = super::open(0, store, self.disk.clone(), options).expect("recovers");
             self.check(&state);
             let mut pool = LocalPool::new();
-            pool.spawner().spawn_local(committer.run()).expect("spawns");
+            pool.spawner().spawn_local(committer.run(state.clone())).expect("spawns");
             self.feed(&mut pool, &state);
             drop(pool);
             self.disk.crash();

@@ -7,6 +7,9 @@
 //! 3. on a failure: tell everybody that nothing is acknowledged, let the shard refuse writes, and write
 //!    all frames since the last successful sync to a new segment until that succeeds. The failed file is
 //!    never asked again: a second sync may report success for data that is gone.
+//!
+//! Between two commits the committer deletes segments whose samples are all past the retention: it
+//! writes a checkpoint (the series that later segments rely on) and removes them.
 
 use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::record::{self, SampleWriter};
@@ -15,6 +18,7 @@ use crate::disk::{Disk, Log, names};
 use futures_util::future::{Either, select};
 use hearth_model::{Ack, Histogram, StoreError};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -33,6 +37,7 @@ pub struct Commit {
     histograms: Vec<u8>,
     waiters: Vec<Waiter>,
     sync: bool,
+    max_ms: Option<i64>,
 }
 
 impl Commit {
@@ -43,10 +48,12 @@ impl Commit {
     #[inline]
     pub fn push_sample(&mut self, reference: u32, time: i64, value: f64) {
         self.samples.push(reference, time, value);
+        self.max_ms = self.max_ms.max(Some(time));
     }
 
     pub fn push_histogram(&mut self, reference: u32, time: i64, histogram: &Histogram) {
         record::push_histogram(&mut self.histograms, reference, time, histogram);
+        self.max_ms = self.max_ms.max(Some(time));
     }
 
     fn has_records(&self) -> bool {
@@ -115,9 +122,21 @@ pub struct CommitQueue {
     closing: Cell<bool>,
     read_only: RefCell<Option<String>>,
     figures: Cell<LogFigures>,
+    /// Segments whose samples are all older may go.
+    cutoff_ms: Cell<i64>,
 }
 
 impl CommitQueue {
+    pub fn new() -> Self {
+        CommitQueue { cutoff_ms: Cell::new(i64::MIN), ..CommitQueue::default() }
+    }
+
+    /// Lets the committer delete segments that hold nothing newer.
+    pub fn expire_before(&self, cutoff_ms: i64) {
+        self.cutoff_ms.set(cutoff_ms);
+        self.work.wake();
+    }
+
     /// Fills the open commit; its records are written once [`CommitQueue::submit`] is called.
     pub fn with_open<T>(&self, fill: impl FnOnce(&mut Commit) -> T) -> T {
         fill(&mut self.open.borrow_mut())
@@ -182,11 +201,36 @@ pub struct CommitOptions {
     pub flush_interval: Duration,
 }
 
+/// A segment that takes no more frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedSegment {
+    pub number: u64,
+    pub bytes: u64,
+    /// Time of its newest sample.
+    pub max_ms: Option<i64>,
+}
+
+/// The series a checkpoint must hold: `records` appends the records of some of them, from position `from`
+/// on, and says where the next call goes on, until there are no more.
+pub trait SeriesSource {
+    fn records(&self, from: u32, out: &mut Vec<u8>) -> Option<u32>;
+}
+
+/// Where a committer goes on: what replay found.
+#[derive(Debug, Clone, Default)]
+pub struct LogPosition {
+    pub last_segment: u64,
+    pub next_number: u64,
+    pub closed: Vec<ClosedSegment>,
+}
+
 /// Writes the commits of one shard, one after the other.
 pub struct Committer<D: Disk> {
     disk: D,
     options: CommitOptions,
     queue: Rc<CommitQueue>,
+    closed: VecDeque<ClosedSegment>,
+    max_ms: Option<i64>,
     log: Option<D::Log>,
     segment: u64,
     length: u64,
@@ -200,27 +244,32 @@ pub struct Committer<D: Disk> {
 const UNSYNCED_BYTES: usize = 16 << 20;
 
 impl<D: Disk> Committer<D> {
-    /// Goes on after `segment` and frame `number`.
-    pub fn new(disk: D, options: CommitOptions, queue: Rc<CommitQueue>, segment: u64, number: u64) -> Self {
-        queue.count(|f| f.segment = segment);
+    pub fn new(disk: D, options: CommitOptions, queue: Rc<CommitQueue>, at: LogPosition) -> Self {
+        queue.count(|f| {
+            f.segment = at.last_segment;
+            f.bytes = at.closed.iter().map(|c| c.bytes).sum();
+        });
         Committer {
             disk,
             options,
             queue,
+            closed: at.closed.into(),
+            max_ms: None,
             log: None,
-            segment,
+            segment: at.last_segment,
             length: 0,
-            number,
+            number: at.next_number,
             unsynced: Vec::new(),
             buffer: Vec::new(),
         }
     }
 
     /// Runs until the queue is closed and everything is on stable storage.
-    pub async fn run(mut self) {
+    pub async fn run(mut self, source: impl SeriesSource) {
         let queue = self.queue.clone();
         loop {
-            let wanted = || queue.has_work() || queue.closing.get();
+            let expired = self.expired();
+            let wanted = || queue.has_work() || queue.closing.get() || expired != self.expired();
             if self.unsynced.is_empty() {
                 queue.work.until(wanted).await;
             } else {
@@ -243,6 +292,9 @@ impl<D: Disk> Committer<D> {
             if closing && !queue.has_work() {
                 return;
             }
+            if self.expired() > 0 && !queue.is_read_only() {
+                self.expire(&source).await;
+            }
         }
     }
 
@@ -254,6 +306,7 @@ impl<D: Disk> Committer<D> {
             self.number += 1;
         }
         let waiters = std::mem::take(&mut commit.waiters);
+        self.max_ms = self.max_ms.max(commit.max_ms);
         self.unsynced.extend_from_slice(&bytes);
         let sync = (commit.sync || self.unsynced.len() > UNSYNCED_BYTES) && !self.unsynced.is_empty();
         let result = if bytes.is_empty() && !sync { Ok(()) } else { self.write(bytes, sync).await };
@@ -310,8 +363,89 @@ impl<D: Disk> Committer<D> {
             log.sync().await?;
             self.queue.count(|f| f.syncs += 1);
         }
-        self.log = None;
+        self.close_segment();
+        Ok(())
+    }
+
+    fn close_segment(&mut self) {
+        if self.log.take().is_some() {
+            let (number, bytes) = (self.segment, self.length);
+            // The newest sample so far may be in a later segment: then this one is kept for longer.
+            self.closed.push_back(ClosedSegment { number, bytes, max_ms: self.max_ms });
+        }
         self.length = 0;
+    }
+
+    /// How many of the oldest segments are past the retention.
+    fn expired(&self) -> usize {
+        let cutoff = self.queue.cutoff_ms.get();
+        self.closed.iter().take_while(|c| c.max_ms.is_none_or(|max| max < cutoff)).count()
+    }
+
+    /// Deletes the expired segments, after a checkpoint that stands for them. What fails is tried again
+    /// when the next segment expires; until then nothing is lost.
+    async fn expire(&mut self, source: &impl SeriesSource) {
+        let expired: Vec<ClosedSegment> = self.closed.drain(..self.expired()).collect();
+        let first_kept =
+            self.closed.front().map_or(self.segment + u64::from(self.log.is_none()), |c| c.number);
+        if let Err(error) = self.checkpoint(first_kept, &expired, source).await {
+            tracing::warn!(shard = self.options.shard, %error, "checkpoint failed, old log segments stay for now");
+            for segment in expired.into_iter().rev() {
+                self.closed.push_front(segment);
+            }
+            // Do not try again before the cutoff moves.
+            self.queue.cutoff_ms.set(i64::MIN);
+            return;
+        }
+        let bytes: u64 = expired.iter().map(|c| c.bytes).sum();
+        self.queue.count(|f| f.bytes = f.bytes.saturating_sub(bytes));
+        tracing::info!(
+            shard = self.options.shard,
+            segments = expired.len(),
+            bytes,
+            "log segments past retention deleted"
+        );
+    }
+
+    async fn checkpoint(
+        &mut self,
+        first_kept: u64,
+        expired: &[ClosedSegment],
+        source: &impl SeriesSource,
+    ) -> std::io::Result<()> {
+        let path = names::checkpoint(&self.options.directory, first_kept);
+        let unfinished = path.with_extension(names::UNFINISHED);
+        let name = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
+        let present = self.disk.list(&self.options.directory)?;
+        if present.iter().any(|n| Some(n) == name(&unfinished).as_ref()) {
+            self.disk.remove(&unfinished)?;
+        }
+        let mut log = self.disk.create_log(&unfinished)?;
+        let header =
+            SegmentHeader { shard: self.options.shard, segment: first_kept, seed: self.options.seed };
+        let mut out = frame::segment_header(frame::CHECKPOINT_MAGIC, header).to_vec();
+        let (mut from, mut number) = (Some(0), 0);
+        while let Some(at) = from {
+            let start = out.len();
+            out.resize(start + FRAME_HEADER_BYTES, 0);
+            from = source.records(at, &mut out);
+            frame::seal(&mut out[start..], number);
+            number += 1;
+            let (result, buffer) = log.append(out, from.is_none()).await;
+            result?;
+            out = buffer;
+            out.clear();
+        }
+        drop(log);
+        self.disk.rename(&unfinished, &path)?;
+        for segment in expired {
+            self.disk.remove(&names::segment(&self.options.directory, segment.number))?;
+        }
+        for old in present.iter().filter_map(|n| names::number(n, names::CHECKPOINT)) {
+            if old < first_kept {
+                self.disk.remove(&names::checkpoint(&self.options.directory, old))?;
+            }
+        }
         Ok(())
     }
 
@@ -334,8 +468,7 @@ impl<D: Disk> Committer<D> {
     /// Step 3 of the module's head.
     async fn rewrite(&mut self) {
         while !self.queue.closing.get() {
-            self.log = None;
-            self.length = 0;
+            self.close_segment();
             let result = self.write(self.unsynced.clone(), true).await;
             match result {
                 Ok(()) => {

@@ -8,6 +8,7 @@
 //!    counted, left for whoever wants to look.
 //! 4. The writer goes on in a new segment.
 
+use super::commit::{ClosedSegment, LogPosition};
 use super::frame::{self, HeaderError, Next, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::record::{Record, RecordReader};
 use crate::disk::{Disk, names};
@@ -15,12 +16,9 @@ use std::io;
 use std::path::Path;
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Replayed {
-    /// Highest segment or checkpoint number there is.
-    pub last_segment: u64,
-    /// Number of the next frame.
-    pub next_number: u64,
+    pub position: LogPosition,
     pub segments: u64,
     pub frames: u64,
     pub bytes: u64,
@@ -30,6 +28,8 @@ pub struct Replayed {
     pub damages: u64,
     /// Frames known to have been there and not found.
     pub lost_frames: u64,
+    /// Time of the newest sample so far.
+    pub max_ms: Option<i64>,
 }
 
 /// What keeps a log from being read at all.
@@ -40,15 +40,16 @@ pub enum ReplayError {
 }
 
 /// Reads a shard's log; every record goes to `sink`, in the order of writing.
-pub struct Replay<'a, D: Disk, F: FnMut(Record<'_>)> {
+pub struct Replay<'a, D: Disk, F: FnMut(Record<'_>) -> Option<i64>> {
     pub disk: &'a D,
     pub directory: &'a Path,
     pub shard: u32,
     pub seed: u64,
+    /// Takes a record and tells its newest time.
     pub sink: F,
 }
 
-impl<D: Disk, F: FnMut(Record<'_>)> Replay<'_, D, F> {
+impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
     pub fn run(mut self) -> Result<Replayed, ReplayError> {
         let mut found = Replayed::default();
         let listed = self.disk.list(self.directory);
@@ -60,7 +61,7 @@ impl<D: Disk, F: FnMut(Record<'_>)> Replay<'_, D, F> {
             |extension| files.iter().filter_map(move |n| names::number(n, extension)).collect::<Vec<u64>>();
         let (checkpoints, segments) = (numbered(names::CHECKPOINT), numbered(names::SEGMENT));
         let newest = checkpoints.last().copied().unwrap_or(0);
-        found.last_segment = segments.last().copied().unwrap_or(0).max(newest.saturating_sub(1));
+        found.position.last_segment = segments.last().copied().unwrap_or(0).max(newest.saturating_sub(1));
         for old in checkpoints.iter().filter(|n| **n < newest) {
             self.remove(&names::checkpoint(self.directory, *old))?;
         }
@@ -74,7 +75,7 @@ impl<D: Disk, F: FnMut(Record<'_>)> Replay<'_, D, F> {
         for (at, number) in kept.iter().enumerate() {
             self.segment(*number, at + 1 == kept.len(), &mut found)?;
         }
-        found.next_number = found.next_number.max(1);
+        found.position.next_number = found.position.next_number.max(1);
         Ok(found)
     }
 
@@ -140,14 +141,14 @@ impl<D: Disk, F: FnMut(Record<'_>)> Replay<'_, D, F> {
                 Next::Frame(frame) => {
                     frames += 1;
                     at = frame.end;
-                    if frame.number < found.next_number {
+                    if frame.number < found.position.next_number {
                         continue;
                     }
-                    if found.next_number != 0 && frame.number > found.next_number {
-                        found.lost_frames += frame.number - found.next_number;
-                        tracing::warn!(file = %path.display(), from = found.next_number, to = frame.number, "frames are missing in the log");
+                    if found.position.next_number != 0 && frame.number > found.position.next_number {
+                        found.lost_frames += frame.number - found.position.next_number;
+                        tracing::warn!(file = %path.display(), from = found.position.next_number, to = frame.number, "frames are missing in the log");
                     }
-                    found.next_number = frame.number + 1;
+                    found.position.next_number = frame.number + 1;
                     found.frames += 1;
                     self.records(frame.payload, found);
                 }
@@ -168,15 +169,17 @@ impl<D: Disk, F: FnMut(Record<'_>)> Replay<'_, D, F> {
             }
         }
         if frames == 0 {
-            self.remove(&path)?;
+            return self.remove(&path);
         }
+        let max_ms = found.max_ms;
+        found.position.closed.push(ClosedSegment { number, bytes: at as u64, max_ms });
         Ok(())
     }
 
     fn records(&mut self, payload: &[u8], found: &mut Replayed) {
         for record in RecordReader::new(payload) {
             match record {
-                Ok(record) => (self.sink)(record),
+                Ok(record) => found.max_ms = found.max_ms.max((self.sink)(record)),
                 Err(_) => {
                     found.damages += 1;
                     tracing::warn!(directory = %self.directory.display(), "record in log is not readable");
