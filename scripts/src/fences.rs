@@ -4,7 +4,7 @@
 use crate::tokens::{self, Leaf};
 use crate::tree::Tree;
 
-/// A word and the folders whose code may say it.
+/// A word and the folders whose code may say it: crates, where their names stand for them, and `unsafe`.
 const WORDS: &[(&str, &[&str])] = &[
     ("glommio", &["engine/src/disk", "engine/src/shard"]),
     ("io_uring", &["engine/src/disk", "engine/src/shard"]),
@@ -50,7 +50,10 @@ fn inside(path: &str, folder: &str) -> bool {
 
 fn words(path: &str, leaves: &[Leaf]) -> Vec<String> {
     let mut findings = Vec::new();
-    for leaf in leaves {
+    for (at, leaf) in leaves.iter().enumerate() {
+        if leaf.text != "unsafe" && !names_a_crate(leaves, at) {
+            continue;
+        }
         if leaf.text == "tokio" && NO_TOKIO.iter().any(|folder| inside(path, folder)) {
             findings.push(format!("{path}:{}: `tokio` behind the fence", leaf.line));
         }
@@ -60,6 +63,15 @@ fn words(path: &str, leaves: &[Leaf]) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Whether the word at `at` stands where a crate's name does: at the head of a path or after `use`. A
+/// function or variable of our own may bear the name.
+fn names_a_crate(leaves: &[Leaf], at: usize) -> bool {
+    let text = |at: usize| leaves.get(at).map_or("", |leaf| leaf.text.as_str());
+    let before = at.checked_sub(1).map_or("", text);
+    let heads_path = text(at + 1) == ":" && text(at + 2) == ":" && before != ":";
+    heads_path || before == "use" || before == "crate"
 }
 
 fn arch(path: &str, leaves: &[Leaf]) -> Vec<String> {
@@ -110,6 +122,8 @@ mod tests {
         check_one("engine/src/diskette.rs", "use io_uring::IoUring;", &["engine/src/diskette.rs:1"]);
         check_one("scrape/src/fetch.rs", "\nuse axum::Router;", &["scrape/src/fetch.rs:2: `axum`"]);
         check_one("engine/src/handle.rs", "use glommio::X; // glommio", &["`glommio`"]);
+        check_one("engine/src/handle.rs", "use glommio as g;", &["`glommio`"]);
+        check_one("engine/src/handle.rs", "if probe::io_uring() { flags.io_uring = true }", &[]);
         check_one("wire/src/x.rs", "fn a() { unsafe { b() } }", &["`unsafe`"]);
         check_one("api/src/x.rs", "// unsafe\nfn a() { \"unsafe\" }", &[]);
         check_one("promql/src/x.rs", "#[tokio::test] fn a() {}", &["`tokio`"]);
