@@ -16,7 +16,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
         for (number, line) in text.lines().enumerate() {
             for word in candidates(line) {
                 for named in spread(word) {
-                    if is_path(tree, &named) && !tree.has(&named) && !tree.has(&format!("{folder}{named}")) {
+                    if is_path(tree, &named) && !exists(tree, folder, &named) {
                         findings.push(format!("{path}:{}: {named} does not exist", number + 1));
                     }
                 }
@@ -24,6 +24,13 @@ pub fn check(tree: &Tree) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Whether a path leads somewhere from the root or the README's folder; a bare file name may be that of a
+/// file in any folder ("each crate's `config.rs`").
+fn exists(tree: &Tree, folder: &str, named: &str) -> bool {
+    let anywhere = !named.contains('/') && tree.files().any(|(path, _)| path.ends_with(&format!("/{named}")));
+    anywhere || tree.has(named) || tree.has(&format!("{folder}{named}"))
 }
 
 /// The words of a line, freed of Markdown and punctuation.
@@ -87,6 +94,7 @@ mod tests {
             "`a/src/lib.rs` [b](a/src/{disk,lib.rs}), scripts/run --flag `a/`.\n    ./scripts/run",
             &[],
         );
+        check_one("`lib.rs`", &[]);
         check_one("and/or, application/json, /metrics, `--config.file=prometheus.yml`, 1.5", &[]);
     }
 
