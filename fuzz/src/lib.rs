@@ -32,6 +32,15 @@ pub const TARGETS: &[Target] = &[
         run: targets::wal::run,
         seeds: &[b"HFRM\0\0\0\0", b"\x01\x03\0\0\0\x01ab\x02\x04\0\0\0\x02\x02\x3f\xf0"],
     },
+    Target {
+        name: "promql",
+        run: targets::promql::run,
+        seeds: &[
+            b"sum by (a) (rate(x{b=\"c\",d=~\"e.*\"}[5m] offset 1m)) / on (a) group_left (f) -(y @ end())",
+            b"histogram_quantile(0.9, {\"my.metric\",'l.x'!=`v`}[1h:step()*2] offset -(min_of(1h, 2^3))) # c",
+            b"a == bool ignoring(b) fill_left(-Inf) 0x1F or topk without () (1_000, b anchored) </ 1h30m",
+        ],
+    },
 ];
 
 /// Runs the target of that name.

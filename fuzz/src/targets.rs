@@ -2,4 +2,5 @@
 //! that the way back returns what was parsed; it holds no logic of its own.
 
 pub mod label_key;
+pub mod promql;
 pub mod wal;

@@ -87,16 +87,15 @@ impl Checker<'_> {
     }
 
     fn unary(&self, unary: &mut Unary) -> Checked<ValueType> {
-        match self.expr(&mut unary.expr)? {
-            operand @ (ValueType::Scalar | ValueType::Vector) => Ok(operand),
-            other => {
-                let message = format!(
-                    "unary expression only allowed on expressions of type scalar or instant vector, got {}",
-                    quote(other.documented())
-                );
-                self.fault(unary.position, message)
-            }
+        let operand = self.expr(&mut unary.expr)?;
+        if matches!(operand, ValueType::Scalar | ValueType::Vector) {
+            return Ok(operand);
         }
+        let message = format!(
+            "unary expression only allowed on expressions of type scalar or instant vector, got {}",
+            quote(operand.documented())
+        );
+        self.fault(unary.position, message)
     }
 
     fn aggregate(&self, aggregate: &mut Aggregate) -> Checked<ValueType> {
@@ -108,23 +107,12 @@ impl Checker<'_> {
     }
 
     fn call(&self, call: &mut Call) -> Checked<ValueType> {
-        let (func, given) = (call.func, call.args.len());
-        let name = quote(func.name);
-        let wrong_count = |bound: &str, count: usize| {
-            let message = format!("expected {bound}{count} argument(s) in call to {name}, got {given}");
-            self.fault(call.position, message)
-        };
-        match (func.min_args(), func.max_args()) {
-            (min, Some(max)) if min == max && given != min => return wrong_count("", min),
-            (min, _) if given < min => return wrong_count("at least ", min),
-            (_, Some(max)) if given > max => return wrong_count("at most ", max),
-            _ => {}
-        }
-        let info_selector = func.name == "info" && given > 1;
+        self.argument_count(call)?;
+        let func = call.func;
+        let info_selector = func.name == "info" && call.args.len() > 1;
         if info_selector {
             self.info_selector(call)?;
         }
-        let place = format!("call to function {name}");
         for (index, arg) in call.args.iter_mut().enumerate() {
             // What only picks labels may match every series.
             if info_selector && index == 1 {
@@ -133,10 +121,26 @@ impl Checker<'_> {
             let found = self.expr(arg)?;
             let wanted = func.arg_type(index).unwrap_or(found);
             if found != wanted {
+                let place = format!("call to function {}", quote(func.name));
                 return self.mistyped(arg.position(), wanted, &place, found);
             }
         }
         Ok(func.returns)
+    }
+
+    fn argument_count(&self, call: &Call) -> Checked<()> {
+        let (func, given) = (call.func, call.args.len());
+        let name = quote(func.name);
+        let wrong_count = |bound: &str, count: usize| {
+            let message = format!("expected {bound}{count} argument(s) in call to {name}, got {given}");
+            self.fault(call.position, message)
+        };
+        match (func.min_args(), func.max_args()) {
+            (min, Some(max)) if min == max && given != min => wrong_count("", min),
+            (min, _) if given < min => wrong_count("at least ", min),
+            (_, Some(max)) if given > max => wrong_count("at most ", max),
+            _ => Ok(()),
+        }
     }
 
     /// The second argument of `info` selects labels by matchers alone.
@@ -158,6 +162,10 @@ impl Checker<'_> {
     fn binary(&self, binary: &mut Binary) -> Checked<ValueType> {
         let lhs = self.expr(&mut binary.lhs)?;
         let rhs = self.expr(&mut binary.rhs)?;
+        self.sides(binary, lhs, rhs)
+    }
+
+    fn sides(&self, binary: &mut Binary, lhs: ValueType, rhs: ValueType) -> Checked<ValueType> {
         let op = binary.op;
         let operator = self.operator_position(binary);
         if binary.bool_modifier && !op.is_comparison() {

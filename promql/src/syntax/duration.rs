@@ -199,10 +199,11 @@ impl DurationExpr {
 /// plan is made.
 pub fn resolve_durations(expr: &mut Expr, times: QueryTimes) -> Result<(), DurationError> {
     match expr {
-        Expr::Vector(e) => e.offset.resolve(times, true)?,
+        Expr::Number(_) | Expr::String(_) => Ok(()),
+        Expr::Vector(e) => e.offset.resolve(times, true),
         Expr::Matrix(e) => {
             e.range.resolve(times, false)?;
-            e.selector.offset.resolve(times, true)?;
+            e.selector.offset.resolve(times, true)
         }
         Expr::Subquery(e) => {
             e.offset.resolve(times, true)?;
@@ -210,8 +211,25 @@ pub fn resolve_durations(expr: &mut Expr, times: QueryTimes) -> Result<(), Durat
                 step.resolve(times, false)?;
             }
             e.range.resolve(times, false)?;
+            resolve_durations(&mut e.expr, times)
         }
-        _ => {}
+        Expr::Call(e) => {
+            for arg in &mut e.args {
+                resolve_durations(arg, times)?;
+            }
+            Ok(())
+        }
+        Expr::Aggregate(e) => {
+            if let Some(param) = &mut e.param {
+                resolve_durations(param, times)?;
+            }
+            resolve_durations(&mut e.expr, times)
+        }
+        Expr::Binary(e) => {
+            resolve_durations(&mut e.lhs, times)?;
+            resolve_durations(&mut e.rhs, times)
+        }
+        Expr::Unary(e) => resolve_durations(&mut e.expr, times),
+        Expr::Paren(e) => resolve_durations(&mut e.expr, times),
     }
-    expr.children_mut().try_for_each(|child| resolve_durations(child, times))
 }

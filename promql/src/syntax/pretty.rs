@@ -79,7 +79,12 @@ fn write_pretty(out: &mut String, expr: &Expr, level: usize) {
             write_bracketed(out, [&*e.expr], level);
         }
         Expr::Binary(e) => {
-            write_pretty(out, &e.lhs, level + 1);
+            if e.raises_infinity() {
+                indent(out, level + 1);
+                out.push_str("Inf");
+            } else {
+                write_pretty(out, &e.lhs, level + 1);
+            }
             out.push('\n');
             indent(out, level);
             let _ = e.write_operator(out);

@@ -226,22 +226,21 @@ fn write_labels(f: &mut impl Write, labels: &[String]) -> fmt::Result {
 
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.write_lhs(f)?;
-        f.write_char(' ')?;
+        if self.raises_infinity() {
+            f.write_str("Inf ")?;
+        } else {
+            write!(f, "{} ", self.lhs)?;
+        }
         self.write_operator(f)?;
         write!(f, " {}", self.rhs)
     }
 }
 
 impl Binary {
-    /// `+Inf ^ 2` would be read as `+(Inf ^ 2)`.
-    fn write_lhs(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &*self.lhs {
-            Expr::Number(number) if self.op == BinaryOp::Pow && number.value == f64::INFINITY => {
-                f.write_str("Inf")
-            }
-            lhs => lhs.fmt(f),
-        }
+    /// `Inf ^ 2`: with the sign that infinity is printed with, it would be read as `+(Inf ^ 2)`.
+    pub(super) fn raises_infinity(&self) -> bool {
+        let infinite = matches!(&*self.lhs, Expr::Number(number) if number.value == f64::INFINITY);
+        self.op == BinaryOp::Pow && infinite
     }
 
     /// The operator and its modifiers.

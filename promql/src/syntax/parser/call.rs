@@ -4,57 +4,101 @@ use super::*;
 use crate::functions;
 use crate::syntax::token::Keyword;
 
+struct Arguments {
+    exprs: Vec<Expr>,
+    /// Of the deepest.
+    depth: usize,
+}
+
+impl Arguments {
+    fn push(&mut self, node: Node) {
+        self.depth = self.depth.max(node.depth);
+        self.exprs.push(*node.expr);
+    }
+}
+
+/// `by (…)` or `without (…)`
+#[derive(Default)]
+struct Modifier {
+    without: bool,
+    grouping: Vec<String>,
+}
+
 impl<'q> Parser<'q> {
-    /// A word that a bracket follows is a function, else the name of a metric.
+    /// A word that a bracket follows is a function, else the name of a metric. This function and the
+    /// next two are on the path of the recursion: they leave their work to others, to keep their stack
+    /// frames small.
     pub(super) fn call_or_selector(&mut self, token: Token) -> Result<Node> {
-        use Keyword::{End, MaxOf, MinOf, Range, Start, Step};
         let name = self.take()?;
+        if !self.is_call(token)? {
+            return self.named(name);
+        }
+        let args = self.arguments()?;
+        self.call(name, args)
+    }
+
+    /// `sum (…)`, `sum by (…) (…)`, or a metric of that name.
+    pub(super) fn aggregate_or_selector(&mut self, op: AggregateOp) -> Result<Node> {
+        let name = self.take()?;
+        if !self.is_aggregation()? {
+            return self.named(name);
+        }
+        self.contexts.push(AGGREGATION);
+        let modifier = self.aggregate_modifier()?;
+        let args = self.arguments()?;
+        self.aggregate(op, name, modifier, args)
+    }
+
+    /// What stands between the brackets.
+    fn arguments(&mut self) -> Result<Arguments> {
+        let mut args = Arguments { exprs: Vec::new(), depth: 0 };
+        if !self.has_arguments()? {
+            return Ok(args);
+        }
+        loop {
+            let node = self.binary(0)?;
+            args.push(node);
+            if !self.has_more_arguments()? {
+                return Ok(args);
+            }
+        }
+    }
+
+    fn named(&mut self, name: Item<'q>) -> Result<Node> {
+        Ok(Node::leaf(Expr::Vector(self.named_selector(name)?)))
+    }
+
+    fn is_call(&mut self, token: Token) -> Result<bool> {
+        use Keyword::{End, MaxOf, MinOf, Range, Start, Step};
         let callable = match token {
             Token::Identifier => true,
             Token::Keyword(keyword) => matches!(keyword, Start | End | Step | Range | MinOf | MaxOf),
             _ => false,
         };
-        if callable && self.token()? == Token::LeftParen {
-            return self.call(name);
-        }
-        Ok(Node::leaf(Expr::Vector(self.named_selector(name)?)))
+        Ok(callable && self.token()? == Token::LeftParen)
     }
 
-    fn call(&mut self, name: Item<'q>) -> Result<Node> {
-        let (args, depth) = self.arguments()?;
-        let Some(func) = functions::find(name.text) else {
-            let message = format!("unknown function with name {}", quote(name.text));
-            return Err(self.fault(name.position(), message));
-        };
-        if func.experimental && !self.options.experimental_functions {
-            let message = format!("function {} is not enabled", quote(name.text));
-            return Err(self.fault(name.position(), message));
-        }
-        let position = PositionRange::new(name.start, self.last_closing);
-        let depth = self.depth_over(depth, position)?;
-        Ok(Node { expr: Expr::Call(Call { func, args, position }), depth })
+    fn is_aggregation(&mut self) -> Result<bool> {
+        use Keyword::{By, Without};
+        Ok(matches!(self.token()?, Token::LeftParen | Token::Keyword(By | Without)))
     }
 
-    /// What stands between the brackets, and how deep it is.
-    fn arguments(&mut self) -> Result<(Vec<Expr>, usize)> {
+    /// Takes the opening bracket, and the closing one where nothing stands between.
+    fn has_arguments(&mut self) -> Result<bool> {
         self.expect_here(Token::LeftParen)?;
-        let (mut args, mut depth) = (Vec::new(), 0);
-        if self.take_if(Token::RightParen)?.is_some() {
-            return Ok((args, depth));
+        Ok(self.take_if(Token::RightParen)?.is_none())
+    }
+
+    /// Takes a comma, or else the closing bracket.
+    fn has_more_arguments(&mut self) -> Result<bool> {
+        let Some(comma) = self.take_if(Token::Comma)? else {
+            self.expect_here(Token::RightParen)?;
+            return Ok(false);
+        };
+        if self.starts_operand()? {
+            return Ok(true);
         }
-        loop {
-            let node = self.binary(0)?;
-            depth = depth.max(node.depth);
-            args.push(node.expr);
-            let Some(comma) = self.take_if(Token::Comma)? else {
-                self.expect_here(Token::RightParen)?;
-                return Ok((args, depth));
-            };
-            if !self.starts_operand()? {
-                let message = "trailing commas not allowed in function call args";
-                return Err(self.fault(comma.position(), message));
-            }
-        }
+        Err(self.fault(comma.position(), "trailing commas not allowed in function call args"))
     }
 
     fn starts_operand(&mut self) -> Result<bool> {
@@ -66,42 +110,48 @@ impl<'q> Parser<'q> {
         })
     }
 
-    /// `sum (…)`, `sum by (…) (…)`, or a metric of that name.
-    pub(super) fn aggregate_or_selector(&mut self, op: AggregateOp) -> Result<Node> {
-        let name = self.take()?;
-        let by_first = match self.token()? {
-            Token::LeftParen => false,
-            Token::Keyword(Keyword::By | Keyword::Without) => true,
-            _ => return Ok(Node::leaf(Expr::Vector(self.named_selector(name)?))),
+    fn call(&self, name: Item<'q>, args: Arguments) -> Result<Node> {
+        let Some(func) = functions::find(name.text) else {
+            let message = format!("unknown function with name {}", quote(name.text));
+            return Err(self.fault(name.position(), message));
         };
-        self.in_context(AGGREGATION, |parser| {
-            let mut modifier = if by_first { parser.aggregate_modifier()? } else { None };
-            let (args, depth) = parser.arguments()?;
-            if !by_first {
-                // The position of a fault in the arguments does not depend on what follows them.
-                let closing = parser.last_closing;
-                modifier = parser.aggregate_modifier()?;
-                if modifier.is_none() {
-                    parser.last_closing = closing;
-                }
-            }
-            let (without, grouping) = modifier.unwrap_or_default();
-            let position = PositionRange::new(name.start, parser.last_closing);
-            let depth = parser.depth_over(depth, position)?;
-            let (param, expr) = parser.aggregate_arguments(op, args, position)?;
-            let aggregate = Aggregate { op, expr, param, grouping, without, position };
-            Ok(Node { expr: Expr::Aggregate(aggregate), depth })
-        })
+        if func.experimental && !self.options.experimental_functions {
+            let message = format!("function {} is not enabled", quote(name.text));
+            return Err(self.fault(name.position(), message));
+        }
+        let position = PositionRange::new(name.start, self.last_closing);
+        let depth = self.depth_over(args.depth, position)?;
+        Ok(Node::new(Expr::Call(Call { func, args: args.exprs, position }), depth))
     }
 
-    fn aggregate_modifier(&mut self) -> Result<Option<(bool, Vec<String>)>> {
+    fn aggregate_modifier(&mut self) -> Result<Option<Modifier>> {
         let without = match self.token()? {
             Token::Keyword(Keyword::By) => false,
             Token::Keyword(Keyword::Without) => true,
             _ => return Ok(None),
         };
         self.take()?;
-        Ok(Some((without, self.grouping_labels()?)))
+        Ok(Some(Modifier { without, grouping: self.grouping_labels()? }))
+    }
+
+    /// Where the modifier was not written before the arguments it may follow them.
+    fn aggregate(
+        &mut self,
+        op: AggregateOp,
+        name: Item<'q>,
+        mut modifier: Option<Modifier>,
+        args: Arguments,
+    ) -> Result<Node> {
+        if modifier.is_none() {
+            modifier = self.aggregate_modifier()?;
+        }
+        self.contexts.pop();
+        let Modifier { without, grouping } = modifier.unwrap_or_default();
+        let position = PositionRange::new(name.start, self.last_closing);
+        let depth = self.depth_over(args.depth, position)?;
+        let (param, expr) = self.aggregate_arguments(op, args.exprs, position)?;
+        let aggregate = Aggregate { op, expr, param, grouping, without, position };
+        Ok(Node::new(Expr::Aggregate(aggregate), depth))
     }
 
     /// The parameter, if `op` takes one, and the vector.

@@ -8,8 +8,14 @@ use crate::syntax::token::Keyword;
 const MAX_SECONDS: f64 = 9_223_372_036_854_775_808.0 / 1e9;
 
 struct Part {
-    expr: DurationExpr,
+    expr: Box<DurationExpr>,
     depth: usize,
+}
+
+impl Part {
+    fn new(expr: DurationExpr, depth: usize) -> Part {
+        Part { expr: Box::new(expr), depth }
+    }
 }
 
 impl<'q> Parser<'q> {
@@ -19,7 +25,7 @@ impl<'q> Parser<'q> {
         if part.expr.literal().is_some_and(|seconds| seconds <= 0.0) {
             return Err(self.fault(part.expr.position(), "duration must be greater than 0"));
         }
-        Ok(part.expr.into())
+        Ok((*part.expr).into())
     }
 
     pub(super) fn offset_duration(&mut self) -> Result<Duration> {
@@ -38,14 +44,15 @@ impl<'q> Parser<'q> {
             Token::LeftParen => self.duration_sum(0)?,
             _ => self.duration_operand()?,
         };
-        Ok(part.expr.into())
+        Ok((*part.expr).into())
     }
 
     fn duration_sum(&mut self, min_precedence: u8) -> Result<Part> {
-        self.nested(|parser| {
-            let part = parser.duration_unary()?;
-            parser.duration_tails(part, min_precedence)
-        })
+        self.enter()?;
+        let part = self.duration_unary()?;
+        let part = self.duration_tails(part, min_precedence)?;
+        self.leave();
+        Ok(part)
     }
 
     fn duration_tails(&mut self, mut part: Part, min_precedence: u8) -> Result<Part> {
@@ -75,8 +82,8 @@ impl<'q> Parser<'q> {
 
     fn duration_binary(&self, op: DurationOp, lhs: Part, rhs: Part, position: PositionRange) -> Result<Part> {
         let depth = self.depth_over(lhs.depth.max(rhs.depth), position)?;
-        let (lhs, rhs) = (Box::new(lhs.expr), Box::new(rhs.expr));
-        Ok(Part { expr: DurationExpr::Binary { op, lhs, rhs, position }, depth })
+        let (lhs, rhs) = (lhs.expr, rhs.expr);
+        Ok(Part::new(DurationExpr::Binary { op, lhs, rhs, position }, depth))
     }
 
     fn duration_unary(&mut self) -> Result<Part> {
@@ -95,12 +102,11 @@ impl<'q> Parser<'q> {
         if let Some(seconds) = operand.expr.literal() {
             let seconds = if negative { -seconds } else { seconds };
             let is_duration = operand.expr.is_duration_literal();
-            return Ok(Part { expr: DurationExpr::Number { seconds, is_duration, position }, depth: 1 });
+            return Ok(Part::new(DurationExpr::Number { seconds, is_duration, position }, 1));
         }
         if negative {
             let depth = self.depth_over(operand.depth, position)?;
-            let expr = Box::new(operand.expr);
-            operand = Part { expr: DurationExpr::Sign { negative, expr, position }, depth };
+            operand = Part::new(DurationExpr::Sign { negative, expr: operand.expr, position }, depth);
         }
         Ok(operand)
     }
@@ -108,13 +114,12 @@ impl<'q> Parser<'q> {
     /// After `offset`, a plus before a bracket stays: it says that the duration ends with the bracket.
     fn signed_offset(&mut self, sign: Item<'q>, operand: Part) -> Result<Part> {
         let plus = sign.token == Token::Operator(BinaryOp::Add);
-        if !plus || !matches!(operand.expr, DurationExpr::Paren { .. }) || operand.expr.literal().is_some() {
+        if !plus || !matches!(*operand.expr, DurationExpr::Paren { .. }) || operand.expr.literal().is_some() {
             return self.signed_duration(sign, operand);
         }
         let position = sign.position().to(operand.expr.position());
         let depth = self.depth_over(operand.depth, position)?;
-        let expr = Box::new(operand.expr);
-        Ok(Part { expr: DurationExpr::Sign { negative: false, expr, position }, depth })
+        Ok(Part::new(DurationExpr::Sign { negative: false, expr: operand.expr, position }, depth))
     }
 
     fn duration_operand(&mut self) -> Result<Part> {
@@ -125,7 +130,7 @@ impl<'q> Parser<'q> {
                     return Err(self.fault(position, "duration out of range"));
                 }
                 let expr = DurationExpr::Number { seconds: value, is_duration, position };
-                Ok(Part { expr, depth: 1 })
+                Ok(Part::new(expr, 1))
             }
             Token::Keyword(keyword @ (Keyword::Step | Keyword::Range)) => {
                 let position = self.take()?.position();
@@ -136,7 +141,7 @@ impl<'q> Parser<'q> {
                     Keyword::Step => DurationExpr::Step { position },
                     _ => DurationExpr::Range { position },
                 };
-                Ok(Part { expr, depth: 1 })
+                Ok(Part::new(expr, 1))
             }
             Token::Keyword(Keyword::MinOf) => self.duration_choice(DurationOp::MinOf),
             Token::Keyword(Keyword::MaxOf) => self.duration_choice(DurationOp::MaxOf),
@@ -163,13 +168,13 @@ impl<'q> Parser<'q> {
         let inner = self.duration_sum(0)?;
         let position = open.to(self.expect_here(Token::RightParen)?.position());
         self.require_duration_expr(inner.expr.position())?;
-        match inner.expr {
+        match *inner.expr {
             DurationExpr::Paren { .. } => return Ok(inner),
             DurationExpr::Number { seconds, .. } if !seconds.is_sign_negative() => return Ok(inner),
             _ => {}
         }
         let depth = self.depth_over(inner.depth, position)?;
-        Ok(Part { expr: DurationExpr::Paren { expr: Box::new(inner.expr), position }, depth })
+        Ok(Part::new(DurationExpr::Paren { expr: inner.expr, position }, depth))
     }
 
     fn require_duration_expr(&self, position: PositionRange) -> Result<()> {

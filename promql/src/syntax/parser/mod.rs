@@ -47,15 +47,19 @@ const STEP: Context =
     Context { place: "subquery selector", expected: "number, duration, step(), range(), or \"]\"" };
 const STEP_END: Context = Context { place: "subquery selector", expected: "\"]\"" };
 
-/// A tree and its depth.
+/// A tree and its depth. Boxed at once: the parser's stack frames stay small.
 struct Node {
-    expr: Expr,
+    expr: Box<Expr>,
     depth: usize,
 }
 
 impl Node {
     fn leaf(expr: Expr) -> Node {
-        Node { expr, depth: 1 }
+        Node::new(expr, 1)
+    }
+
+    fn new(expr: Expr, depth: usize) -> Node {
+        Node { expr: Box::new(expr), depth }
     }
 }
 
@@ -95,7 +99,7 @@ impl<'q> Parser<'q> {
         }
         let node = self.binary(0)?;
         self.expect(Token::End, TOP)?;
-        Ok(node.expr)
+        Ok(*node.expr)
     }
 
     /// The whole input as one selector without modifiers.
@@ -180,17 +184,19 @@ impl<'q> Parser<'q> {
         parsed
     }
 
-    /// Guards each recursion.
-    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    /// Guards each recursion; whoever enters leaves, but for faults, which end the parse.
+    fn enter(&mut self) -> Result<()> {
         if self.nesting == MAX_QUERY_NESTING {
             let position = self.peek()?.position();
             let message = format!("expression is nested more than {MAX_QUERY_NESTING} levels deep");
             return Err(self.fault(position, message));
         }
         self.nesting += 1;
-        let parsed = parse(self);
+        Ok(())
+    }
+
+    fn leave(&mut self) {
         self.nesting -= 1;
-        parsed
     }
 
     /// The depth of a node over children of the given depth.
@@ -204,17 +210,16 @@ impl<'q> Parser<'q> {
 
     /// Operands and the operators between them that bind at least as tightly as `min_precedence`.
     fn binary(&mut self, min_precedence: u8) -> Result<Node> {
-        self.nested(|parser| {
-            let mut node = parser.unary()?;
-            while let Token::Operator(op) = parser.token()? {
-                let precedence = op.precedence();
-                if precedence < min_precedence {
-                    break;
-                }
-                node = parser.binary_tail(node, op)?;
+        self.enter()?;
+        let mut node = self.unary()?;
+        while let Token::Operator(op) = self.token()? {
+            if op.precedence() < min_precedence {
+                break;
             }
-            Ok(node)
-        })
+            node = self.binary_tail(node, op)?;
+        }
+        self.leave();
+        Ok(node)
     }
 
     fn binary_tail(&mut self, lhs: Node, op: BinaryOp) -> Result<Node> {
@@ -228,25 +233,28 @@ impl<'q> Parser<'q> {
             return Err(self.fault(position, "binop fill modifiers are experimental and not enabled"));
         }
         let depth = self.depth_over(lhs.depth.max(rhs.depth), position)?;
-        let (lhs, rhs) = (Box::new(lhs.expr), Box::new(rhs.expr));
+        let (lhs, rhs) = (lhs.expr, rhs.expr);
         let binary = Binary { op, lhs, rhs, bool_modifier, matching: Some(matching), position };
-        Ok(Node { expr: Expr::Binary(binary), depth })
+        Ok(Node::new(Expr::Binary(binary), depth))
     }
 
     /// A sign binds less tightly than the power, and is folded into a number.
     fn unary(&mut self) -> Result<Node> {
-        let op = match self.token()? {
-            Token::Operator(BinaryOp::Add) => UnaryOp::Plus,
-            Token::Operator(BinaryOp::Sub) => UnaryOp::Minus,
+        match self.token()? {
+            Token::Operator(BinaryOp::Add) => self.signed(UnaryOp::Plus),
+            Token::Operator(BinaryOp::Sub) => self.signed(UnaryOp::Minus),
             _ => {
                 let operand = self.operand()?;
-                return self.modified(operand);
+                self.modified(operand)
             }
-        };
+        }
+    }
+
+    fn signed(&mut self, op: UnaryOp) -> Result<Node> {
         let sign = self.take()?.position();
         let mut node = self.binary(BinaryOp::Pow.precedence())?;
         let position = sign.to(node.expr.position());
-        if let Expr::Number(number) = &mut node.expr {
+        if let Expr::Number(number) = &mut *node.expr {
             if op == UnaryOp::Minus {
                 number.value = -number.value;
             }
@@ -254,26 +262,31 @@ impl<'q> Parser<'q> {
             return Ok(node);
         }
         let depth = self.depth_over(node.depth, position)?;
-        Ok(Node { expr: Expr::Unary(Unary { op, expr: Box::new(node.expr), position }), depth })
+        Ok(Node::new(Expr::Unary(Unary { op, expr: node.expr, position }), depth))
     }
 
     fn operand(&mut self) -> Result<Node> {
         match self.token()? {
-            Token::Number | Token::Duration => {
-                let literal = self.number_literal()?;
-                Ok(Node::leaf(Expr::Number(literal)))
-            }
+            Token::LeftParen => self.paren(),
+            Token::Aggregate(op) => self.aggregate_or_selector(op),
+            token if token.is_metric_name() => self.call_or_selector(token),
+            _ => self.leaf(),
+        }
+    }
+
+    /// An operand that begins with no name and holds no other.
+    fn leaf(&mut self) -> Result<Node> {
+        let expr = match self.token()? {
+            Token::Number | Token::Duration => Expr::Number(self.number_literal()?),
             Token::String => {
                 let item = self.take()?;
                 let value = self.unquoted(&item)?;
-                Ok(Node::leaf(Expr::String(StringLiteral { value, position: item.position() })))
+                Expr::String(StringLiteral { value, position: item.position() })
             }
-            Token::LeftParen => self.paren(),
-            Token::LeftBrace => Ok(Node::leaf(Expr::Vector(self.nameless_selector()?))),
-            Token::Aggregate(op) => self.aggregate_or_selector(op),
-            token if token.is_metric_name() => self.call_or_selector(token),
-            _ => Err(self.unexpected_here()),
-        }
+            Token::LeftBrace => Expr::Vector(self.nameless_selector()?),
+            _ => return Err(self.unexpected_here()),
+        };
+        Ok(Node::leaf(expr))
     }
 
     fn paren(&mut self) -> Result<Node> {
@@ -282,7 +295,7 @@ impl<'q> Parser<'q> {
         let close = self.expect_here(Token::RightParen)?.position();
         let position = open.to(close);
         let depth = self.depth_over(inner.depth, position)?;
-        Ok(Node { expr: Expr::Paren(Paren { expr: Box::new(inner.expr), position }), depth })
+        Ok(Node::new(Expr::Paren(Paren { expr: inner.expr, position }), depth))
     }
 
     fn number_literal(&mut self) -> Result<NumberLiteral> {

@@ -66,13 +66,12 @@ impl<'q> Parser<'q> {
         let close = self.expect(Token::RightBracket, STEP_END)?.position();
         let position = node.expr.position().to(close);
         let depth = self.depth_over(node.depth, position)?;
-        let expr = Box::new(node.expr);
-        let subquery = Subquery { expr, range, step, offset: Duration::ZERO, at: None, position };
-        Ok(Node { expr: Expr::Subquery(subquery), depth })
+        let subquery = Subquery { expr: node.expr, range, step, offset: Duration::ZERO, at: None, position };
+        Ok(Node::new(Expr::Subquery(subquery), depth))
     }
 
     fn matrix(&mut self, node: Node, range: Duration, brackets: PositionRange) -> Result<Node> {
-        let Expr::Vector(selector) = node.expr else {
+        let Expr::Vector(selector) = *node.expr else {
             return Err(self.fault(brackets, "ranges only allowed for vector selectors"));
         };
         if selector.offset != Duration::ZERO {
