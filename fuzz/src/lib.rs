@@ -41,6 +41,49 @@ pub const TARGETS: &[Target] = &[
             b"a == bool ignoring(b) fill_left(-Inf) 0x1F or topk without () (1_000, b anchored) </ 1h30m",
         ],
     },
+    Target {
+        name: "remote_write",
+        run: targets::remote_write::run,
+        seeds: &[
+            b"",
+            // A sample; labels on both sides of one; metadata.
+            b"\x0a\x24\x0a\x0e\x0a\x08__name__\x12\x02up\x12\x10\x09\0\0\0\0\0\0\xf8\x3f\x10\x80\x80\x80\x80\x80\x01",
+            b"\x0a\x1e\x0a\x06\x0a\x01b\x12\x01c\x12\x02\x10\x05\x0a\x10\x0a\x08__name__\x12\x04up_x",
+            b"\x1a\x0d\x08\x01\x12\x02up\x22\x02Hi\x2a\x01s",
+            // An exemplar, an integer histogram and a float histogram.
+            b"\x0a\x0f\x1a\x0d\x0a\x06\x0a\x01t\x12\x01x\x11\0\0\0\0\0\0\xf8\x3f",
+            b"\x0a\x15\x22\x13\x08\x03\x20\x06\x5a\x04\x08\x01\x10\x02\x62\x02\x02\x02\x70\x01\x78\x05\x30\x01",
+            b"\x0a\x16\x22\x14\x11\0\0\0\0\0\0\xf8\x3f\x6a\x08\0\0\0\0\0\0\xf8\x3f\x20\x69",
+            // The first of them as a snappy block.
+            b"\x14\x4c\x0a\x12\x0a\x0c\x0a\x08__name__\x12\x00\x12\x02\x10\x05",
+        ],
+    },
+    Target {
+        name: "exposition_text",
+        run: targets::exposition_text::run,
+        seeds: &[
+            b"# HELP a_total Two\\n\n# TYPE a_total counter\n# note\na_total{x=\"1\",y=\"q\\\"\"} 5 1500\n\na 1e3",
+            b"{\"a.b\",\"c d\"=\"e\"} NaN\n a { b = \"c\" , } +Inf\n",
+        ],
+    },
+    Target {
+        name: "exposition_openmetrics",
+        run: targets::exposition_openmetrics::run,
+        seeds: &[
+            b"# TYPE a_s counter\n# UNIT a_s s\n# HELP a_s Help.\na_s_total{x=\"1\"} 5 1.5 # {t=\"u\"} 0.25 2\n# EOF\n",
+            b"{\"a.b\",c=\"d\"} 1\n# EOF",
+        ],
+    },
+    Target {
+        name: "content_type",
+        run: targets::content_type::run,
+        seeds: &[b"text/plain; version=0.0.4; charset=\"utf-8\"", b"application/openmetrics-text"],
+    },
+    Target {
+        name: "number",
+        run: targets::number::run,
+        seeds: &[b"-1.5e+10", b"0001.250", b"infinity", b"NaN", b"9007199254740993"],
+    },
 ];
 
 /// Runs the target of that name.

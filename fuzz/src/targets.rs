@@ -1,6 +1,11 @@
 //! The targets, one file a parser. A target only calls its parser and, where there is a way back, checks
 //! that the way back returns what was parsed; it holds no logic of its own.
 
+pub mod content_type;
+pub mod exposition_openmetrics;
+pub mod exposition_text;
 pub mod label_key;
+pub mod number;
 pub mod promql;
+pub mod remote_write;
 pub mod wal;

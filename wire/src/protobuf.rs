@@ -88,6 +88,11 @@ impl<'a> Reader<'a> {
         self.bytes.len()
     }
 
+    /// The body up to the end of this message.
+    pub fn whole(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// What is left of the message.
     #[inline(always)]
     pub fn rest(&self) -> &'a [u8] {

@@ -170,8 +170,8 @@ impl<'a> Cursor<'a> {
 /// Bytes before the first `"`, `\` or line break: eight at a time, with the zero-byte test on words.
 #[inline(always)]
 fn plain_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
     // The lowest mark is exact; marks above it may be false, and are not looked at.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let mut at = 0;

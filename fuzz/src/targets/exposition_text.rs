@@ -1,0 +1,46 @@
+//! The Prometheus text format. Every entry must lie within the body, move on, and read the same when its
+//! series is expected; labels that are valid must read back after they are printed.
+
+use hearth_wire::config::Limits;
+use hearth_wire::exposition::{Entry, Format, Parser, SampleLine, labels_of, pairs_of, print, unescape_help};
+
+pub fn run(data: &[u8]) {
+    walk(Format::Text, data);
+}
+
+pub(super) fn walk(format: Format, data: &[u8]) {
+    let limits = Limits { series_labels: 32, line_bytes: 4_096, ..Limits::default() };
+    let mut parser = Parser::new(format, data, &limits);
+    let mut entries = 0;
+    loop {
+        let before = parser.clone();
+        match parser.next() {
+            Ok(Entry::Eof) => break,
+            Ok(Entry::Sample(sample)) => check_sample(format, before, &sample),
+            Ok(Entry::Help { help, .. }) => assert!(unescape_help(help).len() <= help.len()),
+            Ok(_) => {}
+            Err(error) => {
+                assert!(error.line <= 1 + data.iter().filter(|&&b| b == b'\n').count(), "{error}");
+                break;
+            }
+        }
+        entries += 1;
+        assert!(entries <= data.len(), "the parser does not move on");
+    }
+    assert_eq!(parser.next(), Ok(Entry::Eof), "the parser goes on after its end");
+}
+
+fn check_sample(format: Format, mut before: Parser<'_>, sample: &SampleLine<'_>) {
+    let expected = before.next_expecting(sample.series);
+    assert_eq!(format!("{expected:?}"), format!("{:?}", Ok::<_, ()>(Entry::Sample(*sample))));
+    if let Some(exemplar) = sample.exemplar {
+        assert!(pairs_of(exemplar.labels).count() <= 32, "{format:?}");
+    }
+    let Ok(labels) = labels_of(sample.series) else { return };
+    let mut line = Vec::new();
+    print::write_sample(&mut line, labels.metric_name(), &labels, sample.value, None);
+    let mut again = Parser::new(Format::Text, &line, &Limits::default());
+    let Ok(Entry::Sample(printed)) = again.next() else { panic!("printed {}", line.escape_ascii()) };
+    assert_eq!(labels_of(printed.series), Ok(labels));
+    assert!(printed.value.to_bits() == sample.value.to_bits() || sample.value.is_nan());
+}
