@@ -5,10 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod engine;
+pub mod exec;
 pub mod functions;
+mod gate;
+pub mod plan;
 pub mod query;
 pub mod syntax;
 
+pub use engine::{Engine, EngineOptions};
 pub use query::{
     Answer, InstantRequest, MatrixSeries, Point, Query, QueryError, QueryStats, RangeRequest, RequestOptions,
     Value, VectorElement,

@@ -1,0 +1,232 @@
+//! Aggregations that need the values themselves: `topk`, `bottomk`, `quantile`, `count_values`, `limitk`.
+//! They run in the finish, over the merged tile, step by step.
+
+use super::super::labels::Uniter;
+use super::super::notes::{Note, Notes};
+use super::super::number::{decimal, general};
+use super::super::tile::{Cell, RowLabels, StepColumn, Tile};
+use super::super::window::Param;
+use super::super::window::over_time::{quantile_of_sorted, sort_values};
+use crate::exec::call::order::by_value;
+use crate::plan::AggregateNode;
+use crate::query::QueryError;
+use crate::syntax::ast::AggregateOp;
+use hearth_model::label::METRIC_NAME;
+use hearth_model::{Labels, LabelsBuilder, Projection};
+use std::collections::HashMap;
+
+/// Series by group, groups in order of their first series.
+pub struct Groups {
+    pub labels: Vec<RowLabels>,
+    pub rows: Vec<Vec<usize>>,
+}
+
+/// The labels that an aggregation leaves of a series.
+pub fn projection(node: &AggregateNode) -> Projection {
+    let mut names = node.grouping.clone();
+    if node.without {
+        names.push(METRIC_NAME.to_owned());
+        Projection::Without(names)
+    } else {
+        Projection::Only(names)
+    }
+}
+
+impl Groups {
+    pub fn of(tile: &Tile, node: &AggregateNode) -> Groups {
+        let projection = projection(node);
+        let mut numbers: HashMap<Labels, usize, ahash::RandomState> = HashMap::default();
+        let mut groups = Groups { labels: Vec::new(), rows: Vec::new() };
+        for (row, labels) in tile.all_labels().iter().enumerate() {
+            let group = *numbers.entry(projection.apply(&labels.labels)).or_insert_with_key(|key| {
+                groups.labels.push(RowLabels { labels: key.clone(), drop_name: labels.drop_name });
+                groups.rows.push(Vec::new());
+                groups.rows.len() - 1
+            });
+            groups.rows[group].push(row);
+        }
+        groups
+    }
+}
+
+/// A parameter as a count of series; below one means none.
+fn count(value: f64) -> Result<usize, QueryError> {
+    if value.is_nan() {
+        return Err(QueryError::Execution("Parameter value is NaN".to_owned()));
+    }
+    // 2^63 is the first float that does not fit.
+    if value >= 9_223_372_036_854_775_808.0 {
+        return Err(QueryError::Execution(format!("Scalar value {} overflows int64", general(value))));
+    }
+    if value < -9_223_372_036_854_775_808.0 {
+        return Err(QueryError::Execution(format!("Scalar value {} underflows int64", general(value))));
+    }
+    Ok(value.max(0.0) as usize)
+}
+
+pub fn evaluate(
+    node: &AggregateNode,
+    tile: &Tile,
+    param: &Param,
+    instant: bool,
+    notes: &mut Notes,
+) -> Result<Tile, QueryError> {
+    let groups = Groups::of(tile, node);
+    match node.op {
+        AggregateOp::Topk | AggregateOp::Bottomk => rank(node, tile, &groups, param, instant, notes),
+        AggregateOp::Limitk => limit(tile, &groups, param),
+        AggregateOp::Quantile => quantile(node, tile, &groups, param, notes),
+        other => Err(QueryError::Execution(format!("aggregation {:?} is not supported yet", other.name()))),
+    }
+}
+
+fn note_ignored(node: &AggregateNode, notes: &mut Notes) {
+    notes.add(node.input_position, Note::HistogramIgnoredInAggregation { operation: node.op.name() });
+}
+
+fn rank(
+    node: &AggregateNode,
+    tile: &Tile,
+    groups: &Groups,
+    param: &Param,
+    instant: bool,
+    notes: &mut Notes,
+) -> Result<Tile, QueryError> {
+    let descending = node.op == AggregateOp::Topk;
+    let mut kept: Vec<StepColumn> = vec![StepColumn::default(); tile.len()];
+    let mut order: Vec<usize> = Vec::new();
+    let mut candidates: Vec<usize> = Vec::new();
+    for step in 0..tile.steps() {
+        let most = count(param.at(step))?.min(tile.len());
+        for rows in groups.rows.iter().filter(|_| most > 0) {
+            candidates.clear();
+            for &row in rows {
+                match tile.row(row).cell(step) {
+                    Cell::Float(_) => candidates.push(row),
+                    Cell::Histogram(_) => note_ignored(node, notes),
+                    Cell::Nothing => {}
+                }
+            }
+            let value = |row: usize| tile.row(row).values[step];
+            // Stable: of equal values the first series comes first.
+            candidates.sort_by(|&a, &b| by_value(value(a), value(b), descending));
+            for &row in candidates.iter().take(most) {
+                if kept[row].values.is_empty() {
+                    kept[row].reset(tile.steps());
+                }
+                kept[row].set(step, value(row));
+                if instant {
+                    order.push(row);
+                }
+            }
+        }
+    }
+    if !instant {
+        order = (0..tile.len()).filter(|&row| !kept[row].values.is_empty()).collect();
+    }
+    let mut out = Tile::new(tile.steps(), tile.limits());
+    for row in order {
+        out.push(tile.labels(row).clone(), kept[row].view())?;
+    }
+    Ok(out)
+}
+
+/// The first series of each group, whatever their values.
+fn limit(tile: &Tile, groups: &Groups, param: &Param) -> Result<Tile, QueryError> {
+    let mut out = Tile::new(tile.steps(), tile.limits());
+    let mut column = StepColumn::default();
+    for rows in &groups.rows {
+        let mut taken = vec![0; tile.steps()];
+        for &row in rows {
+            column.reset(tile.steps());
+            for (step, taken) in taken.iter_mut().enumerate() {
+                if *taken >= count(param.at(step))? {
+                    continue;
+                }
+                match tile.row(row).cell(step) {
+                    Cell::Nothing => continue,
+                    Cell::Float(value) => column.set(step, value),
+                    Cell::Histogram(histogram) => column.set_histogram(step, histogram.clone()),
+                }
+                *taken += 1;
+            }
+            if column.any() {
+                out.push(tile.labels(row).clone(), column.view())?;
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn quantile(
+    node: &AggregateNode,
+    tile: &Tile,
+    groups: &Groups,
+    param: &Param,
+    notes: &mut Notes,
+) -> Result<Tile, QueryError> {
+    let mut out = Tile::new(tile.steps(), tile.limits());
+    let (mut column, mut values) = (StepColumn::default(), Vec::new());
+    for step in (0..tile.steps()).filter(|_| !tile.is_empty()) {
+        let q = param.at(step);
+        if !(0.0..=1.0).contains(&q) {
+            notes.add(node.param_position, Note::InvalidQuantile(general(q)));
+        }
+    }
+    for (group, rows) in groups.rows.iter().enumerate() {
+        column.reset(tile.steps());
+        for step in 0..tile.steps() {
+            values.clear();
+            for &row in rows {
+                match tile.row(row).cell(step) {
+                    Cell::Float(value) => values.push(value),
+                    Cell::Histogram(_) => note_ignored(node, notes),
+                    Cell::Nothing => {}
+                }
+            }
+            if !values.is_empty() {
+                sort_values(&mut values);
+                column.set(step, quantile_of_sorted(param.at(step), &values));
+            }
+        }
+        if column.any() {
+            out.push(groups.labels[group].clone(), column.view())?;
+        }
+    }
+    Ok(out)
+}
+
+/// How many series have each value; the value becomes a label.
+pub fn count_values(node: &AggregateNode, tile: &Tile, label: &str) -> Result<Tile, QueryError> {
+    if label.is_empty() {
+        return Err(QueryError::Execution(format!("invalid label name {label:?}")));
+    }
+    let groups = Groups::of(tile, node);
+    let mut counts: Vec<(RowLabels, StepColumn)> = Vec::new();
+    for (group, rows) in groups.rows.iter().enumerate() {
+        let mut by_value: HashMap<String, usize, ahash::RandomState> = HashMap::default();
+        for (&row, step) in rows.iter().flat_map(|row| (0..tile.steps()).map(move |step| (row, step))) {
+            let text = match tile.row(row).cell(step) {
+                Cell::Nothing => continue,
+                Cell::Float(value) => decimal(value),
+                Cell::Histogram(histogram) => crate::exec::histogram::text::describe(histogram),
+            };
+            let at = *by_value.entry(text).or_insert_with_key(|text| {
+                let mut labels = LabelsBuilder::from(&groups.labels[group].labels);
+                labels.set(label, text);
+                let mut column = StepColumn::default();
+                column.reset(tile.steps());
+                counts.push((RowLabels { labels: labels.build(), drop_name: false }, column));
+                counts.len() - 1
+            });
+            let column = &mut counts[at].1;
+            let before = if column.present.get(step) { column.values[step] } else { 0.0 };
+            column.set(step, before + 1.0);
+        }
+    }
+    let mut out = Uniter::new(Tile::new(tile.steps(), tile.limits()));
+    for (labels, column) in counts {
+        out.add_or_fail(labels, column.view())?;
+    }
+    Ok(out.finish())
+}

@@ -1,0 +1,40 @@
+//! Operators of two numbers.
+
+use crate::syntax::ast::BinaryOp;
+
+/// Not for comparisons, set operators and what only histograms have.
+#[inline]
+pub fn arithmetic(op: BinaryOp, left: f64, right: f64) -> f64 {
+    match op {
+        BinaryOp::Add => left + right,
+        BinaryOp::Sub => left - right,
+        BinaryOp::Mul => left * right,
+        BinaryOp::Div => left / right,
+        BinaryOp::Mod => left % right,
+        BinaryOp::Pow => left.powf(right),
+        BinaryOp::Atan2 => left.atan2(right),
+        other => unreachable!("{} has no arithmetic", other.text()),
+    }
+}
+
+#[inline]
+pub fn compare(op: BinaryOp, left: f64, right: f64) -> bool {
+    match op {
+        BinaryOp::Eql => left == right,
+        BinaryOp::Neq => left != right,
+        BinaryOp::Lss => left < right,
+        BinaryOp::Lte => left <= right,
+        BinaryOp::Gtr => left > right,
+        BinaryOp::Gte => left >= right,
+        other => unreachable!("{} compares nothing", other.text()),
+    }
+}
+
+/// Between scalars, comparisons always say 0 or 1.
+pub fn of_scalars(op: BinaryOp, left: f64, right: f64) -> f64 {
+    if op.is_comparison() {
+        f64::from(u8::from(compare(op, left, right)))
+    } else {
+        arithmetic(op, left, right)
+    }
+}

@@ -1,0 +1,64 @@
+//! Parts of the UTC date that a value, as seconds since the epoch, stands for.
+
+use crate::functions::TimeKind;
+
+/// Days since the epoch to year, month, day (Howard Hinnant, *chrono-Compatible Low-Level Date
+/// Algorithms*: years run from March, so that the leap day is the last).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn is_leap(year: i64) -> bool {
+    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+}
+
+const DAYS_BEFORE: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+
+/// The part of the date; values outside of what fits into 64 bits saturate.
+pub fn part(kind: TimeKind, seconds: f64) -> f64 {
+    // Far enough for every date that anybody writes, and safe for the arithmetic above.
+    let seconds = (seconds as i64).clamp(-(1 << 52), 1 << 52);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let leap_passed = i64::from(is_leap(year) && month > 2);
+    (match kind {
+        TimeKind::Minute => second / 60 % 60,
+        TimeKind::Hour => second / 3_600,
+        TimeKind::DayOfWeek => (days + 4).rem_euclid(7),
+        TimeKind::DayOfMonth => day,
+        TimeKind::DayOfYear => DAYS_BEFORE[month as usize - 1] + day + leap_passed,
+        TimeKind::DaysInMonth => {
+            let length = DAYS_BEFORE[month as usize] - DAYS_BEFORE[month as usize - 1];
+            length + i64::from(month == 2 && is_leap(year))
+        }
+        TimeKind::Month => month,
+        TimeKind::Year => year,
+    }) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_known_seconds() {
+        let check = |kind, seconds: f64, expect: f64| assert_eq!(part(kind, seconds), expect, "{kind:?}");
+        check(TimeKind::Year, 0.0, 1970.0);
+        check(TimeKind::DayOfWeek, 0.0, 4.0);
+        check(TimeKind::DayOfYear, 951_782_400.0, 60.0);
+        check(TimeKind::DayOfMonth, 951_782_400.0, 29.0);
+        check(TimeKind::DaysInMonth, 951_782_400.0, 29.0);
+        check(TimeKind::DayOfYear, 1_230_681_600.0, 366.0);
+        check(TimeKind::Hour, -1.0, 23.0);
+        check(TimeKind::Month, -1.0, 12.0);
+        check(TimeKind::Year, f64::NAN, 1970.0);
+    }
+}

@@ -1,0 +1,105 @@
+//! Functions of one value. Histograms have none of these and drop out.
+
+use crate::exec::tile::StepColumn;
+use crate::exec::window::Param;
+use crate::functions::MathKind;
+
+/// Applies the function to every float of the column.
+pub fn column(kind: MathKind, params: &[Param], column: &mut StepColumn) {
+    column.histograms.clear();
+    match simple(kind) {
+        Some(f) => column.values.iter_mut().for_each(|value| *value = f(*value)),
+        None => with_params(kind, params, column),
+    }
+}
+
+/// Turns the sign, of histograms too.
+pub fn negate(column: &mut StepColumn) {
+    column.values.iter_mut().for_each(|value| *value = -*value);
+    for cell in column.histograms.iter_mut().flatten() {
+        *cell = std::sync::Arc::new(crate::exec::histogram::scaled(cell, -1.0));
+    }
+}
+
+fn simple(kind: MathKind) -> Option<fn(f64) -> f64> {
+    use MathKind::*;
+    Some(match kind {
+        Abs => f64::abs,
+        Acos => f64::acos,
+        Acosh => f64::acosh,
+        Asin => f64::asin,
+        Asinh => f64::asinh,
+        Atan => f64::atan,
+        Atanh => f64::atanh,
+        Ceil => f64::ceil,
+        Cos => f64::cos,
+        Cosh => f64::cosh,
+        Deg => |v| v * 180.0 / std::f64::consts::PI,
+        Exp => f64::exp,
+        Floor => f64::floor,
+        Ln => f64::ln,
+        Log10 => f64::log10,
+        Log2 => f64::log2,
+        Rad => |v| v * std::f64::consts::PI / 180.0,
+        // NaN and both zeros stay what they are.
+        Sgn => |v| {
+            if v > 0.0 {
+                1.0
+            } else if v < 0.0 {
+                -1.0
+            } else {
+                v
+            }
+        },
+        Sin => f64::sin,
+        Sinh => f64::sinh,
+        Sqrt => f64::sqrt,
+        Tan => f64::tan,
+        Tanh => f64::tanh,
+        Clamp | ClampMax | ClampMin | Round => return None,
+    })
+}
+
+fn with_params(kind: MathKind, params: &[Param], column: &mut StepColumn) {
+    let at = |i: usize, step: usize, default: f64| params.get(i).map_or(default, |p| p.at(step));
+    for step in 0..column.values.len() {
+        let value = column.values[step];
+        column.values[step] = match kind {
+            MathKind::ClampMin => max(at(0, step, f64::NAN), value),
+            MathKind::ClampMax => min(at(0, step, f64::NAN), value),
+            MathKind::Clamp => {
+                let (low, high) = (at(0, step, f64::NAN), at(1, step, f64::NAN));
+                if high < low {
+                    column.present.unset(step);
+                }
+                max(low, min(high, value))
+            }
+            _ => {
+                // The inverse is what is multiplied with, so that 0.1 rounds to tenths exactly.
+                let inverse = 1.0 / at(0, step, 1.0);
+                (value * inverse + 0.5).floor() / inverse
+            }
+        };
+    }
+}
+
+/// As Go's math.Max: NaN wins over everything but +Inf.
+pub fn max(a: f64, b: f64) -> f64 {
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
+}
+
+pub fn min(a: f64, b: f64) -> f64 {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.min(b)
+    }
+}

@@ -1,0 +1,369 @@
+//! Evaluates what is left of a plan over the merged partials: whole tiles in, whole tiles out.
+
+use super::aggregate::{Accumulator, FoldOp, ranked};
+use super::binary::{Operator, matching, scalar, sets};
+use super::call::{date, label, math, order, quantile};
+use super::labels::{Uniter, refuse_equal, relabelled};
+use super::limits::Limits;
+use super::merge::Merged;
+use super::notes::{Note, Notes};
+use super::scan::{SampleSeries, note_result};
+use super::subquery;
+use super::tile::{RowLabels, StepColumn, Tile};
+use super::window::{Param, Scratch};
+use crate::plan::grid::Steps;
+use crate::plan::{AggregateNode, BinaryNode, Node, Plan, RangeNode, RangeSource};
+use crate::query::QueryError;
+use crate::syntax::ast::AggregateOp;
+use hearth_model::label::METRIC_NAME;
+use hearth_model::{Columns, Labels};
+use std::sync::Arc;
+
+/// What a node evaluates to, at all its steps.
+#[derive(Debug)]
+pub enum Operand {
+    Scalar(Vec<f64>),
+    Text(String),
+    Tile(Tile),
+}
+
+pub struct Finish<'a> {
+    pub plan: &'a Plan,
+    pub merged: Vec<Merged>,
+    pub limits: Arc<Limits>,
+    pub notes: Notes,
+}
+
+impl Finish<'_> {
+    fn delayed(&self) -> bool {
+        self.plan.delayed_name_removal
+    }
+
+    pub fn eval(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        self.limits.check()?;
+        Ok(match node {
+            Node::Number(value) => Operand::Scalar(vec![*value; steps.count]),
+            Node::Text(text) => Operand::Text(text.clone()),
+            Node::Time => Operand::Scalar(times(steps)),
+            Node::Invariant(inner) => self.invariant(inner, steps)?,
+            Node::Negate(inner) => match self.eval(inner, steps)? {
+                Operand::Scalar(values) => Operand::Scalar(values.into_iter().map(|v| -v).collect()),
+                Operand::Tile(tile) => {
+                    let out = self.map_rows(&tile, math::negate)?;
+                    refuse_equal(&out)?;
+                    Operand::Tile(out)
+                }
+                text @ Operand::Text(_) => text,
+            },
+            Node::Extreme { max, left, right } => {
+                let (left, right) = (self.scalar(left, steps)?, self.scalar(right, steps)?);
+                let choose = if *max { math::max } else { math::min };
+                Operand::Scalar(left.into_iter().zip(right).map(|(l, r)| choose(l, r)).collect())
+            }
+            Node::ToScalar(inner) => Operand::Scalar(to_scalar(&self.tile(inner, steps)?)),
+            Node::Binary(binary) => self.binary(binary, steps)?,
+            vector => Operand::Tile(self.vector(vector, steps)?),
+        })
+    }
+
+    /// Nodes that always give a vector.
+    fn vector(&mut self, node: &Node, steps: &Steps) -> Result<Tile, QueryError> {
+        match node {
+            Node::Fragment(fragment) => match &mut self.merged[*fragment] {
+                Merged::Tile(tile) => tile.share(),
+                Merged::Samples { .. } => unreachable!("samples are only asked for by range functions"),
+            },
+            Node::Range(range) => self.range(range, steps),
+            Node::Math { kind, vector, params, .. } => {
+                let tile = self.tile(vector, steps)?;
+                let params = params.iter().map(|p| self.param(p, steps)).collect::<Result<Vec<_>, _>>()?;
+                self.map_rows(&tile, |column| math::column(*kind, &params, column))
+            }
+            Node::DatePart { kind, vector } => {
+                let tile = match vector {
+                    Some(vector) => self.tile(vector, steps)?,
+                    None => self.one_row(Labels::empty(), &times(steps))?,
+                };
+                self.map_rows(&tile, |column| {
+                    column.histograms.clear();
+                    column.values.iter_mut().for_each(|v| *v = date::part(*kind, *v));
+                })
+            }
+            Node::Timestamp(inner) => {
+                let tile = self.tile(inner, steps)?;
+                self.map_rows(&tile, |column| {
+                    let histograms = std::mem::take(&mut column.histograms);
+                    for step in 0..steps.count {
+                        if column.present.get(step) || histograms.get(step).is_some_and(Option::is_some) {
+                            column.set(step, steps.time_ms(step) as f64 / 1000.0);
+                        }
+                    }
+                })
+            }
+            Node::ToVector(inner) => {
+                let values = self.scalar(inner, steps)?;
+                self.one_row(Labels::empty(), &values)
+            }
+            Node::Label { kind, vector, texts } => label::evaluate(*kind, self.tile(vector, steps)?, texts),
+            Node::Sort { kind, vector, labels, position } => {
+                let tile = self.tile(vector, steps)?;
+                if self.plan.instant && steps.count == 1 {
+                    return order::sort(*kind, tile, labels);
+                }
+                self.notes.add(*position, Note::SortInRangeQuery);
+                Ok(tile)
+            }
+            Node::Histogram { kind, vector, params, label, positions } => {
+                let tile = self.tile(vector, steps)?;
+                let params = params.iter().map(|p| self.param(p, steps)).collect::<Result<Vec<_>, _>>()?;
+                let call = quantile::HistogramCall { kind: *kind, params: &params, label, positions };
+                quantile::evaluate(&call, &tile, self.delayed(), &mut self.notes)
+            }
+            Node::Absent { vector, labels } => {
+                let tile = self.tile(vector, steps)?;
+                self.absent(&tile, labels)
+            }
+            Node::Aggregate(aggregate) => self.aggregate(aggregate, steps),
+            other => unreachable!("{other:?} gives no vector"),
+        }
+    }
+
+    fn tile(&mut self, node: &Node, steps: &Steps) -> Result<Tile, QueryError> {
+        match self.eval(node, steps)? {
+            Operand::Tile(tile) => Ok(tile),
+            other => unreachable!("the checker lets only vectors through, not {other:?}"),
+        }
+    }
+
+    fn scalar(&mut self, node: &Node, steps: &Steps) -> Result<Vec<f64>, QueryError> {
+        match self.eval(node, steps)? {
+            Operand::Scalar(values) => Ok(values),
+            other => unreachable!("the checker lets only scalars through, not {other:?}"),
+        }
+    }
+
+    fn param(&mut self, node: &Node, steps: &Steps) -> Result<Param, QueryError> {
+        match node {
+            Node::Number(value) => Ok(Param::Constant(*value)),
+            other => Ok(Param::PerStep(self.scalar(other, steps)?.into())),
+        }
+    }
+
+    /// Evaluates once and repeats the result.
+    fn invariant(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        Ok(match self.eval(inner, &Steps::once(steps.start_ms))? {
+            Operand::Scalar(values) => Operand::Scalar(vec![values[0]; steps.count]),
+            text @ Operand::Text(_) => text,
+            Operand::Tile(tile) => {
+                let mut out = Tile::new(steps.count, &self.limits);
+                let mut column = StepColumn::default();
+                for row in 0..tile.len() {
+                    column.reset(steps.count);
+                    let input = tile.row(row);
+                    for step in 0..steps.count {
+                        if input.has_float(0) {
+                            column.set(step, input.values[0]);
+                        } else if let Some(histogram) = input.histogram(0) {
+                            column.set_histogram(step, histogram.clone());
+                        }
+                    }
+                    out.push(tile.labels(row).clone(), column.view())?;
+                }
+                Operand::Tile(out)
+            }
+        })
+    }
+
+    fn one_row(&self, labels: Labels, values: &[f64]) -> Result<Tile, QueryError> {
+        let mut column = StepColumn::default();
+        column.reset(values.len());
+        values.iter().enumerate().for_each(|(step, &value)| column.set(step, value));
+        let mut tile = Tile::new(values.len(), &self.limits);
+        tile.push(RowLabels { labels, drop_name: false }, column.view())?;
+        Ok(tile)
+    }
+
+    /// Changes every series' values; the results lose their name.
+    fn map_rows(&self, tile: &Tile, mut f: impl FnMut(&mut StepColumn)) -> Result<Tile, QueryError> {
+        let mut out = Uniter::new(Tile::new(tile.steps(), tile.limits()));
+        let mut column = StepColumn::default();
+        for row in 0..tile.len() {
+            column.copy_from(tile.row(row));
+            f(&mut column);
+            if column.any() {
+                out.add_or_fail(tile.labels(row).dropping_name(self.delayed()), column.view())?;
+            }
+        }
+        Ok(out.finish())
+    }
+
+    fn absent(&self, tile: &Tile, labels: &Labels) -> Result<Tile, QueryError> {
+        let mut column = StepColumn::default();
+        column.reset(tile.steps());
+        for step in 0..tile.steps() {
+            if !(0..tile.len()).any(|row| tile.row(row).has(step)) {
+                column.set(step, 1.0);
+            }
+        }
+        let mut out = Tile::new(tile.steps(), tile.limits());
+        if column.any() {
+            out.push(RowLabels { labels: labels.clone(), drop_name: false }, column.view())?;
+        }
+        Ok(out)
+    }
+
+    fn range(&mut self, node: &RangeNode, steps: &Steps) -> Result<Tile, QueryError> {
+        let mut call = node.call.clone();
+        call.params = node.params.iter().map(|p| self.param(p, steps)).collect::<Result<Vec<_>, _>>()?;
+        let (mut scratch, mut column) = (Scratch::default(), StepColumn::default());
+        let mut out = Tile::new(steps.count, &self.limits);
+        let mut notes = Notes::default();
+        let delayed = self.delayed();
+        let mut one = |labels: &RowLabels, columns: &Columns| -> Result<(), QueryError> {
+            let metric = labels.labels.value(METRIC_NAME);
+            scratch.evaluate(&call, columns, metric, &mut column, &mut notes)?;
+            note_result(&call, metric, &column, &mut notes);
+            if column.any() {
+                let labels = if node.keeps_name { labels.clone() } else { labels.dropping_name(delayed) };
+                out.push(labels, column.view())?;
+            }
+            Ok(())
+        };
+        match &node.source {
+            RangeSource::Fragment(fragment) => {
+                let Merged::Samples { series, .. } = &self.merged[*fragment] else {
+                    unreachable!("a range function reads samples")
+                };
+                series.iter().try_for_each(|s| one(&s.labels, &s.columns))?;
+            }
+            RangeSource::Subquery(inner) => {
+                let tile = self.tile(&inner.inner, &inner.steps)?;
+                let mut columns = Columns::default();
+                for row in 0..tile.len() {
+                    subquery::columns(&tile, row, &inner.steps, &mut columns);
+                    one(tile.labels(row), &columns)?;
+                }
+            }
+        }
+        self.notes.merge(notes);
+        if !node.keeps_name && !delayed {
+            refuse_equal(&out)?;
+        }
+        Ok(out)
+    }
+
+    /// A range vector as the result of an instant query: the samples within the one window.
+    pub fn samples(&mut self, source: &RangeSource) -> Result<Vec<SampleSeries>, QueryError> {
+        let (windows, mut all) = match source {
+            RangeSource::Fragment(fragment) => {
+                let windows = *self.plan.fragments[*fragment].read.windows();
+                let empty = Merged::Samples { series: Vec::new(), held: Vec::new() };
+                match std::mem::replace(&mut self.merged[*fragment], empty) {
+                    Merged::Samples { series, .. } => (windows, series),
+                    Merged::Tile(_) => unreachable!("a range vector is made of samples"),
+                }
+            }
+            RangeSource::Subquery(inner) => {
+                let tile = self.tile(&inner.inner, &inner.steps)?;
+                let mut all = Vec::with_capacity(tile.len());
+                for row in 0..tile.len() {
+                    let mut columns = Columns::default();
+                    subquery::columns(&tile, row, &inner.steps, &mut columns);
+                    all.push(SampleSeries { labels: tile.labels(row).clone(), columns });
+                }
+                (inner.windows, all)
+            }
+        };
+        let range = windows.covers();
+        for series in &mut all {
+            let columns = &mut series.columns;
+            let keep = |(t, v): &(&i64, &f64)| range.contains(**t) && !hearth_model::is_stale(**v);
+            let kept = columns.times.iter().zip(&columns.values).filter(keep);
+            (columns.times, columns.values) = kept.map(|(&t, &v)| (t, v)).unzip();
+            columns.histograms.retain(|(t, h)| range.contains(*t) && !h.is_stale());
+        }
+        all.retain(|s| !s.columns.times.is_empty() || !s.columns.histograms.is_empty());
+        Ok(all)
+    }
+
+    fn aggregate(&mut self, node: &AggregateNode, steps: &Steps) -> Result<Tile, QueryError> {
+        let tile = self.tile(&node.input, steps)?;
+        if let Some(op) = FoldOp::of(node.op) {
+            let groups = ranked::Groups::of(&tile, node);
+            let mut accumulator = Accumulator::new(op, tile.steps(), &self.limits);
+            accumulator.reach(groups.rows.len())?;
+            for (group, rows) in groups.rows.iter().enumerate() {
+                for &row in rows {
+                    accumulator.add(group, tile.row(row))?;
+                }
+            }
+            return accumulator.finish(groups.labels, node.input_position, &mut self.notes);
+        }
+        let Some(param) = &node.param else { unreachable!("{} has a parameter", node.op.name()) };
+        if node.op == AggregateOp::CountValues {
+            let Operand::Text(label) = self.eval(param, steps)? else {
+                unreachable!("count_values has a label name")
+            };
+            return ranked::count_values(node, &tile, &label);
+        }
+        let param = self.param(param, steps)?;
+        let instant = self.plan.instant && steps.count == 1;
+        ranked::evaluate(node, &tile, &param, instant, &mut self.notes)
+    }
+
+    fn binary(&mut self, node: &BinaryNode, steps: &Steps) -> Result<Operand, QueryError> {
+        let (left, right) = (self.eval(&node.left, steps)?, self.eval(&node.right, steps)?);
+        let operator = Operator {
+            op: node.op,
+            return_bool: node.return_bool,
+            position: node.position,
+            delayed_name_removal: self.delayed(),
+        };
+        Ok(match (left, right) {
+            (Operand::Scalar(left), Operand::Scalar(right)) => Operand::Scalar(
+                left.iter().zip(&right).map(|(l, r)| scalar::of_scalars(node.op, *l, *r)).collect(),
+            ),
+            (Operand::Tile(tile), Operand::Scalar(scalar)) => {
+                Operand::Tile(operator.with_scalar(&tile, &scalar, false, &mut self.notes)?)
+            }
+            (Operand::Scalar(scalar), Operand::Tile(tile)) => {
+                Operand::Tile(operator.with_scalar(&tile, &scalar, true, &mut self.notes)?)
+            }
+            (Operand::Tile(left), Operand::Tile(right)) => {
+                let Some(how) = &node.matching else { unreachable!("vectors come with a matching") };
+                Operand::Tile(if node.op.is_set() {
+                    sets::combine(node.op, &left, &right, how)?
+                } else {
+                    matching::combine(&operator, &left, &right, how, &mut self.notes)?
+                })
+            }
+            (left, right) => unreachable!("the checker lets {left:?} {right:?} not through"),
+        })
+    }
+}
+
+fn times(steps: &Steps) -> Vec<f64> {
+    (0..steps.count).map(|step| steps.time_ms(step) as f64 / 1000.0).collect()
+}
+
+/// The value where there is exactly one float, NaN elsewhere.
+fn to_scalar(tile: &Tile) -> Vec<f64> {
+    let mut out = vec![f64::NAN; tile.steps()];
+    let mut found = vec![false; tile.steps()];
+    for row in 0..tile.len() {
+        let row = tile.row(row);
+        for step in (0..tile.steps()).filter(|&step| row.has_float(step)) {
+            out[step] = if found[step] { f64::NAN } else { row.values[step] };
+            found[step] = true;
+        }
+    }
+    out
+}
+
+/// Takes away the names that were kept to the end.
+pub fn without_delayed_names(tile: Tile) -> Result<Tile, QueryError> {
+    if !tile.all_labels().iter().any(|row| row.drop_name) {
+        return Ok(tile);
+    }
+    relabelled(tile, |row| Ok(if row.drop_name { row.dropping_name(false) } else { row.clone() }))
+}

@@ -1,0 +1,222 @@
+//! Warnings and infos of a query: Prometheus' texts, each once, with the position of what caused it.
+
+use crate::syntax::PositionRange;
+use crate::syntax::position::LineColumn;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Most texts of each kind that an answer shows; the rest is counted.
+pub const MAX_NOTES_SHOWN: usize = 10;
+/// Most different notes that a query keeps: beyond it only repetition of the same advice is to be
+/// expected (one note a metric name), and it must not grow with the data.
+const MAX_NOTES_KEPT: usize = 1_000;
+
+/// What there is to say, apart from the position.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    InvalidQuantile(String),
+    InvalidRatio { got: String, used: String },
+    BadBucketLabel { metric: String, value: String },
+    MixedFloatsHistograms { metric: String },
+    MixedFloatsHistogramsAggregation,
+    MixedClassicNative { metric: String },
+    NativeNotCounter { metric: String },
+    NativeNotGauge { metric: String },
+    MixedExponentialCustom { metric: String },
+    MixedExponentialCustomAggregation,
+    IncompatibleBucketLayout { operator: &'static str },
+    CounterResetCollision { operation: &'static str },
+    SortInRangeQuery,
+    PossibleNonCounter { metric: String },
+    PossibleNonCounterLabel { metric: String, kind: String },
+    ForcedMonotonicity { metric: String },
+    IncompatibleTypes { left: &'static str, operator: &'static str, right: &'static str },
+    HistogramIgnoredInAggregation { operation: &'static str },
+    HistogramIgnoredInMixedRange { metric: String },
+    QuantileNanResult { metric: String },
+    QuantileNanSkew { metric: String },
+    FractionNans { metric: String },
+    MismatchedCustomBuckets { operation: &'static str },
+}
+
+/// ` for metric name "x"`, or nothing where there is no name.
+fn for_metric(out: &mut String, metric: &str) {
+    if !metric.is_empty() {
+        let _ = write!(out, " for metric name {metric:?}");
+    }
+}
+
+impl Note {
+    fn is_info(&self) -> bool {
+        use Note::*;
+        matches!(
+            self,
+            PossibleNonCounter { .. }
+                | PossibleNonCounterLabel { .. }
+                | ForcedMonotonicity { .. }
+                | IncompatibleTypes { .. }
+                | HistogramIgnoredInAggregation { .. }
+                | HistogramIgnoredInMixedRange { .. }
+                | QuantileNanResult { .. }
+                | QuantileNanSkew { .. }
+                | FractionNans { .. }
+                | MismatchedCustomBuckets { .. }
+        )
+    }
+
+    fn text(&self) -> String {
+        let kind = if self.is_info() { "info" } else { "warning" };
+        let mut out = format!("PromQL {kind}: ");
+        if self.is_info() {
+            self.write_info(&mut out)
+        } else {
+            self.write_warning(&mut out)
+        }
+        out
+    }
+
+    fn write_warning(&self, out: &mut String) {
+        use Note::*;
+        let _ = match self {
+            InvalidQuantile(q) => write!(out, "quantile value should be between 0 and 1, got {q}"),
+            InvalidRatio { got, used } => {
+                write!(out, "ratio value should be between -1 and 1, got {got}, capping to {used}")
+            }
+            BadBucketLabel { metric, value } => {
+                let _ = write!(out, "bucket label \"le\" is missing or has a malformed value of {value:?}");
+                for_metric(out, metric);
+                Ok(())
+            }
+            MixedFloatsHistograms { metric } => {
+                write!(out, "encountered a mix of histograms and floats for metric name {metric:?}")
+            }
+            MixedFloatsHistogramsAggregation => {
+                write!(out, "encountered a mix of histograms and floats for aggregation")
+            }
+            MixedClassicNative { metric } => {
+                out.push_str("vector contains a mix of classic and native histograms");
+                for_metric(out, metric);
+                Ok(())
+            }
+            NativeNotCounter { metric } => {
+                write!(out, "this native histogram metric is not a counter: {metric:?}")
+            }
+            NativeNotGauge { metric } => {
+                write!(out, "this native histogram metric is not a gauge: {metric:?}")
+            }
+            MixedExponentialCustom { metric } => write!(
+                out,
+                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric:?}"
+            ),
+            MixedExponentialCustomAggregation => write!(
+                out,
+                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"\""
+            ),
+            IncompatibleBucketLayout { operator } => {
+                write!(out, "incompatible bucket layout encountered for binary operator {operator}")
+            }
+            CounterResetCollision { operation } => {
+                write!(out, "conflicting counter resets during histogram {operation}")
+            }
+            SortInRangeQuery => write!(
+                out,
+                "sort is ineffective for range queries since results are always ordered by labels"
+            ),
+            _ => Ok(()),
+        };
+    }
+
+    fn write_info(&self, out: &mut String) {
+        use Note::*;
+        let _ = match self {
+            PossibleNonCounter { metric } => write!(
+                out,
+                "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
+            ),
+            PossibleNonCounterLabel { metric, kind } => write!(
+                out,
+                "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got {kind:?}: {metric:?}"
+            ),
+            IncompatibleTypes { left, operator, right } => write!(
+                out,
+                "incompatible sample types encountered for binary operator {operator:?}: {left} {operator} {right}"
+            ),
+            HistogramIgnoredInAggregation { operation } => {
+                write!(out, "ignored histogram in {operation} aggregation")
+            }
+            HistogramIgnoredInMixedRange { metric } => write!(
+                out,
+                "ignored histograms in a range containing both floats and histograms for metric name {metric:?}"
+            ),
+            MismatchedCustomBuckets { operation } => {
+                write!(out, "mismatched custom buckets were reconciled during {operation}")
+            }
+            ForcedMonotonicity { metric } => {
+                out.push_str("input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)");
+                for_metric(out, metric);
+                Ok(())
+            }
+            QuantileNanResult { metric } => {
+                out.push_str("input to histogram_quantile has NaN observations, result is NaN");
+                for_metric(out, metric);
+                Ok(())
+            }
+            QuantileNanSkew { metric } => {
+                out.push_str("input to histogram_quantile has NaN observations, result is skewed higher");
+                for_metric(out, metric);
+                Ok(())
+            }
+            FractionNans { metric } => {
+                out.push_str(
+                    "input to histogram_fraction has NaN observations, which are excluded from all fractions",
+                );
+                for_metric(out, metric);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+    }
+}
+
+/// The notes of a query or of a part of it; equal ones count once.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// By start of the position.
+    kept: BTreeSet<(u32, Note)>,
+}
+
+impl Notes {
+    pub fn add(&mut self, position: PositionRange, note: Note) {
+        if self.kept.len() < MAX_NOTES_KEPT {
+            self.kept.insert((position.start, note));
+        }
+    }
+
+    pub fn merge(&mut self, other: Notes) {
+        let room = MAX_NOTES_KEPT.saturating_sub(self.kept.len());
+        self.kept.extend(other.kept.into_iter().take(room));
+    }
+
+    /// Warnings and infos as an answer shows them.
+    pub fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
+        let (mut warnings, mut infos) = (BTreeSet::new(), BTreeSet::new());
+        for (start, note) in &self.kept {
+            let text = format!("{} ({})", note.text(), LineColumn::of(query, *start));
+            if note.is_info() {
+                infos.insert(text)
+            } else {
+                warnings.insert(text)
+            };
+        }
+        (shown(warnings, "warning"), shown(infos, "info"))
+    }
+}
+
+fn shown(texts: BTreeSet<String>, kind: &str) -> Vec<String> {
+    let omitted = texts.len().saturating_sub(MAX_NOTES_SHOWN);
+    let mut out: Vec<String> = texts.into_iter().take(MAX_NOTES_SHOWN).collect();
+    if omitted > 0 {
+        out.push(format!("{omitted} more {kind} annotations omitted"));
+    }
+    out
+}

@@ -1,0 +1,214 @@
+//! What runs on each shard: select, decode one series at a time, evaluate all its steps at once, fold or
+//! keep. The only place of the executor that awaits.
+
+use super::aggregate::Accumulator;
+use super::call::math;
+use super::labels::result_labels;
+use super::limits::{Held, Limits};
+use super::notes::{Note, Notes};
+use super::number::general;
+use super::tile::{RowLabels, StepColumn, Tile};
+use super::window::{self, RangeCall, Scratch};
+use crate::functions::RangeKind;
+use crate::plan::{Fragment, Read, RowOp};
+use crate::query::QueryError;
+use hearth_model::label::METRIC_NAME;
+use hearth_model::{Columns, Labels, Projection, Select, SeriesCursor, ShardView};
+use std::sync::Arc;
+
+/// All fragments of a query, for one shard after the other.
+#[derive(Debug)]
+pub struct Job {
+    pub fragments: Arc<[Fragment]>,
+    pub limits: Arc<Limits>,
+    pub delayed_name_removal: bool,
+}
+
+/// A series with its samples, for what cannot be computed series by series.
+#[derive(Debug)]
+pub struct SampleSeries {
+    pub labels: RowLabels,
+    pub columns: Columns,
+}
+
+/// One fragment's result on one shard.
+#[derive(Debug)]
+pub enum Partial {
+    Tile(Tile),
+    Fold { accumulator: Accumulator, labels: Vec<RowLabels> },
+    Samples { series: Vec<SampleSeries>, held: Held },
+}
+
+/// What a shard sends back through the door.
+#[derive(Debug)]
+pub struct ShardAnswer {
+    pub partials: Vec<Partial>,
+    pub notes: Notes,
+    /// Samples looked at, each as often as a window saw it.
+    pub looks: u64,
+}
+
+/// Runs every fragment on one shard.
+pub async fn run<V: ShardView>(view: V, job: Arc<Job>) -> Result<ShardAnswer, QueryError> {
+    let mut answer = ShardAnswer { partials: Vec::new(), notes: Notes::default(), looks: 0 };
+    for fragment in job.fragments.iter() {
+        let mut scan = Scan::new(fragment, &job)?;
+        let select = Select {
+            matchers: fragment.matchers.clone(),
+            range: fragment.read.windows().covers(),
+            projection: fragment.fold.as_ref().map_or(Projection::All, |fold| fold.projection.clone()),
+        };
+        let mut cursor = view.select(select).await?;
+        let mut columns = Columns::default();
+        while cursor.next(&mut columns).await? {
+            scan.series(&mut columns, |group| cursor.group_labels(group))?;
+        }
+        let partial = scan.finish(|group| cursor.group_labels(group), &mut answer)?;
+        answer.partials.push(partial);
+    }
+    Ok(answer)
+}
+
+/// One fragment on its way through a shard's series. Synchronous.
+struct Scan<'a> {
+    fragment: &'a Fragment,
+    job: &'a Job,
+    scratch: Scratch,
+    column: StepColumn,
+    into: Into,
+    groups: usize,
+    notes: Notes,
+    looks: u64,
+    /// For the buffers above: they grow with the steps, not with the series.
+    _buffers: Held,
+}
+
+enum Into {
+    Tile(Tile),
+    Fold(Accumulator),
+    Samples(Vec<SampleSeries>, Held),
+}
+
+/// What the buffers of a scan take for each step: values, presence, two bounds, extrapolation.
+const BUFFER_BYTES_PER_STEP: usize = 64;
+
+impl<'a> Scan<'a> {
+    fn new(fragment: &'a Fragment, job: &'a Job) -> Result<Scan<'a>, QueryError> {
+        let steps = fragment.read.windows().count;
+        let mut buffers = Held::nothing(&job.limits);
+        buffers.grow(steps * BUFFER_BYTES_PER_STEP, 0)?;
+        let into = match (&fragment.read, &fragment.fold) {
+            (Read::Samples { .. }, _) => Into::Samples(Vec::new(), Held::nothing(&job.limits)),
+            (_, Some(fold)) => Into::Fold(Accumulator::new(fold.op, steps, &job.limits)),
+            (_, None) => Into::Tile(Tile::new(steps, &job.limits)),
+        };
+        Ok(Scan {
+            fragment,
+            job,
+            scratch: Scratch::default(),
+            column: StepColumn::default(),
+            into,
+            groups: 0,
+            notes: Notes::default(),
+            looks: 0,
+            _buffers: buffers,
+        })
+    }
+
+    fn series(&mut self, columns: &mut Columns, labels: impl Fn(u32) -> Labels) -> Result<(), QueryError> {
+        let histograms: u64 = columns.histograms.iter().map(|(_, h)| window::histogram_samples(h)).sum();
+        self.job.limits.admits(columns.times.len() as u64 + histograms)?;
+        match &self.fragment.read {
+            Read::Samples { .. } => return self.keep_samples(columns, labels),
+            Read::Instant { windows, timestamps } => {
+                let found =
+                    window::latest(&mut self.scratch, windows, columns, *timestamps, &mut self.column);
+                self.looks += found;
+            }
+            Read::Range(call) => {
+                // The name is pinned whenever a fold has hidden the labels.
+                let found;
+                let metric = match &self.fragment.metric {
+                    Some(metric) => metric.as_str(),
+                    None => {
+                        found = labels(columns.group);
+                        found.value(METRIC_NAME)
+                    }
+                };
+                self.looks +=
+                    self.scratch.evaluate(call, columns, metric, &mut self.column, &mut self.notes)?;
+                note_result(call, metric, &self.column, &mut self.notes);
+            }
+        }
+        if !self.column.any() {
+            return Ok(());
+        }
+        for op in &self.fragment.then {
+            match op {
+                RowOp::Math { kind, params } => math::column(*kind, params, &mut self.column),
+                RowOp::Negate => math::negate(&mut self.column),
+            }
+        }
+        let group = columns.group as usize;
+        match &mut self.into {
+            Into::Fold(accumulator) => {
+                self.groups = self.groups.max(group + 1);
+                accumulator.reach(group + 1)?;
+                accumulator.add(group, self.column.view())
+            }
+            Into::Tile(tile) if self.column.any() => {
+                let labels = labels(columns.group);
+                let labels = result_labels(labels, self.fragment.drops_name, self.job.delayed_name_removal);
+                tile.push(labels, self.column.view())
+            }
+            Into::Tile(_) | Into::Samples(..) => Ok(()),
+        }
+    }
+
+    fn keep_samples(
+        &mut self,
+        columns: &mut Columns,
+        labels: impl Fn(u32) -> Labels,
+    ) -> Result<(), QueryError> {
+        let Into::Samples(series, held) = &mut self.into else { return Ok(()) };
+        let histograms: usize = columns.histograms.iter().map(|(_, h)| h.size_bytes()).sum();
+        let samples = columns.times.len() + columns.histograms.len();
+        held.grow(columns.times.len() * 16 + histograms + size_of::<SampleSeries>(), samples as u64)?;
+        self.looks += samples as u64;
+        let labels = RowLabels { labels: labels(columns.group), drop_name: false };
+        series.push(SampleSeries { labels, columns: std::mem::take(columns) });
+        Ok(())
+    }
+
+    fn finish(self, labels: impl Fn(u32) -> Labels, answer: &mut ShardAnswer) -> Result<Partial, QueryError> {
+        answer.notes.merge(self.notes);
+        answer.looks += self.looks;
+        Ok(match self.into {
+            Into::Tile(tile) => Partial::Tile(tile),
+            Into::Samples(series, held) => Partial::Samples { series, held },
+            Into::Fold(accumulator) => {
+                let labels = (0..self.groups)
+                    .map(|group| RowLabels { labels: labels(group as u32), drop_name: false })
+                    .collect();
+                Partial::Fold { accumulator, labels }
+            }
+        })
+    }
+}
+
+/// What the result of a range function gives reason to remark.
+pub fn note_result(call: &RangeCall, metric: &str, out: &StepColumn, notes: &mut Notes) {
+    let counter = matches!(call.kind, RangeKind::Rate | RangeKind::Increase);
+    let named = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
+    if counter && !metric.is_empty() && !named && out.present.any() {
+        notes.add(call.position, Note::PossibleNonCounter { metric: metric.to_owned() });
+    }
+    if call.kind == RangeKind::Quantile {
+        for step in (0..call.windows.count).filter(|&step| out.present.get(step)) {
+            let q = call.params[0].at(step);
+            if !(0.0..=1.0).contains(&q) {
+                notes.add(call.param_positions[0], Note::InvalidQuantile(general(q)));
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The plan: what an expression becomes before anything is read. It does not change after this room.
+//!
+//! ```text
+//! tree --lower--> Node --split--> fragments (run on every shard, beside the data)
+//!                                 + finish  (runs once, over the merged partials)
+//! ```
+//! A [`Fragment`] reads one selector and does everything that can be done series by series; where an
+//! aggregation stands directly above, it folds, so that groups leave the shard instead of series.
+//! Everything else is a [`Node`] of the finish.
+
+pub mod explain;
+pub mod grid;
+pub mod lower;
+pub mod passes;
+pub mod split;
+
+use crate::exec::aggregate::FoldOp;
+use crate::exec::window::{Param, RangeCall};
+use crate::functions::{HistogramKind, LabelKind, MathKind, SortKind, TimeKind};
+use crate::syntax::PositionRange;
+use crate::syntax::ast::{AggregateOp, BinaryOp, ValueType, VectorMatching};
+use grid::{Steps, Windows};
+use hearth_model::{Labels, Matcher, Projection};
+use std::sync::Arc;
+
+/// What runs on every shard for one selector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fragment {
+    pub matchers: Arc<[Matcher]>,
+    /// The metric name that the matchers pin.
+    pub metric: Option<String>,
+    pub read: Read,
+    pub then: Vec<RowOp>,
+    pub fold: Option<Fold>,
+    /// The result has no metric name.
+    pub drops_name: bool,
+}
+
+/// How samples become values at steps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Read {
+    /// The newest sample within the lookback, or its time in seconds.
+    Instant { windows: Windows, timestamps: bool },
+    /// A function over windows.
+    Range(RangeCall),
+    /// The samples themselves, for what needs more than one series or is not known before.
+    Samples { windows: Windows },
+}
+
+impl Read {
+    pub fn windows(&self) -> &Windows {
+        match self {
+            Read::Instant { windows, .. } | Read::Samples { windows } => windows,
+            Read::Range(call) => &call.windows,
+        }
+    }
+}
+
+/// What happens to each value of a series on its own.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowOp {
+    Math { kind: MathKind, params: Vec<Param> },
+    Negate,
+}
+
+/// An aggregation that runs on the shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fold {
+    pub op: FoldOp,
+    pub projection: Projection,
+    pub position: PositionRange,
+}
+
+/// Where a range function that runs in the finish gets its samples.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RangeSource {
+    /// Samples that the shards sent.
+    Fragment(usize),
+    Subquery(Box<SubqueryNode>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubqueryNode {
+    pub inner: Node,
+    /// When the inner expression is evaluated.
+    pub steps: Steps,
+    /// Which of those times each outer step sees.
+    pub windows: Windows,
+}
+
+/// An operator of the finish. Every node is evaluated at the steps of its surroundings: the query's, a
+/// subquery's, or one step below [`Node::Invariant`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node {
+    Number(f64),
+    Text(String),
+    /// A tile, from the shards.
+    Fragment(usize),
+    /// A range vector as the whole result.
+    Samples(RangeSource),
+    /// The same at every step: evaluated once.
+    Invariant(Box<Node>),
+    Range(Box<RangeNode>),
+    Math {
+        kind: MathKind,
+        vector: Box<Node>,
+        params: Vec<Node>,
+        drop_name: bool,
+    },
+    DatePart {
+        kind: TimeKind,
+        vector: Option<Box<Node>>,
+    },
+    Negate(Box<Node>),
+    /// The evaluation time, seconds.
+    Time,
+    /// `timestamp()` of something that is not a selector: the evaluation time of each element.
+    Timestamp(Box<Node>),
+    Extreme {
+        max: bool,
+        left: Box<Node>,
+        right: Box<Node>,
+    },
+    ToScalar(Box<Node>),
+    ToVector(Box<Node>),
+    Label {
+        kind: LabelKind,
+        vector: Box<Node>,
+        texts: Vec<String>,
+    },
+    Sort {
+        kind: SortKind,
+        vector: Box<Node>,
+        labels: Vec<String>,
+        position: PositionRange,
+    },
+    Histogram {
+        kind: HistogramKind,
+        vector: Box<Node>,
+        params: Vec<Node>,
+        /// Of `histogram_quantiles`.
+        label: String,
+        /// Of each parameter, then of the vector.
+        positions: Vec<PositionRange>,
+    },
+    /// 1 where the vector has nothing at all.
+    Absent {
+        vector: Box<Node>,
+        /// What is known of the missing series.
+        labels: Labels,
+    },
+    Aggregate(Box<AggregateNode>),
+    Binary(Box<BinaryNode>),
+}
+
+/// A range function evaluated in the finish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeNode {
+    /// Its parameters are filled in when `params` are evaluated.
+    pub call: RangeCall,
+    pub params: Vec<Node>,
+    pub source: RangeSource,
+    pub keeps_name: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateNode {
+    pub op: AggregateOp,
+    pub input: Node,
+    pub param: Option<Node>,
+    pub grouping: Vec<String>,
+    pub without: bool,
+    pub position: PositionRange,
+    pub input_position: PositionRange,
+    pub param_position: PositionRange,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct BinaryNode {
+    pub op: BinaryOp,
+    pub left: Node,
+    pub right: Node,
+    pub return_bool: bool,
+    /// There exactly when both sides are vectors.
+    pub matching: Option<VectorMatching>,
+    pub position: PositionRange,
+}
+
+/// A query ready to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub steps: Steps,
+    /// An instant query may order its result and may be a range vector.
+    pub instant: bool,
+    pub kind: ValueType,
+    pub fragments: Arc<[Fragment]>,
+    pub finish: Node,
+    pub delayed_name_removal: bool,
+}

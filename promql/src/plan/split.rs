@@ -1,0 +1,30 @@
+//! Cuts a lowered tree into fragments for the shards and a finish over their merged partials.
+
+use super::grid::Steps;
+use super::lower::{Surroundings, lower};
+use super::passes::{push_down::push_down, share::share};
+use super::{Fragment, Plan};
+use crate::query::QueryError;
+use crate::syntax::Expr;
+
+/// The whole way from tree to plan.
+pub fn plan(
+    expr: &Expr,
+    steps: Steps,
+    instant: bool,
+    around: Surroundings,
+    delayed_name_removal: bool,
+) -> Result<Plan, QueryError> {
+    let mut fragments: Vec<Fragment> = Vec::new();
+    let node = lower(expr, steps, around, &mut fragments)?;
+    let node = push_down(node, &mut fragments);
+    let (finish, fragments) = share(node, fragments);
+    Ok(Plan {
+        steps,
+        instant,
+        kind: expr.value_type(),
+        fragments: fragments.into(),
+        finish,
+        delayed_name_removal,
+    })
+}
