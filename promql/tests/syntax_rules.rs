@@ -113,6 +113,7 @@ fn durations_are_computed_from_the_query() {
     check_ms("a[1h:step()/2]", 2_500);
     check_ms("a[1.5]", 1_500);
     check_ms("a[300]", 300_000);
+    check_ms("a[1603774568.123]", 1_603_774_568_123);
     let check_fault = |query: &str, expect: &str| {
         let mut expr = parse(query, &ParseOptions::default()).expect(query);
         let fault = resolve_durations(&mut expr, QueryTimes { start_ms, end_ms, step_ms }).unwrap_err();

@@ -129,10 +129,11 @@ impl Duration {
 }
 
 impl From<DurationExpr> for Duration {
-    /// A literal is known at once, to the nanosecond as Go counts it, and used to the millisecond.
+    /// A literal is known at once, and used to the millisecond. It is rounded to microseconds first, so
+    /// that what is printed of a long one is read as the same again.
     fn from(expr: DurationExpr) -> Self {
         match expr.literal() {
-            Some(seconds) => Duration::Ms(((seconds * 1e9).round() / 1e6) as i64),
+            Some(seconds) => Duration::Ms(((seconds * 1e6).round() / 1e3) as i64),
             None => Duration::Expr(Box::new(expr)),
         }
     }

@@ -117,5 +117,12 @@ mod tests {
         assert_eq!(quote_cut("ééééééé"), "\"ééééééé\"...");
         assert_eq!(quote_char(Some('\n')), r"'\n'");
         assert_eq!(code_point('q'), "U+0071 'q'");
+        assert_eq!(code_point('\n'), "U+000A");
+    }
+
+    #[test]
+    fn what_go_does_not_print_is_escaped() {
+        assert_eq!(quote("\u{200b}é\u{a0}e\u{301}\u{e0001}日"), "\"\\u200bé\\u00a0e\u{301}\\U000e0001日\"");
+        assert_eq!(quote_char(Some('\u{a0}')), "'\\u00a0'");
     }
 }
