@@ -9,6 +9,7 @@ use crate::series_labels::{self, BadSeries};
 use hearth_model::{Labels, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
 use hearth_wire::exposition::{Entry, Format, Parser, SampleLine, labels_of, pairs_of, unescape_help};
+use hearth_wire::metadata::MetricType;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Lines between two looks at whether other tasks wait: about a millisecond of work.
@@ -36,6 +37,8 @@ pub struct Absorber<'a> {
     /// The time of samples without one.
     pub at_ms: i64,
     pub now_ms: i64,
+    /// What the last `# TYPE` said.
+    pub kind: MetricType,
     pub tally: Tally,
 }
 
@@ -56,7 +59,10 @@ impl Absorber<'_> {
             }
             match parser.next_expecting(self.cache.expected()).map_err(|e| e.to_string())? {
                 Entry::Sample(line) => self.sample(&line)?,
-                Entry::Type { family, metric_type } => self.metadata().set_kind(family, metric_type.name()),
+                Entry::Type { family, metric_type } => {
+                    self.kind = metric_type;
+                    self.metadata().set_kind(family, metric_type.name());
+                }
                 Entry::Help { family, help } => self.metadata().set_help(family, &unescape_help(help)),
                 Entry::Unit { family, unit } => self.metadata().set_unit(family, unit),
                 Entry::Comment(_) => {}
@@ -111,6 +117,11 @@ impl Absorber<'_> {
     /// A series not seen before, or not for a while.
     fn add(&mut self, series: &[u8]) -> Result<u32, String> {
         let exposed = labels_of(series).map_err(|e| e.to_string())?;
+        let exposed = match self.kind {
+            MetricType::Histogram => series_labels::with_plain_bound(exposed, "le"),
+            MetricType::Summary => series_labels::with_plain_bound(exposed, "quantile"),
+            _ => exposed,
+        };
         let writes = |name: &str| pairs_of(series).any(|(written, _)| written == name);
         match series_labels::resolve(self.job, self.labels, &exposed, writes) {
             Ok(Some(labels)) => Ok(self.cache.insert(series, Some(&key::key_of(&labels)))),

@@ -19,6 +19,7 @@ use crate::report::{Figures, Report};
 use crate::status::Health;
 use ahash::RandomState;
 use hearth_model::{Refusal, Sample, WriteBatch, WriteOutcome, stale_nan};
+use hearth_wire::metadata::MetricType;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -112,6 +113,7 @@ impl Cycle {
             batch,
             at_ms,
             now_ms: (self.context.clock)(),
+            kind: MetricType::Unknown,
             tally: Tally::default(),
         };
         let error = absorber.absorb(&body, &content_type).await.err();

@@ -4,6 +4,7 @@
 use crate::config::ScrapeConfig;
 use crate::job::Job;
 use hearth_model::label::{METRIC_NAME, is_classic_label_name, is_classic_metric_name};
+use hearth_model::number;
 use hearth_model::relabel;
 use hearth_model::{Labels, LabelsBuilder};
 
@@ -67,6 +68,20 @@ pub fn resolve(
     }
     check(&job.config, &labels)?;
     Ok(Some(labels))
+}
+
+/// The labels with a bucket's or quantile's bound in OpenMetrics' spelling (`1.0` for `1`), so that targets
+/// which write it differently make the same series. A bound that is no number stays as it is.
+pub fn with_plain_bound(labels: Labels, name: &str) -> Labels {
+    let Some(Ok(bound)) = labels.get(name).map(|text| number::parse_float(text.as_bytes())) else {
+        return labels;
+    };
+    let mut text = Vec::new();
+    number::write_short(&mut text, bound);
+    if bound.is_finite() && !text.contains(&b'.') && !text.contains(&b'e') {
+        text.extend_from_slice(b".0");
+    }
+    labels.with(name, &String::from_utf8_lossy(&text))
 }
 
 /// The labels of a synthetic series: never relabelled, never limited.
@@ -176,6 +191,21 @@ mod tests {
             "__name__=m",
             "dropped",
         );
+    }
+
+    #[test]
+    fn bounds_get_one_spelling() {
+        let check = |text: &str, expect: &str| {
+            assert_eq!(with_plain_bound(pairs(&format!("le={text}")), "le").value("le"), expect, "{text}");
+        };
+        check("1", "1.0");
+        check("0.50", "0.5");
+        check("-0", "-0.0");
+        check("100000", "100000.0");
+        check("1000000", "1e+06");
+        check("1e-05", "1e-05");
+        check("+Inf", "+Inf");
+        check("x", "x");
     }
 
     #[test]

@@ -256,6 +256,9 @@ impl HttpConfig {
         if self.oauth2.is_some() {
             out.push("oauth2 (requests carry no token)");
         }
+        if !self.tls_config.server_name.is_empty() {
+            out.push("tls_config.server_name in the TLS greeting (the certificate is checked against it)");
+        }
         if !self.proxy_connect_header.is_empty() {
             out.push("proxy_connect_header");
         }

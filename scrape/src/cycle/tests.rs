@@ -148,6 +148,13 @@ async fn relabelling_drops_and_joins_series() {
 }
 
 #[tokio::test]
+async fn bounds_are_spelled_as_openmetrics_does() {
+    let body = "q{quantile=\"1\"} 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\n# TYPE s summary\ns{quantile=\"0\"} 3\n";
+    let expect = "q{quantile=\"1\"} 1@1000\nh_bucket{le=\"1.0\"} 2@1000\ns{quantile=\"0.0\"} 3@1000";
+    check("", &[(body, expect, [1, 3, 3, 3])]).await;
+}
+
+#[tokio::test]
 async fn limits_fail_the_whole_scrape() {
     let rig = check(
         "sample_limit: 1",
