@@ -1,1 +1,114 @@
-//! hearth-api
+//! HTTP: every URL of the server. [`router`] names them all; one file serves each family; [`error`] is
+//! the one table of failures; [`guard`] holds what is the same for all.
+//!
+//! Architecture invariant: nothing here computes, stores or scrapes; handlers turn requests into calls of
+//! the traits in [`state`] and answers into bytes.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod envelope;
+pub mod error;
+mod guard;
+mod language;
+mod lifecycle;
+mod metadata;
+pub mod metrics;
+mod params;
+mod query;
+mod result;
+mod rules;
+pub mod state;
+mod status;
+mod targets;
+mod write;
+
+pub use state::{Backend, BuildInfo, LiveConfig, Options, Phase, ReloadRequest, ReloadState, State};
+pub use write::{V1 as WRITE_V1, V2 as WRITE_V2};
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, any, get, on};
+use std::sync::Arc;
+use tower_http::compression::CompressionLayer;
+
+type Held = Arc<State>;
+
+const GET: MethodFilter = MethodFilter::GET;
+const POST: MethodFilter = MethodFilter::POST;
+
+/// A route with one handler for some methods; all others get Prometheus' answer.
+fn route<H: Handler<T, Held>, T: 'static>(
+    methods: MethodFilter,
+    allow: &'static str,
+    handler: H,
+) -> MethodRouter<Held> {
+    on(methods, handler).fallback(move || async move { guard::wrong_method(allow) })
+}
+
+fn read<H: Handler<T, Held>, T: 'static>(handler: H) -> MethodRouter<Held> {
+    route(GET, "GET, OPTIONS", handler)
+}
+
+fn form<H: Handler<T, Held>, T: 'static>(handler: H) -> MethodRouter<Held> {
+    route(GET.or(POST), "GET, OPTIONS, POST", handler)
+}
+
+/// Everything below `/api/v1`.
+fn api(state: &Held) -> Router<Held> {
+    let gated = Router::new()
+        .route("/query", form(query::instant))
+        .route("/query_range", form(query::range))
+        .route("/format_query", form(language::format))
+        .route("/parse_query", form(language::parse))
+        .route("/series", form(metadata::series))
+        .route("/labels", form(metadata::labels))
+        .route("/label/{name}/values", read(metadata::label_values))
+        .route("/metadata", read(targets::metadata))
+        .route("/targets", read(targets::targets))
+        .route("/targets/metadata", read(targets::targets_metadata))
+        .route("/scrape_pools", read(targets::scrape_pools))
+        .route("/rules", read(rules::rules))
+        .route("/alerts", read(rules::alerts))
+        .route("/alertmanagers", read(rules::alertmanagers))
+        .route("/status/config", read(status::config))
+        .route("/status/runtimeinfo", read(status::runtime_info))
+        .route("/status/buildinfo", read(status::build_info))
+        .route("/status/flags", read(status::flags))
+        .route("/status/tsdb", read(status::tsdb))
+        .route("/write", route(POST, "OPTIONS, POST", write::write))
+        .layer(from_fn_with_state(state.clone(), guard::require_ready));
+    Router::new()
+        .route("/status/walreplay", read(status::wal_replay))
+        .route("/notifications", read(status::notifications))
+        .merge(gated)
+        .layer(from_fn_with_state(state.clone(), guard::cors))
+        .layer(CompressionLayer::new().gzip(true).deflate(true))
+}
+
+/// Every URL of the server.
+pub fn router(state: Held) -> Router {
+    let routes = Router::new()
+        .nest("/api/v1", api(&state))
+        .route("/", read(lifecycle::index))
+        .route("/version", read(status::version))
+        .route("/metrics", read(metrics::show).layer(CompressionLayer::new().gzip(true)))
+        .route("/-/healthy", route(GET, "GET, HEAD, OPTIONS", lifecycle::healthy))
+        .route("/-/ready", route(GET, "GET, HEAD, OPTIONS", lifecycle::ready))
+        .route("/-/reload", any(lifecycle::reload))
+        .route("/-/quit", any(lifecycle::quit));
+    let routes = match state.options.route_prefix.as_str() {
+        "" => routes,
+        prefix => {
+            let home = format!("{prefix}/");
+            let to = home.clone();
+            let redirect = move || async move { axum::response::Redirect::to(&to) };
+            let home = Router::new().route(&home, read(lifecycle::index));
+            Router::new().nest(prefix, routes).merge(home).route("/", get(redirect))
+        }
+    };
+    routes
+        .fallback(guard::not_found)
+        .layer(from_fn_with_state(state.clone(), guard::measure))
+        .with_state(state)
+}

@@ -1,2 +1,81 @@
-//! The binary `hearth`.
-fn main() {}
+//! The binary `hearth`: flags, configuration, and the parts wired in the order in which data flows. Nothing
+//! in here does a part's work.
+
+mod allocator;
+mod config;
+mod flags;
+mod listen;
+mod query;
+mod reload;
+mod run;
+mod settings;
+mod signals;
+mod telemetry;
+
+use flags::{Features, Flags, Parsed};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let flags = match flags::parse(std::env::args().skip(1)) {
+        Ok(Parsed::Run(flags)) => flags,
+        Ok(Parsed::Help(text)) => return print(&text),
+        Ok(Parsed::Version) => return print(&settings::version_text()),
+        Err(error) => {
+            eprintln!("Error parsing command line arguments: {}\nhearth: try 'hearth --help'", error.text);
+            return ExitCode::from(error.exit_code);
+        }
+    };
+    let format = match flags.text("log.format") {
+        "json" => telemetry::Format::Json,
+        _ => telemetry::Format::Logfmt,
+    };
+    telemetry::start(flags.text("log.level"), format);
+    allocator::tune();
+    let features = Features::of(&flags);
+    warn(&flags, &features);
+    match serve(&flags, &features) {
+        Ok(()) => {
+            tracing::info!("See you next time!");
+            ExitCode::SUCCESS
+        }
+        Err(run::Failure { text, exit_code }) => {
+            tracing::error!(err = %text, "Server stopped");
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    // A reader that has seen enough (`hearth --help | head`) is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// One line for everything that was asked for and has no effect.
+fn warn(flags: &Flags, features: &Features) {
+    for (name, why) in flags.without_effect() {
+        tracing::warn!(flag = %format!("--{name}"), reason = why, "This flag is accepted but has no effect");
+    }
+    for (text, name) in &features.warnings {
+        tracing::warn!(option = %name, "{text}");
+    }
+}
+
+fn serve(flags: &Flags, features: &Features) -> Result<(), run::Failure> {
+    if !flags.text("web.config.file").is_empty() {
+        // Serving without the protection that was asked for would be worse than not serving.
+        return Err(run::Failure::usage(
+            "--web.config.file is not supported yet: refusing to start without the TLS or authentication it asks for",
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("control")
+        .build()
+        .map_err(|error| run::Failure::run(format!("starting the control threads: {error}")))?;
+    let outcome = runtime.block_on(run::run(flags, features));
+    // What still blocks (a slow disk) must not keep the process.
+    runtime.shutdown_timeout(run::LAST_PATIENCE);
+    outcome
+}

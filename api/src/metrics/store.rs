@@ -1,0 +1,188 @@
+//! The store's figures under Prometheus' names, and under our own where Prometheus has none.
+
+use super::page::{Family, Kind};
+use hearth_model::Refusal;
+use hearth_model::store::StoreFigures;
+
+pub(super) fn families(f: &StoreFigures) -> Vec<Family> {
+    let mut out = head(f);
+    out.extend(refusals(f));
+    out.extend(wal(f));
+    out.extend(own(f));
+    out
+}
+
+fn head(f: &StoreFigures) -> Vec<Family> {
+    let appended = [("float", f.samples_appended), ("histogram", f.histograms_appended)];
+    let mut out = bounds(f);
+    out.extend([
+        Family::gauge(
+            "prometheus_tsdb_head_series",
+            "Total number of series in the head block.",
+            f.series as f64,
+        ),
+        Family::counter(
+            "prometheus_tsdb_head_series_created_total",
+            "Total number of series created in the head",
+            f.series_created,
+        ),
+        Family::counter(
+            "prometheus_tsdb_head_series_removed_total",
+            "Total number of series removed in the head",
+            f.series_removed,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_head_chunks",
+            "Total number of chunks in the head block.",
+            f.chunks as f64,
+        ),
+        Family::counter(
+            "prometheus_tsdb_head_chunks_created_total",
+            "Total number of chunks created in the head",
+            f.chunks_created,
+        ),
+        Family::counters(
+            "prometheus_tsdb_head_samples_appended_total",
+            "Total number of appended samples.",
+            "type",
+            &appended,
+        ),
+    ]);
+    out
+}
+
+/// The times that the head holds; nothing while it holds none.
+fn bounds(f: &StoreFigures) -> Vec<Family> {
+    let (Some(min_ms), Some(max_ms)) = (f.min_ms, f.max_ms) else { return Vec::new() };
+    let seconds = |ms: i64| ms.div_euclid(1_000) as f64;
+    vec![
+        Family::gauge(
+            "prometheus_tsdb_head_min_time",
+            "Minimum time bound of the head block. The unit is decided by the library consumer.",
+            min_ms as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_head_min_time_seconds",
+            "Minimum time bound of the head block.",
+            seconds(min_ms),
+        ),
+        Family::gauge(
+            "prometheus_tsdb_head_max_time",
+            "Maximum timestamp of the head block. The unit is decided by the library consumer.",
+            max_ms as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_head_max_time_seconds",
+            "Maximum timestamp of the head block.",
+            seconds(max_ms),
+        ),
+        Family::gauge(
+            "prometheus_tsdb_lowest_timestamp",
+            "Lowest timestamp value stored in the database. The unit is decided by the library consumer.",
+            min_ms as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_lowest_timestamp_seconds",
+            "Lowest timestamp value stored in the database.",
+            seconds(min_ms),
+        ),
+    ]
+}
+
+fn refusals(f: &StoreFigures) -> Vec<Family> {
+    let refused =
+        |reason: Refusal| Refusal::ALL.iter().position(|r| *r == reason).map_or(0, |index| f.refused[index]);
+    let mut by_reason = Family::new(
+        "hearth_refused_samples_total",
+        Kind::Counter,
+        "Samples that the store did not take, by reason.",
+    );
+    for (reason, name) in [
+        (Refusal::OutOfOrder, "out_of_order"),
+        (Refusal::DuplicateTimestamp, "duplicate_timestamp"),
+        (Refusal::TooOld, "too_old"),
+        (Refusal::OutOfBounds, "out_of_bounds"),
+        (Refusal::InvalidLabels, "invalid_labels"),
+        (Refusal::InvalidHistogram, "invalid_histogram"),
+        (Refusal::SeriesLimit, "series_limit"),
+    ] {
+        by_reason.point("", &[("reason", name)], refused(reason) as f64);
+    }
+    vec![
+        Family::counters(
+            "prometheus_tsdb_out_of_order_samples_total",
+            "Total number of out of order samples ingestion failed attempts due to out of order being disabled.",
+            "type",
+            &[("float", refused(Refusal::OutOfOrder))],
+        ),
+        Family::counters(
+            "prometheus_tsdb_out_of_bound_samples_total",
+            "Total number of out of bound samples ingestion failed attempts with out of order support disabled.",
+            "type",
+            &[("float", refused(Refusal::OutOfBounds))],
+        ),
+        Family::counters(
+            "prometheus_tsdb_too_old_samples_total",
+            "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
+            "type",
+            &[("float", refused(Refusal::TooOld))],
+        ),
+        by_reason,
+    ]
+}
+
+fn wal(f: &StoreFigures) -> Vec<Family> {
+    let mut syncs = Family::new(
+        "prometheus_tsdb_wal_fsync_duration_seconds",
+        Kind::Summary,
+        "Duration of write log fsync.",
+    );
+    syncs.point("_sum", &[], f.wal_sync_seconds);
+    syncs.point("_count", &[], f.wal_syncs as f64);
+    vec![
+        syncs,
+        Family::counter(
+            "prometheus_tsdb_wal_corruptions_total",
+            "Total number of WAL corruptions.",
+            f.wal_corruptions,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_wal_segment_current",
+            "Write log segment index that TSDB is currently writing to.",
+            f.wal_segment as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_wal_storage_size_bytes",
+            "Size of the write log directory.",
+            f.wal_bytes as f64,
+        ),
+        Family::counter(
+            "prometheus_tsdb_wal_writes_failed_total",
+            "Total number of write log writes that failed.",
+            f.wal_failures,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_data_replay_duration_seconds",
+            "Time taken to replay the data on disk.",
+            f.replay_seconds,
+        ),
+    ]
+}
+
+fn own(f: &StoreFigures) -> Vec<Family> {
+    vec![
+        Family::gauge("hearth_shards", "Shards of the data directory.", f.shards as f64),
+        Family::gauge(
+            "hearth_storage_read_only",
+            "1 while the store refuses writes because its medium failed or is full.",
+            f64::from(u8::from(f.read_only)),
+        ),
+        Family::gauge("hearth_head_bytes", "Memory that the head holds.", f.head_bytes as f64),
+        Family::counter("hearth_wal_commits_total", "Group commits of the write-ahead log.", f.wal_commits),
+        Family::counter(
+            "hearth_repeated_samples_total",
+            "Samples that were stored already with the same value.",
+            f.samples_repeated,
+        ),
+    ]
+}

@@ -1,0 +1,488 @@
+//! Requests in, answers out, over the in-memory store: statuses, headers and bodies, byte for byte as
+//! Prometheus answers them.
+
+use axum::body::Body;
+use hearth_api::{Backend, BuildInfo, LiveConfig, Options, Phase, State, router};
+use hearth_model::matcher::regex::Regex;
+use hearth_model::testing::MemStore;
+use hearth_model::{Ack, Labels, Sample, StoreError, WriteBatch};
+use hearth_promql::syntax::ParseOptions;
+use hearth_promql::{Engine, EngineOptions};
+use hearth_scrape::Scraper;
+use hearth_wire::remote_write::Encoder;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+
+struct Server {
+    state: Arc<State>,
+    store: MemStore,
+    reloads: mpsc::Receiver<hearth_api::ReloadRequest>,
+}
+
+fn options() -> Options {
+    let build = BuildInfo {
+        version: "3.14.0".into(),
+        revision: "r".into(),
+        branch: "b".into(),
+        build_user: String::new(),
+        build_date: String::new(),
+        go_version: String::new(),
+        application: "Hearth".into(),
+        application_version: "0.1.0".into(),
+    };
+    Options {
+        page_title: "T<".into(),
+        external_url: "http://vm:9090".into(),
+        route_prefix: String::new(),
+        cors_origin: Regex::anchored("https?://good").expect("regex"),
+        enable_lifecycle: false,
+        enable_remote_write: true,
+        accepted_messages: vec![hearth_api::WRITE_V1.into()],
+        ack: Ack::Memory,
+        query_timeout: Duration::from_secs(10),
+        lookback: Duration::from_secs(300),
+        max_concurrent_queries: 20,
+        query_memory_bytes: 1 << 28,
+        all_queries_memory_bytes: 1 << 29,
+        per_step_stats: false,
+        parse_options: ParseOptions::default(),
+        read_timeout: Duration::from_secs(5),
+        flags: [("log.level".to_owned(), "info".to_owned())].into(),
+        build,
+        started: jiff::Timestamp::UNIX_EPOCH,
+        working_directory: "/w".into(),
+        hostname: "vm".into(),
+        retention: "15d".into(),
+    }
+}
+
+impl Server {
+    /// A server that is not ready yet.
+    fn starting(change: impl FnOnce(&mut Options)) -> Server {
+        let mut options = options();
+        change(&mut options);
+        let (requests, reloads) = mpsc::channel(1);
+        Server { state: State::new(options, requests), store: MemStore::new(2), reloads }
+    }
+
+    /// A ready one, with two series of `up`.
+    fn ready(change: impl FnOnce(&mut Options)) -> Server {
+        let server = Server::starting(change);
+        let store = &server.store;
+        let mut batch = WriteBatch::default();
+        for (job, value) in [("a", 1.0), ("b<", 0.0)] {
+            let labels = Labels::from_pairs([("__name__", "up"), ("job", job)]);
+            let at = |ms: i64| Sample { timestamp_ms: ms, value };
+            batch.push(&labels, &[at(1_000_000), at(1_015_000), at(1_030_500)]);
+        }
+        assert_eq!(store.write(&batch).refused, []);
+        let scraper = Scraper::start(hearth_scrape::Options {
+            append: Arc::new(store.clone()),
+            ack: Ack::Memory,
+            clock: Arc::new(|| 0),
+            seed: 0,
+            user_agent: "test".into(),
+        });
+        server.state.set_ready(Backend {
+            query: Arc::new(Engine::new(store.clone(), EngineOptions::default())),
+            append: Arc::new(store.clone()),
+            catalogue: Arc::new(store.clone()),
+            admin: Arc::new(store.clone()),
+            scraper,
+        });
+        server
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        match router(self.state.clone()).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn text(&self, request: Request<Body>) -> (u16, String) {
+        let response = self.send(request).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[track_caller]
+    fn check(&self, request: Request<Body>, status: u16, expect: &str) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let what = format!("{} {} at {caller}", request.method(), request.uri());
+            let got = self.text(request).await;
+            assert_eq!(got, (status, expect.to_owned()), "{what}");
+        }
+    }
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).expect("request")
+}
+
+fn post_form(path: &str, form: &str) -> Request<Body> {
+    Request::post(path)
+        .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+        .body(Body::from(form.to_owned()))
+        .expect("request")
+}
+
+fn bad_data(text: &str) -> String {
+    let text = serde_json::to_string(text).expect("prints");
+    format!("{{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":{text}}}")
+}
+
+#[tokio::test]
+async fn instant_queries() {
+    let server = Server::ready(|_| {});
+    let vector = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"value":[1030.500,"1"]},{"metric":{"__name__":"up","job":"b<"},"value":[1030.500,"0"]}]}}"#;
+    server.check(get("/api/v1/query?query=up&time=1030.5"), 200, vector).await;
+    server.check(post_form("/api/v1/query", "query=up&time=1030.5"), 200, vector).await;
+    server.check(post_form("/api/v1/query?time=1030.5", "query=up"), 200, vector).await;
+    let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[5,"1"]}}"#;
+    server.check(get("/api/v1/query?query=1&time=5"), 200, scalar).await;
+    let one = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"value":[1030.500,"1"]}]},"warnings":["results truncated due to limit"]}"#;
+    server.check(get("/api/v1/query?query=up&time=1030.5&limit=1"), 200, one).await;
+    let (_, text) = server.text(get("/api/v1/query?query=up&time=1030.5&stats=all")).await;
+    let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(read["data"]["stats"]["samples"]["totalQueryableSamples"], 2);
+}
+
+#[tokio::test]
+async fn range_queries() {
+    let server = Server::ready(|_| {});
+    let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"job":"a"},"values":[[1000,"1"],[1015,"1"]]}]}}"#;
+    let path = "/api/v1/query_range?query=sum%20by(job)(up%7Bjob%3D%22a%22%7D)&start=1000&end=1020&step=15s";
+    server.check(get(path), 200, matrix).await;
+    let refusals = [
+        ("start=1&end=0&step=1", r#"invalid parameter "end": end timestamp must not be before start time"#),
+        ("start=a&end=0&step=1", r#"invalid parameter "start": cannot parse "a" to a valid timestamp"#),
+        ("start=1&end=b&step=1", r#"invalid parameter "end": cannot parse "b" to a valid timestamp"#),
+        (
+            "start=1&end=2&step=0",
+            r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+        ),
+        ("start=1&end=2", r#"invalid parameter "step": cannot parse "" to a valid duration"#),
+        (
+            "start=1&end=20000&step=1",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+    ];
+    for (query, text) in refusals {
+        server.check(get(&format!("/api/v1/query_range?query=up&{query}")), 400, &bad_data(text)).await;
+    }
+}
+
+#[tokio::test]
+async fn bad_parameters_are_named() {
+    let server = Server::ready(|_| {});
+    let cases = [
+        (
+            "query",
+            r#"invalid parameter "query": unknown position: parse error: no expression found in input"#,
+        ),
+        ("query?query=up(", r#"invalid parameter "query": 1:4: parse error: unclosed left parenthesis"#),
+        (
+            "query?query=up&time=foo",
+            r#"invalid parameter "time": invalid time value for 'time': cannot parse "foo" to a valid timestamp"#,
+        ),
+        (
+            "query?query=up&timeout=foo",
+            r#"invalid parameter "timeout": cannot parse "foo" to a valid duration"#,
+        ),
+        (
+            "query?query=up&limit=foo",
+            r#"invalid parameter "limit": strconv.Atoi: parsing "foo": invalid syntax"#,
+        ),
+        (
+            "query?query=up&lookback_delta=foo",
+            r#"error parsing lookback delta duration: cannot parse "foo" to a valid duration"#,
+        ),
+        ("series", "no match[] parameter provided"),
+        (
+            "series?match[]=%7Ba=~%22.*%22%7D",
+            r#"invalid parameter "match[]": match[] must contain at least one non-empty matcher"#,
+        ),
+        (
+            "series?match[]=up&start=x",
+            r#"invalid parameter "start": invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
+        ),
+        ("label/%ff/values", r#"invalid label name: "\xff""#),
+        ("metadata?limit=x", "limit must be a number"),
+        ("status/tsdb?limit=0", "limit must be a positive number"),
+        ("rules?type=x", r#"invalid parameter "type": not supported value "x""#),
+        (
+            "rules?group_next_token=x",
+            r#"invalid parameter "group_next_token": group_limit needs to be present in order to paginate over the groups"#,
+        ),
+        (
+            "format_query?query=sum(",
+            r#"invalid parameter "query": 1:5: parse error: unclosed left parenthesis"#,
+        ),
+    ];
+    for (path, text) in cases {
+        server.check(get(&format!("/api/v1/{path}")), 400, &bad_data(text)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_brackets_are_a_client_error() {
+    let server = Server::ready(|_| {});
+    for text in ["(".repeat(100_000), "-".repeat(100_000), "1+".repeat(100_000) + "1"] {
+        let (status, body) =
+            server.text(post_form("/api/v1/query", &format!("query={}", text.replace('+', "%2B")))).await;
+        assert!(status == 400 || status == 422, "{status} {}", &body[..body.len().min(200)]);
+        assert!(body.len() < 1_000);
+    }
+}
+
+#[tokio::test]
+async fn names_values_and_series() {
+    let server = Server::ready(|_| {});
+    let cases = [
+        ("labels", r#"["__name__","job"]"#),
+        ("labels?match[]=nosuch", "[]"),
+        ("label/job/values", r#"["a","b\u003c"]"#),
+        ("label/nosuch/values", "[]"),
+        ("series?match[]=up", r#"[{"__name__":"up","job":"a"},{"__name__":"up","job":"b<"}]"#),
+        ("series?match[]=up&start=5&end=1", "[]"),
+        ("status/config", r#"{"yaml":""}"#),
+        ("status/flags", r#"{"log.level":"info"}"#),
+        ("status/walreplay", r#"{"current":0,"max":0,"min":0}"#),
+        ("scrape_pools", r#"{"scrapePools":[]}"#),
+        ("targets", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}"#),
+        ("targets?state=active", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":null}"#),
+        ("metadata", "{}"),
+        ("rules", r#"{"groups":[]}"#),
+        ("alerts", r#"{"alerts":[]}"#),
+        ("alertmanagers", r#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#),
+        ("format_query?query=sum(up)%2B1", r#""sum(up) + 1""#),
+    ];
+    for (path, data) in cases {
+        let expect = format!("{{\"status\":\"success\",\"data\":{data}}}");
+        server.check(get(&format!("/api/v1/{path}")), 200, &expect).await;
+    }
+    let cut = r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#;
+    server.check(post_form("/api/v1/labels", "limit=1"), 200, cut).await;
+}
+
+#[tokio::test]
+async fn rules_are_listed_unevaluated() {
+    let server = Server::ready(|_| {});
+    let text = "groups:\n- name: g\n  rules:\n  - {record: r, expr: up, labels: {x: <y>}}\n\
+                \x20 - {alert: A, expr: up == 0, for: 5m, annotations: {s: t}}\n- name: h\n  rules: [{record: q, expr: up}]\n";
+    let file = hearth_alerting::parse("r.yml", text, &ParseOptions::default()).expect("valid");
+    server.state.live.store(Arc::new(LiveConfig {
+        rules: vec![file],
+        evaluation_interval_ms: 15_000,
+        ..LiveConfig::default()
+    }));
+    let unknown = r#""health":"unknown","evaluationTime":0,"lastEvaluation":"0001-01-01T00:00:00Z""#;
+    let alert = format!(
+        r#"{{"status":"success","data":{{"groups":[{{"name":"g","file":"r.yml","rules":[{{"state":"unknown","name":"A","query":"up == 0","duration":300,"keepFiringFor":0,"labels":{{}},"annotations":{{"s":"t"}},"alerts":[],{unknown},"type":"alerting"}}],"interval":15,"limit":0,"evaluationTime":0,"lastEvaluation":"0001-01-01T00:00:00Z"}}]}}}}"#
+    );
+    server.check(get("/api/v1/rules?type=alert"), 200, &alert).await;
+    let (_, page) = server.text(get("/api/v1/rules?group_limit=1")).await;
+    let page: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+    let token = page["data"]["groupNextToken"].as_str().expect("token");
+    let (_, rest) = server.text(get(&format!("/api/v1/rules?group_limit=1&group_next_token={token}"))).await;
+    let rest: serde_json::Value = serde_json::from_str(&rest).expect("JSON");
+    assert_eq!(rest["data"]["groups"][0]["name"], "h");
+    assert_eq!(rest["data"]["groupNextToken"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn nothing_is_served_before_recovery_or_after_the_end() {
+    let server = Server::starting(|_| {});
+    for path in ["/api/v1/query?query=1", "/api/v1/labels", "/api/v1/status/config", "/-/ready"] {
+        let response = server.send(get(path)).await;
+        assert_eq!(response.status(), 503, "{path}");
+        assert_eq!(response.headers()["x-prometheus-stopping"], "false");
+    }
+    server.check(get("/-/healthy"), 200, "Prometheus Server is Healthy.\n").await;
+    assert_eq!(server.send(get("/metrics")).await.status(), 200);
+    assert_eq!(server.send(get("/api/v1/status/walreplay")).await.status(), 200);
+    let server = Server::ready(|_| {});
+    server.check(get("/-/ready"), 200, "Prometheus Server is Ready.\n").await;
+    server.state.set_stopping();
+    assert_eq!(server.state.phase(), Phase::Stopping);
+    assert_eq!(server.send(get("/-/ready")).await.headers()["x-prometheus-stopping"], "true");
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods() {
+    let server = Server::ready(|_| {});
+    server.check(get("/nosuch"), 404, "404 page not found\n").await;
+    server.check(get("/api/v1/nosuch"), 404, "404 page not found\n").await;
+    let put = Request::put("/api/v1/query").body(Body::empty()).expect("request");
+    let response = server.send(put).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["allow"]),
+        (405, &"GET, OPTIONS, POST".parse().expect("value"))
+    );
+    let options = Request::options("/api/v1/query").body(Body::empty()).expect("request");
+    let response = server.send(options).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["vary"]),
+        (204, &"Origin".parse().expect("value"))
+    );
+    server.check(get("/-/reload"), 405, "Only POST or PUT requests allowed").await;
+    server.check(post_form("/-/reload", ""), 403, "Lifecycle API is not enabled.").await;
+}
+
+#[tokio::test]
+async fn other_origins_may_read_where_allowed() {
+    let server = Server::ready(|_| {});
+    for (origin, allowed) in [("http://good", true), ("http://good.evil", false)] {
+        let mut request = get("/api/v1/query?query=1");
+        request.headers_mut().insert("origin", origin.parse().expect("value"));
+        let response = server.send(request).await;
+        let found = response.headers().get("access-control-allow-origin").map(|v| v.to_str().expect("text"));
+        assert_eq!(found, allowed.then_some(origin));
+    }
+}
+
+#[tokio::test]
+async fn answers_are_compressed_on_request() {
+    let server = Server::ready(|_| {});
+    let mut request = get("/api/v1/query?query=up&time=1030");
+    request.headers_mut().insert("accept-encoding", "gzip".parse().expect("value"));
+    assert_eq!(server.send(request).await.headers()["content-encoding"], "gzip");
+}
+
+#[tokio::test]
+async fn reload_passes_on_what_went_wrong() {
+    let mut server = Server::ready(|options| options.enable_lifecycle = true);
+    let state = server.state.clone();
+    let asked =
+        tokio::spawn(async move { router(state).oneshot(post_form("/-/reload", "")).await.expect("served") });
+    let request = server.reloads.recv().await.expect("asked");
+    request.send(Err("p.yml:1:1: wrong".to_owned())).expect("waiting");
+    let response = asked.await.expect("answered");
+    assert_eq!(response.status(), 500);
+    let body = response.into_body().collect().await.expect("body").to_bytes();
+    assert_eq!(body, "failed to reload config: p.yml:1:1: wrong\n");
+}
+
+#[tokio::test]
+async fn a_route_prefix_moves_everything() {
+    let server = Server::ready(|options| options.route_prefix = "/prom".into());
+    assert_eq!(server.send(get("/prom/-/healthy")).await.status(), 200);
+    assert_eq!(server.send(get("/prom/api/v1/labels")).await.status(), 200);
+    assert_eq!(server.send(get("/")).await.headers()["location"], "/prom/");
+    for home in ["/prom", "/prom/"] {
+        assert_eq!(server.send(get(home)).await.status(), 200, "{home}");
+    }
+    assert_eq!(server.send(get("/api/v1/labels")).await.status(), 404);
+}
+
+#[tokio::test]
+async fn the_page_and_the_metrics_name_the_server() {
+    let server = Server::ready(|_| {});
+    let (status, page) = server.text(get("/")).await;
+    assert!(status == 200 && page.contains("Hearth 0.1.0") && page.contains("T&lt;"), "{page}");
+    server.send(get("/api/v1/label/job/values")).await.into_body().collect().await.expect("body");
+    let (_, metrics) = server.text(get("/metrics")).await;
+    for line in [
+        "prometheus_build_info{branch=\"b\",goarch=",
+        "prometheus_http_requests_total{code=\"200\",handler=\"/api/v1/label/:name/values\"} 1\n",
+        "prometheus_tsdb_head_series 2\n",
+        "prometheus_tsdb_head_samples_appended_total{type=\"float\"} 6\n",
+        "prometheus_engine_queries 0\n",
+        "prometheus_ready 1\n",
+        "hearth_shards 2\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+fn write_request(samples: &[(i64, f64)]) -> Vec<u8> {
+    let mut batch = WriteBatch::default();
+    let samples: Vec<_> =
+        samples.iter().map(|&(timestamp_ms, value)| Sample { timestamp_ms, value }).collect();
+    batch.push(&Labels::from_pairs([("__name__", "w")]), &samples);
+    let mut body = Vec::new();
+    Encoder::default().encode(&batch, &[], &mut body);
+    body
+}
+
+fn post_write(body: Vec<u8>, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::post("/api/v1/write").body(Body::from(body)).expect("request");
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().expect("name");
+        request.headers_mut().insert(name, value.parse().expect("value"));
+    }
+    request
+}
+
+const SNAPPY: &[(&str, &str)] = &[("content-type", "application/x-protobuf"), ("content-encoding", "snappy")];
+
+#[tokio::test]
+async fn remote_write_stores_and_counts() {
+    let server = Server::ready(|_| {});
+    let response = server.send(post_write(write_request(&[(1_000, 1.0), (2_000, 2.0)]), SNAPPY)).await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["x-prometheus-remote-write-samples-written"], "2");
+    // Sent again after a lost answer: known bit for bit, and fine.
+    server.check(post_write(write_request(&[(1_000, 1.0), (2_000, 2.0)]), &[]), 204, "").await;
+    let mixed = write_request(&[(2_000, 5.0), (3_000, 3.0)]);
+    let text = "duplicate sample for timestamp: 1 samples, first of w; 1 samples are stored\n";
+    server.check(post_write(mixed, SNAPPY), 400, text).await;
+    let stored = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"w"},"value":[3,"3"]}]}}"#;
+    server.check(get("/api/v1/query?query=w&time=3"), 200, stored).await;
+}
+
+#[tokio::test]
+async fn remote_write_refuses_what_it_cannot_read() {
+    let server = Server::ready(|_| {});
+    let body = write_request(&[(1_000, 1.0)]);
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let text = "expected application/x-protobuf as the first (media) part, got application/x-www-form-urlencoded content-type\n";
+    server.check(post_write(body.clone(), &form), 415, text).await;
+    let other = [("content-type", "application/x-protobuf;proto=foo")];
+    let text = "got application/x-protobuf;proto=foo content type; unknown remote write protobuf message foo, supported: prometheus.WriteRequest, io.prometheus.write.v2.Request\n";
+    server.check(post_write(body.clone(), &other), 415, text).await;
+    let two = [("content-type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")];
+    let text = "io.prometheus.write.v2.Request protobuf message is not accepted by this server; only accepts prometheus.WriteRequest\n";
+    server.check(post_write(body.clone(), &two), 415, text).await;
+    let gzip = [("content-encoding", "gzip")];
+    let text = "gzip encoding (compression) is not accepted by this server; only snappy is acceptable\n";
+    server.check(post_write(body.clone(), &gzip), 415, text).await;
+    for broken in [
+        b"garbage".to_vec(),
+        Vec::new(),
+        vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0],
+        body[..body.len() - 1].to_vec(),
+    ] {
+        let (status, text) = server.text(post_write(broken, SNAPPY)).await;
+        assert_eq!(status, 400, "{text}");
+    }
+    let (status, _) = server.text(post_write(vec![0; (32 << 20) + 1], SNAPPY)).await;
+    assert_eq!(status, 413);
+    let get = get("/api/v1/write");
+    assert_eq!(server.send(get).await.status(), 405);
+    let disabled = Server::ready(|options| options.enable_remote_write = false);
+    let text = "remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n";
+    disabled.check(post_write(body, SNAPPY), 404, text).await;
+}
+
+#[tokio::test]
+async fn what_may_work_later_is_never_the_senders_fault() {
+    let server = Server::ready(|_| {});
+    for error in
+        [StoreError::Overloaded, StoreError::ReadOnly("disk full".into()), StoreError::Io("EIO".into())]
+    {
+        server.store.fail_appends(Some(error));
+        let response = server.send(post_write(write_request(&[(1_000, 1.0)]), SNAPPY)).await;
+        assert_eq!(response.status(), 503);
+        let seconds: u64 =
+            response.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+        assert!((5..=15).contains(&seconds));
+    }
+}

@@ -1,0 +1,184 @@
+//! One life of the server, from the open sockets to the closed store:
+//!
+//! 1. bind the sockets and check the configuration, so that no data is touched for a start that fails;
+//! 2. answer (not ready) while the store recovers;
+//! 3. build the query engine and the scraper on the store, apply the configuration: ready;
+//! 4. wait for a signal or `/-/quit`;
+//! 5. stop accepting, drain requests, stop scraping, close the store.
+
+use crate::config::Source;
+use crate::flags::{Features, Flags};
+use crate::listen::{self, Listening};
+use crate::reload::{self, Reloader};
+use crate::signals::Termination;
+use crate::{query, settings};
+use hearth_api::{Backend, State};
+use hearth_model::Ack;
+use hearth_scrape::Scraper;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// How long running requests may take once the server stops.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long leftover blocking work may keep the process at the very end.
+pub const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// Reload requests that wait; each holds one connection.
+const RELOAD_QUEUE: usize = 16;
+
+/// Why the server ended, and its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    pub text: String,
+    pub exit_code: u8,
+}
+
+impl Failure {
+    /// What the operator asked for cannot be.
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { text: text.into(), exit_code: 2 }
+    }
+
+    /// The world did not let the server run.
+    pub fn run(text: impl Into<String>) -> Failure {
+        Failure { text: text.into(), exit_code: 1 }
+    }
+}
+
+pub async fn run(flags: &Flags, features: &Features) -> Result<(), Failure> {
+    let mut termination = Termination::catch().map_err(Failure::run)?;
+    let hang_up = reload::hang_up().map_err(Failure::run)?;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let options = settings::api_options(flags, features, &hostname).map_err(Failure::usage)?;
+    tracing::info!(
+        version = %options.build.application_version,
+        revision = %options.build.revision,
+        follows = %format!("Prometheus {}", options.build.version),
+        "Starting Hearth"
+    );
+    let parse_options = options.parse_options;
+    let listeners = listen::bind(flags.texts("web.listen-address"))
+        .await
+        .map_err(|error| Failure::run(format!("Unable to start web listener: {error}")))?;
+    let source = source(flags, &options.route_prefix, &listeners);
+    let started = Instant::now();
+    let config = reload::load(&source, &parse_options)
+        .map_err(|error| Failure::usage(format!("Error loading config: {error}")))?;
+    let (reload_requests, requests) = mpsc::channel(RELOAD_QUEUE);
+    let state = State::new(options, reload_requests);
+    let serving = Serving::start(flags, listeners, &state);
+    let opened = tokio::select! {
+        opened = open(flags) => opened,
+        signal = termination.next() => {
+            tracing::warn!(signal, "Received an OS signal during recovery, exiting");
+            return Ok(());
+        }
+    };
+    let store = opened?;
+    let scraper = Scraper::start(scrape_options(&store));
+    let reloader =
+        Reloader { source, options: parse_options, state: state.clone(), scraper: scraper.clone() };
+    let subquery_step_ms = config.global.evaluation_interval.ms;
+    let applied = reloader.apply(config).await;
+    reloader.record(&applied, started);
+    if let Err(error) = applied {
+        close(store).await;
+        return Err(Failure::usage(format!("Error loading config: {error}")));
+    }
+    state.set_ready(Backend {
+        query: query::engine(store.clone(), flags, parse_options, subquery_step_ms),
+        append: Arc::new(store.clone()),
+        catalogue: Arc::new(store.clone()),
+        admin: Arc::new(store.clone()),
+        scraper: scraper.clone(),
+    });
+    tracing::info!("Server is ready to receive web requests.");
+    let reloading = tokio::spawn(reloader.run(requests, hang_up));
+    tokio::select! {
+        signal = termination.next() => tracing::warn!(signal, "Received an OS signal, exiting gracefully..."),
+        () = state.quit.notified() => {
+            tracing::warn!("Received termination request via web service, exiting gracefully...");
+        }
+    }
+    tokio::spawn(termination.hurry());
+    state.set_stopping();
+    reloading.abort();
+    serving.drain().await;
+    tracing::info!("Stopping scrape manager...");
+    scraper.shutdown().await;
+    close(store).await;
+    Ok(())
+}
+
+/// The HTTP side, which runs from the first moment to the end of draining.
+struct Serving {
+    task: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Serving {
+    fn start(flags: &Flags, listeners: Vec<tokio::net::TcpListener>, state: &Arc<State>) -> Serving {
+        let (stop, stopping) = watch::channel(false);
+        let limits = Listening {
+            read_timeout: flags.duration("web.read-timeout"),
+            max_connections: flags.count("web.max-connections"),
+        };
+        let router = hearth_api::router(state.clone());
+        let serve = listen::serve(listeners, router, state.clone(), limits, stopping, DRAIN_PATIENCE);
+        Serving { task: tokio::spawn(serve), stop }
+    }
+
+    /// Accepts no more, and waits for what runs.
+    async fn drain(self) {
+        // Fails only where nobody listens any more, and then nobody has to be told.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(component = "web", err = %error, "Serving ended badly");
+        }
+    }
+}
+
+/// The file that was asked for or is there, else the built-in configuration.
+fn source(flags: &Flags, route_prefix: &str, listeners: &[tokio::net::TcpListener]) -> Source {
+    let path = PathBuf::from(flags.text("config.file"));
+    if flags.is_given("config.file") || path.exists() {
+        return Source::File(path);
+    }
+    let port = listeners.first().and_then(|l| l.local_addr().ok()).map_or(9090, |address| address.port());
+    tracing::info!("No prometheus.yml here and no --config.file given: using the built-in configuration");
+    Source::BuiltIn { itself: format!("localhost:{port}"), metrics_path: format!("{route_prefix}/metrics") }
+}
+
+/// Opens the store away from the control threads, because recovery blocks.
+async fn open(flags: &Flags) -> Result<hearth_engine::Handle, Failure> {
+    let options = settings::engine_options(flags).map_err(Failure::usage)?;
+    tracing::info!(path = %options.path.display(), "Opening storage");
+    let started = Instant::now();
+    let opened = tokio::task::spawn_blocking(move || hearth_engine::open(&options)).await;
+    let store = opened
+        .map_err(|error| Failure::run(format!("opening storage panicked: {error}")))?
+        .map_err(|error| Failure::run(format!("opening storage failed: {error}")))?;
+    tracing::info!(duration = ?started.elapsed(), shards = store.shards(), io = store.backend(), "Storage started");
+    Ok(store)
+}
+
+async fn close(store: hearth_engine::Handle) {
+    tracing::info!("Closing storage...");
+    if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+        tracing::error!(err = %error, "Closing storage failed");
+    }
+}
+
+fn scrape_options(store: &hearth_engine::Handle) -> hearth_scrape::Options {
+    // Two replicas must not scrape at the same moments; the start time tells them apart.
+    let seed = jiff::Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
+    hearth_scrape::Options {
+        append: Arc::new(store.clone()),
+        // A target awaits no answer: what matters is that a crash of the process loses nothing.
+        ack: Ack::Written,
+        clock: Arc::new(|| jiff::Timestamp::now().as_millisecond()),
+        seed,
+        user_agent: format!("Hearth/{}", env!("CARGO_PKG_VERSION")),
+    }
+}

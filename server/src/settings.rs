@@ -1,0 +1,156 @@
+//! From flags to what the parts of the server are started with. Every derived default is here.
+
+use crate::flags::{Features, Flags};
+use hearth_api::{BuildInfo, Options, WRITE_V1};
+use hearth_model::Ack;
+use hearth_model::matcher::regex::Regex;
+use hearth_promql::syntax::ParseOptions;
+use std::path::PathBuf;
+
+/// The Prometheus release whose behaviour this server follows; clients choose what to use by it.
+const PROMETHEUS_VERSION: &str = "3.14.0";
+
+/// Part of the machine's memory that all queries together may hold, and that one may.
+const ALL_QUERIES_SHARE: usize = 4;
+const ONE_QUERY_SHARE: usize = 8;
+
+pub fn parse_options(features: &Features) -> ParseOptions {
+    ParseOptions { experimental_functions: features.experimental_functions, ..ParseOptions::default() }
+}
+
+pub fn build_info() -> BuildInfo {
+    BuildInfo {
+        version: PROMETHEUS_VERSION.to_owned(),
+        revision: option_env!("HEARTH_REVISION").unwrap_or("unknown").to_owned(),
+        branch: option_env!("HEARTH_BRANCH").unwrap_or("unknown").to_owned(),
+        build_user: String::new(),
+        build_date: option_env!("HEARTH_BUILD_DATE").unwrap_or("").to_owned(),
+        go_version: String::new(),
+        application: "Hearth".to_owned(),
+        application_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// `hearth --version`
+pub fn version_text() -> String {
+    let build = build_info();
+    format!(
+        "hearth, version {} (revision: {})\n  follows:          Prometheus {}\n  platform:         {}/{}\n",
+        build.application_version,
+        build.revision,
+        build.version,
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result<Options, String> {
+    let origin = flags.text("web.cors.origin");
+    let cors_origin = Regex::anchored(origin)
+        .map_err(|error| format!("could not compile CORS regex string {origin:?}: {error}"))?;
+    let external_url = external_url(flags, hostname)?;
+    let memory_bytes = usize::try_from(hearth_engine::disk::memory_limit_bytes()).unwrap_or(usize::MAX);
+    Ok(Options {
+        page_title: flags.text("web.page-title").to_owned(),
+        route_prefix: route_prefix(flags, &external_url),
+        external_url,
+        cors_origin,
+        enable_lifecycle: flags.switch("web.enable-lifecycle"),
+        enable_remote_write: flags.switch("web.enable-remote-write-receiver"),
+        accepted_messages: messages(flags),
+        ack: flags.text("storage.wal.ack").parse::<Ack>()?,
+        query_timeout: flags.duration("query.timeout"),
+        lookback: flags.duration("query.lookback-delta"),
+        max_concurrent_queries: flags.count("query.max-concurrency"),
+        query_memory_bytes: memory_bytes / ONE_QUERY_SHARE,
+        all_queries_memory_bytes: memory_bytes / ALL_QUERIES_SHARE,
+        per_step_stats: features.per_step_stats,
+        parse_options: parse_options(features),
+        read_timeout: flags.duration("web.read-timeout"),
+        flags: flags.shown(),
+        build: build_info(),
+        started: jiff::Timestamp::now(),
+        working_directory: std::env::current_dir().unwrap_or_default().display().to_string(),
+        hostname: hostname.to_owned(),
+        retention: flags.text("storage.tsdb.retention.time").to_owned(),
+    })
+}
+
+/// Remote-write messages asked for. Version 2 is not served yet: asking for it is no error, using it is.
+fn messages(flags: &Flags) -> Vec<String> {
+    let names = flags.texts("web.remote-write-receiver.accepted-protobuf-messages").iter();
+    let names: Vec<String> = names.flat_map(|list| list.split(',')).map(str::to_owned).collect();
+    if names.iter().any(|name| name != WRITE_V1) {
+        tracing::warn!(
+            flag = "--web.remote-write-receiver.accepted-protobuf-messages",
+            "Only prometheus.WriteRequest is accepted: remote write 2.0 is not there yet"
+        );
+    }
+    names
+}
+
+/// Where the server is reached, without a slash at the end.
+fn external_url(flags: &Flags, hostname: &str) -> Result<String, String> {
+    let given = flags.text("web.external-url");
+    if given.starts_with(['"', '\'']) || given.ends_with(['"', '\'']) {
+        return Err(format!("parse external URL {given:?}: URL must not begin or end with quotes"));
+    }
+    if given.is_empty() {
+        let port = flags.text("web.listen-address").rsplit_once(':').map_or("9090", |(_, port)| port);
+        return Ok(format!("http://{hostname}:{port}"));
+    }
+    let full = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
+    match full.parse::<axum::http::Uri>() {
+        Ok(uri) if uri.host().is_some() => Ok(full.trim_end_matches('/').to_owned()),
+        Ok(_) => Err(format!("parse external URL {given:?}: no host")),
+        Err(error) => Err(format!("parse external URL {given:?}: {error}")),
+    }
+}
+
+/// Empty, or a path that begins with a slash and does not end with one.
+fn route_prefix(flags: &Flags, external_url: &str) -> String {
+    let path = if flags.is_given("web.route-prefix") {
+        flags.text("web.route-prefix").to_owned()
+    } else {
+        external_url.parse::<axum::http::Uri>().map_or(String::new(), |uri| uri.path().to_owned())
+    };
+    match path.trim_matches('/') {
+        "" => String::new(),
+        inner => format!("/{inner}"),
+    }
+}
+
+pub fn engine_options(flags: &Flags) -> Result<hearth_engine::Options, String> {
+    let mut options = hearth_engine::Options::new(PathBuf::from(flags.text("storage.tsdb.path")));
+    options.shards = Some(flags.count("storage.shards")).filter(|&shards| shards > 0);
+    options.io = flags.text("storage.io").parse()?;
+    let retention = flags.duration("storage.tsdb.retention.time");
+    if !retention.is_zero() {
+        options.retention = retention;
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{Parsed, parse};
+
+    #[track_caller]
+    fn check(arguments: &[&str], url: &str, prefix: &str) {
+        let Ok(Parsed::Run(flags)) = parse(arguments.iter().map(|a| (*a).to_owned())) else {
+            panic!("flags")
+        };
+        let external = external_url(&flags, "vm").expect("url");
+        assert_eq!((external.as_str(), route_prefix(&flags, &external).as_str()), (url, prefix));
+    }
+
+    #[test]
+    fn urls_and_prefixes() {
+        check(&[], "http://vm:9090", "");
+        check(&["--web.listen-address=127.0.0.1:1234"], "http://vm:1234", "");
+        check(&["--web.external-url=http://x/prom/"], "http://x/prom", "/prom");
+        check(&["--web.external-url=http://x/prom", "--web.route-prefix=/"], "http://x/prom", "");
+        check(&["--web.external-url=x:80", "--web.route-prefix=a/b/"], "http://x:80", "/a/b");
+    }
+}
