@@ -193,7 +193,7 @@ fn finished(plan: &Plan, finish: &mut Finish<'_>) -> Result<Value, QueryError> {
             Value::Matrix(vec![MatrixSeries { floats, ..MatrixSeries::default() }])
         }
         Operand::Tile(tile) => {
-            let tile = without_delayed_names(tile)?;
+            let tile = without_delayed_names(*tile)?;
             if plan.instant { vector_of(&tile, at) } else { matrix_of(&tile, &plan.steps) }
         }
     })

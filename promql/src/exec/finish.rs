@@ -11,9 +11,11 @@ use super::scan::{SampleSeries, note_result};
 use super::subquery;
 use super::tile::{RowLabels, StepColumn, Tile};
 use super::window::{Param, Scratch};
+use crate::functions::{LabelKind, MathKind, SortKind, TimeKind};
 use crate::plan::grid::Steps;
 use crate::plan::{AggregateNode, BinaryNode, Node, Plan, RangeNode, RangeSource};
 use crate::query::QueryError;
+use crate::syntax::PositionRange;
 use crate::syntax::ast::AggregateOp;
 use hearth_model::label::METRIC_NAME;
 use hearth_model::{Columns, Labels};
@@ -24,7 +26,8 @@ use std::sync::Arc;
 pub enum Operand {
     Scalar(Vec<f64>),
     Text(String),
-    Tile(Tile),
+    /// Boxed: operands lie on the stack of every level of the tree.
+    Tile(Box<Tile>),
 }
 
 pub struct Finish<'a> {
@@ -39,96 +42,165 @@ impl Finish<'_> {
         self.plan.delayed_name_removal
     }
 
+    /// Every arm is one call, here and in [`Finish::vector`]: a tree as deep as may be runs on a thread of
+    /// usual size only while the frames on the way down stay small.
     pub fn eval(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
         self.limits.check()?;
-        Ok(match node {
-            Node::Number(value) => Operand::Scalar(vec![*value; steps.count]),
-            Node::Text(text) => Operand::Text(text.clone()),
-            Node::Time => Operand::Scalar(times(steps)),
-            Node::Invariant(inner) => self.invariant(inner, steps)?,
-            Node::Negate(inner) => match self.eval(inner, steps)? {
-                Operand::Scalar(values) => Operand::Scalar(values.into_iter().map(|v| -v).collect()),
-                Operand::Tile(tile) => {
-                    let out = self.map_rows(&tile, math::negate)?;
-                    refuse_equal(&out)?;
-                    Operand::Tile(out)
-                }
-                text @ Operand::Text(_) => text,
-            },
-            Node::Extreme { max, left, right } => {
-                let (left, right) = (self.scalar(left, steps)?, self.scalar(right, steps)?);
-                let choose = if *max { math::max } else { math::min };
-                Operand::Scalar(left.into_iter().zip(right).map(|(l, r)| choose(l, r)).collect())
-            }
-            Node::ToScalar(inner) => Operand::Scalar(to_scalar(&self.tile(inner, steps)?)),
-            Node::Binary(binary) => self.binary(binary, steps)?,
-            vector => Operand::Tile(self.vector(vector, steps)?),
-        })
+        // Scalars live too briefly to be charged each; that there would be room is checked.
+        drop(self.limits.context().reserve(steps.count * size_of::<f64>())?);
+        match node {
+            Node::Number(value) => Ok(Operand::Scalar(vec![*value; steps.count])),
+            Node::Text(text) => Ok(Operand::Text(text.clone())),
+            Node::Time => Ok(Operand::Scalar(times(steps))),
+            Node::Invariant(inner) => self.invariant(inner, steps),
+            Node::Negate(inner) => self.negate(inner, steps),
+            Node::Extreme { max, left, right } => self.extreme(*max, left, right, steps),
+            Node::ToScalar(inner) => self.to_scalar(inner, steps),
+            Node::Binary(binary) => self.binary(binary, steps),
+            vector => self.vector(vector, steps),
+        }
     }
 
     /// Nodes that always give a vector.
-    fn vector(&mut self, node: &Node, steps: &Steps) -> Result<Tile, QueryError> {
+    fn vector(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
         match node {
-            Node::Fragment(fragment) => match &mut self.merged[*fragment] {
-                Merged::Tile(tile) => tile.share(),
-                Merged::Samples { .. } => unreachable!("samples are only asked for by range functions"),
-            },
+            Node::Fragment(fragment) => self.fragment(*fragment),
             Node::Range(range) => self.range(range, steps),
-            Node::Math { kind, vector, params, .. } => {
-                let tile = self.tile(vector, steps)?;
-                let params = params.iter().map(|p| self.param(p, steps)).collect::<Result<Vec<_>, _>>()?;
-                self.map_rows(&tile, |column| math::column(*kind, &params, column))
-            }
-            Node::DatePart { kind, vector } => {
-                let tile = match vector {
-                    Some(vector) => self.tile(vector, steps)?,
-                    None => self.one_row(Labels::empty(), &times(steps))?,
-                };
-                self.map_rows(&tile, |column| {
-                    column.histograms.clear();
-                    column.values.iter_mut().for_each(|v| *v = date::part(*kind, *v));
-                })
-            }
-            Node::Timestamp(inner) => {
-                let tile = self.tile(inner, steps)?;
-                self.map_rows(&tile, |column| {
-                    let histograms = std::mem::take(&mut column.histograms);
-                    for step in 0..steps.count {
-                        if column.present.get(step) || histograms.get(step).is_some_and(Option::is_some) {
-                            column.set(step, steps.time_ms(step) as f64 / 1000.0);
-                        }
-                    }
-                })
-            }
-            Node::ToVector(inner) => {
-                let values = self.scalar(inner, steps)?;
-                self.one_row(Labels::empty(), &values)
-            }
-            Node::Label { kind, vector, texts } => label::evaluate(*kind, self.tile(vector, steps)?, texts),
+            Node::Math { kind, vector, params, .. } => self.math(*kind, vector, params, steps),
+            Node::DatePart { kind, vector } => self.date_part(*kind, vector.as_deref(), steps),
+            Node::Timestamp(inner) => self.timestamp(inner, steps),
+            Node::ToVector(inner) => self.to_vector(inner, steps),
+            Node::Label { kind, vector, texts } => self.relabel(*kind, vector, texts, steps),
             Node::Sort { kind, vector, labels, position } => {
-                let tile = self.tile(vector, steps)?;
-                if self.plan.instant && steps.count == 1 {
-                    return order::sort(*kind, tile, labels);
-                }
-                self.notes.add(*position, Note::SortInRangeQuery);
-                Ok(tile)
+                self.sort(*kind, vector, labels, *position, steps)
             }
-            Node::Histogram { kind, vector, params, label, positions } => {
-                let tile = self.tile(vector, steps)?;
-                let params = params.iter().map(|p| self.param(p, steps)).collect::<Result<Vec<_>, _>>()?;
-                let call = quantile::HistogramCall { kind: *kind, params: &params, label, positions };
-                quantile::evaluate(&call, &tile, self.delayed(), &mut self.notes)
-            }
-            Node::Absent { vector, labels } => {
-                let tile = self.tile(vector, steps)?;
-                self.absent(&tile, labels)
-            }
+            Node::Histogram { .. } => self.histogram(node, steps),
+            Node::Absent { vector, labels } => self.absent(vector, labels, steps),
             Node::Aggregate(aggregate) => self.aggregate(aggregate, steps),
             other => unreachable!("{other:?} gives no vector"),
         }
     }
 
-    fn tile(&mut self, node: &Node, steps: &Steps) -> Result<Tile, QueryError> {
+    fn negate(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        match self.eval(inner, steps)? {
+            Operand::Scalar(values) => Ok(Operand::Scalar(values.into_iter().map(|v| -v).collect())),
+            Operand::Tile(tile) => {
+                let out = self.map_rows(&tile, math::negate)?;
+                refuse_equal(&out)?;
+                Ok(vector_of(out))
+            }
+            text @ Operand::Text(_) => Ok(text),
+        }
+    }
+
+    fn extreme(
+        &mut self,
+        max: bool,
+        left: &Node,
+        right: &Node,
+        steps: &Steps,
+    ) -> Result<Operand, QueryError> {
+        let (left, right) = (self.scalar(left, steps)?, self.scalar(right, steps)?);
+        let choose = if max { math::max } else { math::min };
+        Ok(Operand::Scalar(left.into_iter().zip(right).map(|(l, r)| choose(l, r)).collect()))
+    }
+
+    fn to_scalar(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        Ok(Operand::Scalar(to_scalar(&*self.tile(inner, steps)?)))
+    }
+
+    fn fragment(&mut self, fragment: usize) -> Result<Operand, QueryError> {
+        match &self.merged[fragment] {
+            Merged::Tile(tile) => Ok(vector_of(tile.share()?)),
+            Merged::Samples { .. } => unreachable!("samples are only asked for by range functions"),
+        }
+    }
+
+    fn math(
+        &mut self,
+        kind: MathKind,
+        vector: &Node,
+        params: &[Node],
+        steps: &Steps,
+    ) -> Result<Operand, QueryError> {
+        let tile = self.tile(vector, steps)?;
+        let params = self.params(params, steps)?;
+        self.map_rows(&tile, |column| math::column(kind, &params, column)).map(vector_of)
+    }
+
+    fn date_part(
+        &mut self,
+        kind: TimeKind,
+        vector: Option<&Node>,
+        steps: &Steps,
+    ) -> Result<Operand, QueryError> {
+        let tile = match vector {
+            Some(vector) => self.tile(vector, steps)?,
+            None => Box::new(self.one_row(Labels::empty(), &times(steps))?),
+        };
+        let part = |column: &mut StepColumn| {
+            column.histograms.clear();
+            column.values.iter_mut().for_each(|v| *v = date::part(kind, *v));
+        };
+        self.map_rows(&tile, part).map(vector_of)
+    }
+
+    fn timestamp(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        let tile = self.tile(inner, steps)?;
+        let stamp = |column: &mut StepColumn| {
+            let histograms = std::mem::take(&mut column.histograms);
+            for step in 0..steps.count {
+                if column.present.get(step) || histograms.get(step).is_some_and(Option::is_some) {
+                    column.set(step, steps.time_ms(step) as f64 / 1000.0);
+                }
+            }
+        };
+        self.map_rows(&tile, stamp).map(vector_of)
+    }
+
+    fn to_vector(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        let values = self.scalar(inner, steps)?;
+        self.one_row(Labels::empty(), &values).map(vector_of)
+    }
+
+    fn relabel(
+        &mut self,
+        kind: LabelKind,
+        vector: &Node,
+        texts: &[String],
+        steps: &Steps,
+    ) -> Result<Operand, QueryError> {
+        let tile = self.tile(vector, steps)?;
+        label::evaluate(kind, *tile, texts).map(vector_of)
+    }
+
+    fn sort(
+        &mut self,
+        kind: SortKind,
+        vector: &Node,
+        labels: &[String],
+        position: PositionRange,
+        steps: &Steps,
+    ) -> Result<Operand, QueryError> {
+        let tile = self.tile(vector, steps)?;
+        if self.plan.instant && steps.count == 1 {
+            return order::sort(kind, *tile, labels).map(vector_of);
+        }
+        self.notes.add(position, Note::SortInRangeQuery);
+        Ok(Operand::Tile(tile))
+    }
+
+    fn histogram(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        let Node::Histogram { kind, vector, params, label, positions } = node else {
+            unreachable!("only called for histogram functions")
+        };
+        let tile = self.tile(vector, steps)?;
+        let params = self.params(params, steps)?;
+        let call = quantile::HistogramCall { kind: *kind, params: &params, label, positions };
+        quantile::evaluate(&call, &tile, self.delayed(), &mut self.notes).map(vector_of)
+    }
+
+    fn tile(&mut self, node: &Node, steps: &Steps) -> Result<Box<Tile>, QueryError> {
         match self.eval(node, steps)? {
             Operand::Tile(tile) => Ok(tile),
             other => unreachable!("the checker lets only vectors through, not {other:?}"),
@@ -147,6 +219,10 @@ impl Finish<'_> {
             Node::Number(value) => Ok(Param::Constant(*value)),
             other => Ok(Param::PerStep(self.scalar(other, steps)?.into())),
         }
+    }
+
+    fn params(&mut self, nodes: &[Node], steps: &Steps) -> Result<Vec<Param>, QueryError> {
+        nodes.iter().map(|node| self.param(node, steps)).collect()
     }
 
     /// Evaluates once and repeats the result.
@@ -169,7 +245,7 @@ impl Finish<'_> {
                     }
                     out.push(tile.labels(row).clone(), column.view())?;
                 }
-                Operand::Tile(out)
+                vector_of(out)
             }
         })
     }
@@ -197,7 +273,8 @@ impl Finish<'_> {
         Ok(out.finish())
     }
 
-    fn absent(&self, tile: &Tile, labels: &Labels) -> Result<Tile, QueryError> {
+    fn absent(&mut self, vector: &Node, labels: &Labels, steps: &Steps) -> Result<Operand, QueryError> {
+        let tile = self.tile(vector, steps)?;
         let mut column = StepColumn::default();
         column.reset(tile.steps());
         for step in 0..tile.steps() {
@@ -209,12 +286,12 @@ impl Finish<'_> {
         if column.any() {
             out.push(RowLabels { labels: labels.clone(), drop_name: false }, column.view())?;
         }
-        Ok(out)
+        Ok(vector_of(out))
     }
 
-    fn range(&mut self, node: &RangeNode, steps: &Steps) -> Result<Tile, QueryError> {
+    fn range(&mut self, node: &RangeNode, steps: &Steps) -> Result<Operand, QueryError> {
         let mut call = node.call.clone();
-        call.params = node.params.iter().map(|p| self.param(p, steps)).collect::<Result<Vec<_>, _>>()?;
+        call.params = self.params(&node.params, steps)?;
         let (mut scratch, mut column) = (Scratch::default(), StepColumn::default());
         let mut out = Tile::new(steps.count, &self.limits);
         let mut notes = Notes::default();
@@ -249,7 +326,7 @@ impl Finish<'_> {
         if !node.keeps_name && !delayed {
             refuse_equal(&out)?;
         }
-        Ok(out)
+        Ok(vector_of(out))
     }
 
     /// A range vector as the result of an instant query: the samples within the one window.
@@ -286,7 +363,7 @@ impl Finish<'_> {
         Ok(all)
     }
 
-    fn aggregate(&mut self, node: &AggregateNode, steps: &Steps) -> Result<Tile, QueryError> {
+    fn aggregate(&mut self, node: &AggregateNode, steps: &Steps) -> Result<Operand, QueryError> {
         let tile = self.tile(&node.input, steps)?;
         if let Some(op) = FoldOp::of(node.op) {
             let groups = ranked::Groups::of(&tile, node);
@@ -297,49 +374,59 @@ impl Finish<'_> {
                     accumulator.add(group, tile.row(row))?;
                 }
             }
-            return accumulator.finish(groups.labels, node.input_position, &mut self.notes);
+            return accumulator.finish(groups.labels, node.input_position, &mut self.notes).map(vector_of);
         }
         let Some(param) = &node.param else { unreachable!("{} has a parameter", node.op.name()) };
         if node.op == AggregateOp::CountValues {
             let Operand::Text(label) = self.eval(param, steps)? else {
                 unreachable!("count_values has a label name")
             };
-            return ranked::count_values(node, &tile, &label);
+            return ranked::count_values(node, &tile, &label).map(vector_of);
         }
         let param = self.param(param, steps)?;
         let instant = self.plan.instant && steps.count == 1;
-        ranked::evaluate(node, &tile, &param, instant, &mut self.notes)
+        ranked::evaluate(node, &tile, &param, instant, &mut self.notes).map(vector_of)
     }
 
     fn binary(&mut self, node: &BinaryNode, steps: &Steps) -> Result<Operand, QueryError> {
-        let (left, right) = (self.eval(&node.left, steps)?, self.eval(&node.right, steps)?);
+        let left = self.eval(&node.left, steps)?;
+        let right = self.eval(&node.right, steps)?;
+        self.apply(node, left, right)
+    }
+
+    fn apply(&mut self, node: &BinaryNode, left: Operand, right: Operand) -> Result<Operand, QueryError> {
         let operator = Operator {
             op: node.op,
             return_bool: node.return_bool,
             position: node.position,
             delayed_name_removal: self.delayed(),
         };
-        Ok(match (left, right) {
-            (Operand::Scalar(left), Operand::Scalar(right)) => Operand::Scalar(
-                left.iter().zip(&right).map(|(l, r)| scalar::of_scalars(node.op, *l, *r)).collect(),
-            ),
+        match (left, right) {
+            (Operand::Scalar(left), Operand::Scalar(right)) => {
+                let pairs = left.iter().zip(&right);
+                Ok(Operand::Scalar(pairs.map(|(l, r)| scalar::of_scalars(node.op, *l, *r)).collect()))
+            }
             (Operand::Tile(tile), Operand::Scalar(scalar)) => {
-                Operand::Tile(operator.with_scalar(&tile, &scalar, false, &mut self.notes)?)
+                operator.with_scalar(&tile, &scalar, false, &mut self.notes).map(vector_of)
             }
             (Operand::Scalar(scalar), Operand::Tile(tile)) => {
-                Operand::Tile(operator.with_scalar(&tile, &scalar, true, &mut self.notes)?)
+                operator.with_scalar(&tile, &scalar, true, &mut self.notes).map(vector_of)
             }
             (Operand::Tile(left), Operand::Tile(right)) => {
                 let Some(how) = &node.matching else { unreachable!("vectors come with a matching") };
-                Operand::Tile(if node.op.is_set() {
-                    sets::combine(node.op, &left, &right, how)?
+                if node.op.is_set() {
+                    sets::combine(node.op, &left, &right, how).map(vector_of)
                 } else {
-                    matching::combine(&operator, &left, &right, how, &mut self.notes)?
-                })
+                    matching::combine(&operator, &left, &right, how, &mut self.notes).map(vector_of)
+                }
             }
             (left, right) => unreachable!("the checker lets {left:?} {right:?} not through"),
-        })
+        }
     }
+}
+
+fn vector_of(tile: Tile) -> Operand {
+    Operand::Tile(Box::new(tile))
 }
 
 fn times(steps: &Steps) -> Vec<f64> {

@@ -2,7 +2,19 @@
 
 use super::tile::Tile;
 use crate::plan::grid::Steps;
-use hearth_model::Columns;
+use hearth_model::{Columns, CounterReset, Histogram};
+use std::sync::Arc;
+
+/// Samples lie between two steps, so what a histogram says of the sample before it says nothing of the
+/// step before it.
+fn without_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
+    match histogram.reset {
+        CounterReset::Unknown | CounterReset::Gauge => histogram.clone(),
+        CounterReset::Reset | CounterReset::NotReset => {
+            Arc::new(Histogram { reset: CounterReset::Unknown, ..Histogram::clone(histogram) })
+        }
+    }
+}
 
 /// One row as samples. Rows without gaps have the same times, and say so.
 pub fn columns(tile: &Tile, row: usize, steps: &Steps, out: &mut Columns) {
@@ -14,7 +26,7 @@ pub fn columns(tile: &Tile, row: usize, steps: &Steps, out: &mut Columns) {
             out.times.push(steps.time_ms(step));
             out.values.push(row.values[step]);
         } else if let Some(histogram) = row.histogram(step) {
-            out.histograms.push((steps.time_ms(step), histogram.clone()));
+            out.histograms.push((steps.time_ms(step), without_hint(histogram)));
         }
     }
     out.times_id = if out.times.len() == steps.count { WITHOUT_GAPS } else { 0 };

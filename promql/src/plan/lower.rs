@@ -4,6 +4,7 @@
 use super::grid::{Steps, Windows};
 use super::passes::fold_constants::{binary, negate};
 use super::{AggregateNode, BinaryNode, Fragment, Node, RangeNode, RangeSource, Read, SubqueryNode};
+use crate::exec::window::extended::allowed;
 use crate::exec::window::{Param, RangeCall};
 use crate::functions::{Eval, HistogramKind, RangeKind, SortKind, SpecialKind};
 use crate::query::QueryError;
@@ -115,12 +116,9 @@ impl Lowering<'_> {
     }
 
     fn add(&mut self, selector: &VectorSelector, read: Read, drops_name: bool) -> Result<usize, QueryError> {
-        if let Some(extended) = selector.extended {
-            let name = match extended {
-                ast::Extended::Anchored => "anchored",
-                ast::Extended::Smoothed => "smoothed",
-            };
-            return Err(QueryError::Execution(format!("the {name} modifier is not supported yet")));
+        if selector.extended.is_some() && !matches!(&read, Read::Range(call) if call.extended.is_some()) {
+            let text = "anchored and smoothed range vectors can only be given to functions";
+            return Err(QueryError::Execution(text.to_owned()));
         }
         self.fragments.push(Fragment {
             matchers: selector.matchers.clone().into(),
@@ -133,7 +131,41 @@ impl Lowering<'_> {
         Ok(self.fragments.len() - 1)
     }
 
+    /// The windows with the lookback before them, and after them where values are interpolated.
+    fn seen(&self, windows: Windows, extended: Option<ast::Extended>) -> Windows {
+        let lookback_ms = self.around.lookback_ms;
+        let (before, after) = match extended {
+            None => (0, 0),
+            Some(ast::Extended::Anchored) => (lookback_ms, 0),
+            Some(ast::Extended::Smoothed) => (lookback_ms, lookback_ms),
+        };
+        Windows {
+            first_end_ms: windows.first_end_ms.saturating_add(after),
+            length_ms: windows.length_ms.saturating_add(before).saturating_add(after),
+            ..windows
+        }
+    }
+
+    /// A smoothed instant selector: the value at the time itself, between the samples around it.
+    fn smoothed(&mut self, selector: &VectorSelector) -> Result<Node, QueryError> {
+        let windows = self.windows(selector, 0);
+        let call = RangeCall {
+            kind: RangeKind::Last,
+            params: Vec::new(),
+            windows,
+            seen: self.seen(windows, selector.extended),
+            extended: selector.extended,
+            steps: self.steps,
+            position: selector.position,
+            param_positions: Vec::new(),
+        };
+        Ok(Node::Fragment(self.add(selector, Read::Range(call), false)?))
+    }
+
     fn instant(&mut self, selector: &VectorSelector, timestamps: bool) -> Result<Node, QueryError> {
+        if selector.extended == Some(ast::Extended::Smoothed) && !timestamps {
+            return self.smoothed(selector);
+        }
         let windows = self.windows(selector, self.around.lookback_ms);
         let read = Read::Instant { windows, timestamps };
         Ok(Node::Fragment(self.add(selector, read, timestamps)?))
@@ -227,7 +259,10 @@ impl Lowering<'_> {
             && let Some(params) = params.iter().map(constant).collect::<Option<Vec<Param>>>()
         {
             let windows = self.windows(&matrix.selector, matrix.range.ms());
-            let call = RangeCall { kind, params, windows, steps, position, param_positions };
+            let extended = matrix.selector.extended;
+            check_extended(extended, kind, call)?;
+            let seen = self.seen(windows, extended);
+            let call = RangeCall { kind, params, windows, seen, extended, steps, position, param_positions };
             let fragment = self.add(&matrix.selector, Read::Range(call), !keeps_name)?;
             return Ok(Node::Fragment(fragment));
         }
@@ -236,7 +271,17 @@ impl Lowering<'_> {
             RangeSource::Fragment(fragment) => *self.fragments[*fragment].read.windows(),
             RangeSource::Subquery(subquery) => subquery.windows,
         };
-        let call = RangeCall { kind, params: Vec::new(), windows, steps, position, param_positions };
+        let (params_later, seen, extended) = (Vec::new(), windows, None);
+        let call = RangeCall {
+            kind,
+            params: params_later,
+            windows,
+            seen,
+            extended,
+            steps,
+            position,
+            param_positions,
+        };
         Ok(Node::Range(Box::new(RangeNode { call, params, source, keeps_name })))
     }
 
@@ -320,6 +365,23 @@ impl Lowering<'_> {
             position: e.position,
         }))
     }
+}
+
+/// Only functions that know what lies beyond the window's edges may be given such a range vector.
+fn check_extended(extended: Option<ast::Extended>, kind: RangeKind, call: &Call) -> Result<(), QueryError> {
+    let Some(extended) = extended else { return Ok(()) };
+    let (names, kinds) = allowed(extended);
+    if kinds.contains(&kind) {
+        return Ok(());
+    }
+    let modifier = match extended {
+        ast::Extended::Anchored => "anchored",
+        ast::Extended::Smoothed => "smoothed",
+    };
+    Err(QueryError::Execution(format!(
+        "{modifier} modifier can only be used with: {names} - not with {}",
+        call.func.name
+    )))
 }
 
 /// A scalar that is known before anything is read.

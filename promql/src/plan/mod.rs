@@ -51,7 +51,7 @@ impl Read {
     pub fn windows(&self) -> &Windows {
         match self {
             Read::Instant { windows, .. } | Read::Samples { windows } => windows,
-            Read::Range(call) => &call.windows,
+            Read::Range(call) => &call.seen,
         }
     }
 }
@@ -196,4 +196,57 @@ pub struct Plan {
     pub fragments: Arc<[Fragment]>,
     pub finish: Node,
     pub delayed_name_removal: bool,
+}
+
+impl Node {
+    /// Shows the direct children, a subquery's inner expression among them.
+    pub fn for_each_child(&mut self, see: &mut dyn FnMut(&mut Node)) {
+        match self {
+            Node::Number(_) | Node::Text(_) | Node::Time | Node::Fragment(_) => {}
+            Node::Invariant(inner)
+            | Node::Negate(inner)
+            | Node::Timestamp(inner)
+            | Node::ToScalar(inner)
+            | Node::ToVector(inner)
+            | Node::Absent { vector: inner, .. }
+            | Node::Label { vector: inner, .. }
+            | Node::Sort { vector: inner, .. } => see(inner),
+            Node::DatePart { vector, .. } => {
+                if let Some(inner) = vector {
+                    see(inner);
+                }
+            }
+            Node::Extreme { left, right, .. } => {
+                see(left);
+                see(right);
+            }
+            Node::Math { vector, params, .. } | Node::Histogram { vector, params, .. } => {
+                see(vector);
+                params.iter_mut().for_each(see);
+            }
+            Node::Samples(source) => source.for_each_child(see),
+            Node::Range(range) => {
+                range.params.iter_mut().for_each(&mut *see);
+                range.source.for_each_child(see);
+            }
+            Node::Aggregate(aggregate) => {
+                see(&mut aggregate.input);
+                if let Some(param) = &mut aggregate.param {
+                    see(param);
+                }
+            }
+            Node::Binary(binary) => {
+                see(&mut binary.left);
+                see(&mut binary.right);
+            }
+        }
+    }
+}
+
+impl RangeSource {
+    fn for_each_child(&mut self, see: &mut dyn FnMut(&mut Node)) {
+        if let RangeSource::Subquery(subquery) = self {
+            see(&mut subquery.inner);
+        }
+    }
 }

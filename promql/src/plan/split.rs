@@ -16,8 +16,8 @@ pub fn plan(
     delayed_name_removal: bool,
 ) -> Result<Plan, QueryError> {
     let mut fragments: Vec<Fragment> = Vec::new();
-    let node = lower(expr, steps, around, &mut fragments)?;
-    let node = push_down(node, &mut fragments);
+    let mut node = lower(expr, steps, around, &mut fragments)?;
+    push_down(&mut node, &mut fragments);
     let (finish, fragments) = share(node, fragments);
     Ok(Plan {
         steps,

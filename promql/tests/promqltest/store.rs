@@ -5,7 +5,8 @@ use crate::sequence::Cell;
 use hearth_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
 use hearth_model::label::METRIC_NAME;
 use hearth_model::testing::MemStore;
-use hearth_model::{Histogram, Labels, LabelsBuilder, Sample, WriteBatch};
+use hearth_model::{CounterReset, Histogram, Labels, LabelsBuilder, Sample, WriteBatch};
+use hearth_promql::exec::histogram::reset;
 use std::collections::BTreeMap;
 
 /// Samples by series and time.
@@ -44,12 +45,18 @@ impl Loaded {
         for (labels, samples) in &self.series {
             let mut floats = Vec::new();
             let first = batch.histograms.len() as u32;
+            let mut before: Option<&Histogram> = None;
             for (&timestamp_ms, cell) in samples {
                 match cell {
                     Cell::Float(value) => floats.push(Sample { timestamp_ms, value: *value }),
-                    Cell::Histogram(histogram, _) => batch.histograms.push((timestamp_ms, histogram.clone())),
+                    Cell::Histogram(histogram, _) => {
+                        let mut stored = histogram.clone();
+                        stored.reset = hint(histogram, before);
+                        batch.histograms.push((timestamp_ms, stored));
+                    }
                     Cell::Nothing => {}
                 }
+                before = if let Cell::Histogram(histogram, _) = cell { Some(histogram) } else { None };
             }
             batch.push(labels, &floats);
             let last = batch.series.last_mut().expect("just pushed");
@@ -58,6 +65,18 @@ impl Loaded {
         let outcome = store.write(&batch);
         assert!(outcome.refused.is_empty(), "refused: {:?}", outcome.refused);
         store
+    }
+}
+
+/// What a store knows of a counter's reset: that there is none, where the sample goes on from the one
+/// before it.
+fn hint(histogram: &Histogram, before: Option<&Histogram>) -> CounterReset {
+    let stale = histogram.is_stale() || before.is_none_or(Histogram::is_stale);
+    match (histogram.reset, before) {
+        (CounterReset::Unknown, Some(before)) if !stale && !reset::detect(histogram, before) => {
+            CounterReset::NotReset
+        }
+        (hint, _) => hint,
     }
 }
 

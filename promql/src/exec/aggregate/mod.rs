@@ -189,7 +189,7 @@ impl Accumulator {
                         Some(total) => total.add(histogram),
                         empty => {
                             self.held.grow(histogram.size_bytes(), 1)?;
-                            *empty = Some(Box::new(HistogramTotal::new(histogram)));
+                            *empty = Some(Box::new(HistogramTotal::new(histogram, self.op == FoldOp::Avg)));
                         }
                     }
                 }

@@ -107,11 +107,12 @@ fn refuse_many(
             let (Some(&first), Some(&second)) = (present.next(), present.next()) else { continue };
             let side = if matching.card == Cardinality::OneToMany { "left" } else { "right" };
             let (first, second) = (&one.labels(first).labels, &one.labels(second).labels);
+            let (first, second) = (first.min(second), first.max(second));
             return Err(QueryError::Execution(format!(
                 "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
                 braced(&signature(second, matching)),
-                braced(second),
                 braced(first),
+                braced(second),
             )));
         }
     }
@@ -159,9 +160,8 @@ impl Pairing<'_> {
         let absent = |tile: &Tile, rows: &[usize], step: usize| !rows.iter().any(|&r| tile.row(r).has(step));
         let (one_tile, many_tile) = (self.one, self.many);
         let fill = self.matching.fill;
-        let many_is_left = self.matching.card != Cardinality::OneToMany;
-        let (fill_many, fill_one) =
-            if many_is_left { (fill.left, fill.right) } else { (fill.right, fill.left) };
+        // As Prometheus has it: `fill_left` stands in for the "many" side, also with `group_right`.
+        let (fill_many, fill_one) = (fill.left, fill.right);
         for &many in many_rows {
             for &one in one_rows {
                 self.pair(group, Side::Row(many), Side::Row(one), |_| true, notes)?;
@@ -222,11 +222,6 @@ impl Pairing<'_> {
             if matches!(m, Cell::Nothing) || matches!(o, Cell::Nothing) || !at(step) {
                 continue;
             }
-            let (left, right) = if swapped { (o, m) } else { (m, o) };
-            let outcome = self.operator.cells(left, right, notes);
-            if matches!(outcome, super::Outcome::Nothing) {
-                continue;
-            }
             if self.matching.card == Cardinality::OneToOne {
                 if self.matched.get(step) {
                     let text = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
@@ -234,6 +229,8 @@ impl Pairing<'_> {
                 }
                 self.matched.set(step);
             }
+            let (left, right) = if swapped { (o, m) } else { (m, o) };
+            let outcome = self.operator.cells(left, right, notes);
             self.operator.write(&mut self.column, step, outcome);
         }
         Ok(())
@@ -251,7 +248,8 @@ impl Pairing<'_> {
         };
         let delayed = self.operator.delayed_name_removal;
         let mut labels = many.labels;
-        if self.operator.drops_name() && !delayed {
+        let drops_name = !self.operator.op.is_comparison() || self.operator.return_bool;
+        if drops_name && !delayed {
             labels = without_name(&labels);
         }
         if self.matching.card == Cardinality::OneToOne {
@@ -266,6 +264,6 @@ impl Pairing<'_> {
             }
             labels = builder.build();
         }
-        RowLabels { labels, drop_name: delayed && (self.operator.drops_name() || many.drop_name) }
+        RowLabels { labels, drop_name: delayed && (drops_name || many.drop_name) }
     }
 }

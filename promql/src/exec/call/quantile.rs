@@ -4,7 +4,7 @@
 use crate::exec::histogram::quantile as native;
 use crate::exec::labels::Uniter;
 use crate::exec::notes::{Note, Notes};
-use crate::exec::number::{decimal, general};
+use crate::exec::number::{general, open_metrics};
 use crate::exec::tile::{Cell, RowLabels, StepColumn, Tile};
 use crate::exec::window::Param;
 use crate::functions::HistogramKind;
@@ -155,7 +155,7 @@ fn over_buckets(
                 let mut labels = family.labels.dropping_name(delayed);
                 if call.kind == HistogramKind::Quantiles && tile.steps() > 0 {
                     let mut builder = LabelsBuilder::from(&labels.labels);
-                    builder.set(call.label, &decimal(call.params[result].at(0)));
+                    builder.set(call.label, &open_metrics(call.params[result].at(0)));
                     labels.labels = builder.build();
                 }
                 out.add_or_fail(labels, column.view())?;

@@ -52,7 +52,9 @@ pub fn quantile(q: f64, histogram: &Histogram) -> (f64, Remark) {
             break;
         }
     }
-    let Some(mut bucket) = found else { return (f64::NAN, Remark::Nothing) };
+    let Some(mut bucket) = found else {
+        return (f64::NAN, if has_nan { Remark::NanResult } else { Remark::Nothing });
+    };
     let remark = if has_nan { Remark::NanSkew } else { Remark::Nothing };
     if histogram.is_custom() {
         if bucket.lower == f64::NEG_INFINITY {
@@ -113,7 +115,11 @@ pub fn fraction(lower: f64, upper: f64, histogram: &Histogram) -> f64 {
     let (mut lower_rank, mut upper_rank) = (None, None);
     for mut bucket in histogram.all_buckets() {
         count += bucket.count;
-        if !histogram.is_custom() && bucket.lower <= 0.0 && bucket.upper >= 0.0 {
+        if histogram.is_custom() {
+            if bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 {
+                bucket.lower = 0.0;
+            }
+        } else if bucket.lower <= 0.0 && bucket.upper >= 0.0 {
             one_sided(histogram, &mut bucket);
         }
         for (edge, edge_rank) in [(lower, &mut lower_rank), (upper, &mut upper_rank)] {

@@ -5,7 +5,7 @@ use super::{Incompatible, Remarks};
 use crate::exec::notes::{Note, Notes};
 use crate::exec::sum::Neumaier;
 use crate::syntax::PositionRange;
-use hearth_model::{CounterReset, Histogram};
+use hearth_model::Histogram;
 
 /// Running total of histograms: the counts, and beside them what rounding lost.
 #[derive(Debug, Clone)]
@@ -46,6 +46,11 @@ impl Compensated {
         Ok(remarks)
     }
 
+    fn scale(&mut self, factor: f64) {
+        self.total.map(|value| value * factor);
+        self.lost.map(|value| value * factor);
+    }
+
     pub fn total(&self) -> Sparse {
         let mut total = self.total.clone();
         let with = |sum: f64, lost: f64| Neumaier { sum, compensation: lost }.total();
@@ -81,15 +86,20 @@ fn add_side(total: &mut Vec<(i32, f64)>, lost: &mut Vec<(i32, f64)>, other: &[(i
 pub struct HistogramTotal {
     total: Compensated,
     count: f64,
+    /// A mean is asked for; once a sum would overflow, `total` is the mean so far.
+    mean: bool,
+    running: bool,
     remarks: Remarks,
     incompatible: bool,
 }
 
 impl HistogramTotal {
-    pub fn new(first: &Histogram) -> HistogramTotal {
+    pub fn new(first: &Histogram, mean: bool) -> HistogramTotal {
         HistogramTotal {
             total: Compensated::new(Sparse::of(first)),
             count: 1.0,
+            mean,
+            running: false,
             remarks: Remarks::default(),
             incompatible: false,
         }
@@ -99,8 +109,23 @@ impl HistogramTotal {
         self.absorb(Sparse::of(histogram), 1.0);
     }
 
-    fn absorb(&mut self, other: Sparse, count: f64) {
+    /// Takes in the sum of `count` histograms.
+    fn absorb(&mut self, mut other: Sparse, count: f64) {
+        let before = self.count;
         self.count += count;
+        let overflows = |a: f64, b: f64| (a + b).is_infinite();
+        let total = &self.total.total;
+        if self.mean
+            && (overflows(total.count, other.count) || overflows(total.sum, other.sum))
+            && !self.running
+        {
+            self.running = true;
+            self.total.scale(1.0 / before);
+        }
+        if self.running {
+            self.total.scale(before / self.count);
+            other.map(|value| value / self.count);
+        }
         match self.total.add(other) {
             Ok(remarks) => self.remarks.merge(remarks),
             Err(Incompatible) => self.incompatible = true,
@@ -110,7 +135,11 @@ impl HistogramTotal {
     pub fn merge(&mut self, other: HistogramTotal) {
         self.incompatible |= other.incompatible;
         self.remarks.merge(other.remarks);
-        self.absorb(other.total.total(), other.count);
+        let mut total = other.total.total();
+        if other.running {
+            total.map(|value| value * other.count);
+        }
+        self.absorb(total, other.count);
     }
 
     /// Nothing where exponential and custom buckets met.
@@ -120,10 +149,8 @@ impl HistogramTotal {
 
     pub fn mean(&self) -> Option<Histogram> {
         let mut total = (!self.incompatible).then(|| self.total.total())?;
-        total.map(|count| count / self.count);
-        // A mean of counters is no counter any more.
-        if self.count > 1.0 && total.reset != CounterReset::Unknown {
-            total.reset = CounterReset::Gauge;
+        if !self.running {
+            total.map(|value| value / self.count);
         }
         Some(total.into_histogram())
     }

@@ -157,7 +157,7 @@ impl View<'_> {
         if !self.times.is_empty() {
             return self.mixed(call, notes);
         }
-        let mut total = HistogramTotal::new(first);
+        let mut total = HistogramTotal::new(first, call.kind == RangeKind::Avg);
         rest.iter().for_each(|(_, h)| total.add(h));
         let result = if call.kind == RangeKind::Avg { total.mean() } else { total.sum() };
         match result {
@@ -209,29 +209,44 @@ impl View<'_> {
     fn increase(&self, call: &RangeCall, is_counter: bool, notes: &mut Notes) -> Option<Histogram> {
         let all = self.histograms;
         let (first, last) = (&all[0].1, &all[all.len() - 1].1);
-        let custom = first.is_custom();
-        if all.iter().any(|(_, h)| h.is_custom() != custom) {
-            self.incompatible(call, notes);
-            return None;
-        }
         let is_gauge = |h: &Histogram| h.reset == CounterReset::Gauge;
         let metric = || self.metric.to_owned();
         if is_counter && all.iter().any(|(_, h)| is_gauge(h)) {
             notes.add(call.position, Note::NativeNotCounter { metric: metric() });
+        }
+        // A first sample before a reset does not count: its layout must not matter either.
+        let mut before = Sparse::of(first);
+        if is_counter && reset::detect(&all[1].1, first) {
+            let second = Sparse::of(&all[1].1);
+            before = Sparse {
+                schema: second.schema,
+                custom_values: second.custom_values,
+                ..Sparse::of(&Histogram::stale())
+            };
+            before.sum = 0.0;
+            before.zero_threshold = second.zero_threshold;
+        }
+        let between = if is_counter { &all[1..] } else { &all[all.len() - 1..] };
+        if between.iter().any(|(_, h)| h.is_custom() != before.is_custom()) {
+            self.incompatible(call, notes);
+            return None;
         }
         let gauges = is_gauge(first) && is_gauge(last);
         if !is_counter && !gauges {
             notes.add(call.position, Note::NativeNotGauge { metric: metric() });
         }
         let mut total = Sparse::of(last);
-        // The coarsest layout of the window, so that a first sample of another one is no reset.
-        let schema = all.iter().map(|(_, h)| h.schema).min()?;
+        let schema = between.iter().map(|(_, h)| h.schema).min()?.min(before.schema);
         total.coarsen(schema);
         let mut remarks = Remarks::default();
-        remarks.bounds_reconciled |= total.add(Sparse::of(first), -1.0).ok()?.bounds_reconciled;
+        remarks.bounds_reconciled |= total.add(before.clone(), -1.0).ok()?.bounds_reconciled;
         if is_counter {
-            for pair in all.windows(2).filter(|pair| reset::detect(&pair[1].1, &pair[0].1)) {
-                remarks.bounds_reconciled |= total.add(Sparse::of(&pair[0].1), 1.0).ok()?.bounds_reconciled;
+            // A reset right after the first sample has been dealt with above.
+            for pair in all.windows(2).skip(1) {
+                if reset::detect(&pair[1].1, &pair[0].1) {
+                    let lost = Sparse::of(&pair[0].1);
+                    remarks.bounds_reconciled |= total.add(lost, 1.0).ok()?.bounds_reconciled;
+                }
             }
         }
         total.reset = CounterReset::Gauge;

@@ -8,6 +8,7 @@
 //! Nothing in here reads labels, allocates per sample or waits.
 
 pub mod counter;
+pub mod extended;
 pub mod mixed;
 pub mod over_time;
 pub mod regression;
@@ -18,6 +19,7 @@ use crate::functions::RangeKind;
 use crate::plan::grid::{Steps, Windows};
 use crate::query::QueryError;
 use crate::syntax::PositionRange;
+use crate::syntax::ast::Extended;
 use counter::Extrapolation;
 use hearth_model::{Columns, Histogram, is_stale};
 use std::sync::Arc;
@@ -45,6 +47,9 @@ pub struct RangeCall {
     pub kind: RangeKind,
     pub params: Vec<Param>,
     pub windows: Windows,
+    /// What is looked at: the windows, and with `anchored` or `smoothed` the lookback around them.
+    pub seen: Windows,
+    pub extended: Option<Extended>,
     /// When each window's result is evaluated; differs from the window's end by the offset.
     pub steps: Steps,
     /// Of the range vector and of the parameters, for notes.
@@ -126,14 +131,16 @@ impl Scratch {
         let samples =
             Samples { times: &columns.times, values: &columns.values, histograms: &columns.histograms };
         if columns.times_id == 0 || columns.times_id != self.times_id {
-            self.bounds.fill(&call.windows, samples.times.len(), |i| samples.times[i]);
+            self.bounds.fill(&call.seen, samples.times.len(), |i| samples.times[i]);
             if Extrapolation::needed_by(call.kind) {
                 self.extrapolation.fill(call, samples.times, &self.bounds);
             }
             self.times_id = columns.times_id;
         }
         let mut looks = self.bounds.looks();
-        if samples.histograms.is_empty() {
+        if let Some(extended) = call.extended {
+            extended::evaluate(self, call, extended, samples, out)?;
+        } else if samples.histograms.is_empty() {
             self.floats(call, samples, out)?;
         } else {
             self.histogram_bounds.fill(&call.windows, samples.histograms.len(), |i| samples.histograms[i].0);

@@ -17,52 +17,16 @@ pub fn share(mut node: Node, fragments: Vec<Fragment>) -> (Node, Vec<Fragment>) 
 }
 
 /// Shows every fragment number within the node, once for each use.
-pub fn visit(node: &mut Node, see: &mut dyn FnMut(&mut usize)) {
+fn visit(node: &mut Node, see: &mut dyn FnMut(&mut usize)) {
     match node {
         Node::Fragment(fragment) => see(fragment),
-        Node::Number(_) | Node::Text(_) | Node::Time => {}
-        Node::Invariant(inner)
-        | Node::Negate(inner)
-        | Node::Timestamp(inner)
-        | Node::ToScalar(inner)
-        | Node::ToVector(inner)
-        | Node::Absent { vector: inner, .. }
-        | Node::Label { vector: inner, .. }
-        | Node::Sort { vector: inner, .. } => visit(inner, see),
-        Node::DatePart { vector, .. } => {
-            if let Some(inner) = vector {
-                visit(inner, see);
-            }
-        }
-        Node::Extreme { left, right, .. } => {
-            visit(left, see);
-            visit(right, see);
-        }
-        Node::Math { vector, params, .. } | Node::Histogram { vector, params, .. } => {
-            visit(vector, see);
-            params.iter_mut().for_each(|param| visit(param, see));
-        }
-        Node::Samples(source) => visit_source(source, see),
+        Node::Samples(RangeSource::Fragment(fragment)) => see(fragment),
         Node::Range(range) => {
-            range.params.iter_mut().for_each(|param| visit(param, see));
-            visit_source(&mut range.source, see);
-        }
-        Node::Aggregate(aggregate) => {
-            visit(&mut aggregate.input, see);
-            if let Some(param) = &mut aggregate.param {
-                visit(param, see);
+            if let RangeSource::Fragment(fragment) = &mut range.source {
+                see(fragment);
             }
         }
-        Node::Binary(binary) => {
-            visit(&mut binary.left, see);
-            visit(&mut binary.right, see);
-        }
+        _ => {}
     }
-}
-
-fn visit_source(source: &mut RangeSource, see: &mut dyn FnMut(&mut usize)) {
-    match source {
-        RangeSource::Fragment(fragment) => see(fragment),
-        RangeSource::Subquery(subquery) => visit(&mut subquery.inner, see),
-    }
+    node.for_each_child(&mut |child| visit(child, see));
 }
