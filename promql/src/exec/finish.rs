@@ -55,7 +55,7 @@ impl Finish<'_> {
             Node::Invariant(inner) => self.invariant(inner, steps),
             Node::Negate(inner) => self.negate(inner, steps),
             Node::Extreme { max, left, right } => self.extreme(*max, left, right, steps),
-            Node::ToScalar(inner) => self.to_scalar(inner, steps),
+            Node::ToScalar(inner) => self.scalar_of(inner, steps),
             Node::Binary(binary) => self.binary(binary, steps),
             vector => self.vector(vector, steps),
         }
@@ -69,7 +69,7 @@ impl Finish<'_> {
             Node::Math { kind, vector, params, .. } => self.math(*kind, vector, params, steps),
             Node::DatePart { kind, vector } => self.date_part(*kind, vector.as_deref(), steps),
             Node::Timestamp(inner) => self.timestamp(inner, steps),
-            Node::ToVector(inner) => self.to_vector(inner, steps),
+            Node::ToVector(inner) => self.vector_of_scalar(inner, steps),
             Node::Label { kind, vector, texts } => self.relabel(*kind, vector, texts, steps),
             Node::Sort { kind, vector, labels, position } => {
                 self.sort(*kind, vector, labels, *position, steps)
@@ -105,7 +105,7 @@ impl Finish<'_> {
         Ok(Operand::Scalar(left.into_iter().zip(right).map(|(l, r)| choose(l, r)).collect()))
     }
 
-    fn to_scalar(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+    fn scalar_of(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
         Ok(Operand::Scalar(to_scalar(&*self.tile(inner, steps)?)))
     }
 
@@ -158,7 +158,7 @@ impl Finish<'_> {
         self.map_rows(&tile, stamp).map(vector_of)
     }
 
-    fn to_vector(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+    fn vector_of_scalar(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
         let values = self.scalar(inner, steps)?;
         self.one_row(Labels::empty(), &values).map(vector_of)
     }
