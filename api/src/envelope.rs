@@ -55,7 +55,7 @@ fn capped(texts: &[String], name: &str) -> Vec<String> {
     out
 }
 
-/// Strings as Go's encoder writes them: what could open a tag or end a script is escaped, so that an
+/// Strings and numbers as Go's encoder writes them: what could open a tag or end a script is escaped, so that an
 /// answer is harmless inside a page.
 struct GoStrings;
 
@@ -75,6 +75,16 @@ impl serde_json::ser::Formatter for GoStrings {
             rest = characters.as_str();
         }
         writer.write_all(rest.as_bytes())
+    }
+
+    /// Without an exponent between a millionth and 10^21, as Go prints numbers.
+    fn write_f64<W>(&mut self, writer: &mut W, value: f64) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut out = Vec::new();
+        hearth_model::number::write_result(&mut out, value);
+        writer.write_all(&out)
     }
 }
 
@@ -140,8 +150,8 @@ mod tests {
     fn texts_are_escaped_for_pages_and_label_sets_are_not() {
         let labels = Labels::from_pairs([("a", "<b>&\"")]);
         let mut out = Vec::new();
-        write_json(&mut out, &("<b>&\"\u{2028}", LabelObject(&labels)));
-        let expect = r#"["\u003cb\u003e\u0026\"\u2028",{"a":"<b>&\""}]"#;
+        write_json(&mut out, &("<b>&\"\u{2028}", LabelObject(&labels), 0.00002, 1.0));
+        let expect = r#"["\u003cb\u003e\u0026\"\u2028",{"a":"<b>&\""},0.00002,1]"#;
         assert_eq!(String::from_utf8(out).expect("text"), expect);
     }
 }

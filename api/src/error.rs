@@ -17,7 +17,6 @@ pub enum ErrorType {
     Timeout,
     Internal,
     Unavailable,
-    NotFound,
 }
 
 impl ErrorType {
@@ -29,7 +28,6 @@ impl ErrorType {
             ErrorType::Timeout => "timeout",
             ErrorType::Internal => "internal",
             ErrorType::Unavailable => "unavailable",
-            ErrorType::NotFound => "not_found",
         }
     }
 
@@ -41,7 +39,6 @@ impl ErrorType {
             ErrorType::Canceled => StatusCode::from_u16(499).expect("three digits"),
             ErrorType::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             ErrorType::Internal | ErrorType::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorType::NotFound => StatusCode::NOT_FOUND,
         }
     }
 }
@@ -63,8 +60,8 @@ impl ApiError {
         ApiError::bad_data(format!("invalid parameter \"{name}\": {why}"))
     }
 
-    pub fn not_found(text: impl Into<String>) -> ApiError {
-        ApiError { kind: ErrorType::NotFound, text: text.into() }
+    pub fn unavailable(text: impl Into<String>) -> ApiError {
+        ApiError { kind: ErrorType::Unavailable, text: text.into() }
     }
 }
 

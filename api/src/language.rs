@@ -1,4 +1,4 @@
-//! `format_query` and `parse_query`: the language without data.
+//! `format_query`, `parse_query` and `query_exemplars`: the language without data.
 
 use crate::envelope::{JSON, Notes, success};
 use crate::error::ApiError;
@@ -25,4 +25,14 @@ pub async fn parse(Held(state): Held<Arc<State>>, params: Params) -> Result<Resp
     body.extend_from_slice(json::to_json(&parsed(&state, &params)?).as_bytes());
     body.extend_from_slice(&Notes::default().close());
     Ok(([(CONTENT_TYPE, JSON)], Body::from(body)).into_response())
+}
+
+/// Exemplars are not kept: what is asked for is checked, and there is none.
+pub async fn exemplars(Held(state): Held<Arc<State>>, params: Params) -> Result<Response, ApiError> {
+    let range = params.range()?;
+    if range.is_empty() {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    parsed(&state, &params)?;
+    Ok(success(&[(); 0]))
 }

@@ -61,6 +61,7 @@ fn api(state: &Held) -> Router<Held> {
         .route("/query_range", form(query::range))
         .route("/format_query", form(language::format))
         .route("/parse_query", form(language::parse))
+        .route("/query_exemplars", form(language::exemplars))
         .route("/series", form(metadata::series))
         .route("/labels", form(metadata::labels))
         .route("/label/{name}/values", read(metadata::label_values))
@@ -77,6 +78,7 @@ fn api(state: &Held) -> Router<Held> {
         .route("/status/flags", read(status::flags))
         .route("/status/tsdb", read(status::tsdb))
         .route("/write", route(POST, "OPTIONS, POST", write::write))
+        .route("/admin/tsdb/{action}", route(POST.or(MethodFilter::PUT), "OPTIONS, POST, PUT", status::admin))
         .layer(from_fn_with_state(state.clone(), guard::require_ready));
     Router::new()
         .route("/status/walreplay", read(status::wal_replay))

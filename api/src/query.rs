@@ -51,11 +51,13 @@ pub async fn range(
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
     let step_ms = params.duration_ms("step")?;
-    if step_ms <= 0 {
+    // A step below a millisecond asks for more points than any range of a second may have.
+    let step_is_tiny = step_ms == 0 && params.get("step").parse::<f64>().is_ok_and(|seconds| seconds > 0.0);
+    if step_ms <= 0 && !step_is_tiny {
         let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Err(ApiError::parameter("step", why));
     }
-    if end_ms.saturating_sub(start_ms) / step_ms > MAX_POINTS {
+    if step_is_tiny || end_ms.saturating_sub(start_ms) / step_ms > MAX_POINTS {
         return Err(ApiError::bad_data(
             "exceeded maximum resolution of 11,000 points per timeseries. \
              Try decreasing the query resolution (?step=XX)",

@@ -178,7 +178,7 @@ pub async fn targets_metadata(backend: Backend, params: Params) -> Result<Respon
     let limit = count(&params, "limit", "limit must be a number")?;
     let matchers = match params.get("match_target") {
         "" => Vec::new(),
-        text => parse_metric_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))?,
+        text => parse_metric_selector(text).map_err(|error| ApiError::parameter("match_target", error))?,
     };
     let metric = params.get("metric");
     let targets = backend.scraper.metadata(Some(metric).filter(|name| !name.is_empty()));
@@ -196,9 +196,6 @@ pub async fn targets_metadata(backend: Backend, params: Params) -> Result<Respon
                 unit: &found.unit,
             });
         }
-    }
-    if out.is_empty() && !metric.is_empty() {
-        return Err(ApiError::not_found("specified metadata not found"));
     }
     Ok(success(&out))
 }

@@ -254,7 +254,7 @@ async fn names_values_and_series() {
         ("series?match[]=up&start=5&end=1", "[]"),
         ("status/config", r#"{"yaml":""}"#),
         ("status/flags", r#"{"log.level":"info"}"#),
-        ("status/walreplay", r#"{"current":0,"max":0,"min":0}"#),
+        ("status/walreplay", r#"{"min":0,"max":0,"current":0}"#),
         ("scrape_pools", r#"{"scrapePools":[]}"#),
         ("targets", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}"#),
         ("targets?state=active", r#"{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":null}"#),

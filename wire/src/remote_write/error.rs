@@ -7,7 +7,7 @@ use std::fmt;
 /// Why a request was not decoded. All of them are the sender's fault, and repeating will not help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not a snappy block.
+    /// Not a snappy block; the text opens with "snappy: ".
     Snappy(String),
     /// The block claims to hold more than we accept.
     TooLarge { decoded_bytes: u64, limit_bytes: usize },
@@ -20,7 +20,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Snappy(why) => write!(f, "snappy: {why}"),
+            DecodeError::Snappy(why) => f.write_str(why),
             DecodeError::TooLarge { decoded_bytes, limit_bytes } => {
                 write!(
                     f,
