@@ -170,7 +170,13 @@ impl<S: Scatter> Engine<S> {
         for (fragment, partials) in plan.fragments.iter().zip(partials) {
             merged.push(merge(fragment, partials, plan.delayed_name_removal, limits, notes)?);
         }
-        let mut finish = Finish { plan, merged, limits: limits.clone(), notes: std::mem::take(notes) };
+        let mut finish = Finish {
+            plan,
+            merged,
+            uses_left: plan.uses.clone(),
+            limits: limits.clone(),
+            notes: std::mem::take(notes),
+        };
         let value = finished(plan, &mut finish);
         *notes = finish.notes;
         value

@@ -33,6 +33,8 @@ pub enum Operand {
 pub struct Finish<'a> {
     pub plan: &'a Plan,
     pub merged: Vec<Merged>,
+    /// How often each of them will still be asked for: the last one gets it, the others a copy.
+    pub uses_left: Vec<usize>,
     pub limits: Arc<Limits>,
     pub notes: Notes,
 }
@@ -110,7 +112,13 @@ impl Finish<'_> {
     }
 
     fn fragment(&mut self, fragment: usize) -> Result<Operand, QueryError> {
-        match &self.merged[fragment] {
+        self.uses_left[fragment] -= 1;
+        let last = self.uses_left[fragment] == 0;
+        match &mut self.merged[fragment] {
+            Merged::Tile(tile) if last => {
+                let empty = Tile::new(tile.steps(), &self.limits);
+                Ok(vector_of(std::mem::replace(tile, empty)))
+            }
             Merged::Tile(tile) => Ok(vector_of(tile.share()?)),
             Merged::Samples { .. } => unreachable!("samples are only asked for by range functions"),
         }

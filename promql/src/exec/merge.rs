@@ -2,7 +2,7 @@
 //! result to the last bit.
 
 use super::aggregate::Accumulator;
-use super::labels::{Uniter, refuse_equal};
+use super::labels::{Uniter, same_labelset};
 use super::limits::{Held, Limits};
 use super::notes::Notes;
 use super::scan::{Partial, SampleSeries};
@@ -64,35 +64,41 @@ fn merge_samples(partials: Vec<Partial>) -> Merged {
     Merged::Samples { series: all, held: all_held }
 }
 
+/// One tile, its series sorted by labels: every series is copied once.
 fn merge_tiles(
     fragment: &Fragment,
     partials: Vec<Partial>,
     delayed: bool,
     limits: &Arc<Limits>,
 ) -> Result<Tile, QueryError> {
-    let mut all: Option<Tile> = None;
-    for partial in partials {
-        let Partial::Tile(tile) = partial else { continue };
-        match &mut all {
-            Some(all) => all.append(tile)?,
-            None => all = Some(tile),
-        }
-    }
-    let all = match all {
-        Some(all) => all,
-        None => Tile::new(fragment.read.windows().count, limits),
-    };
+    let only_tiles = partials.into_iter().filter_map(|partial| match partial {
+        Partial::Tile(tile) => Some(tile),
+        Partial::Fold { .. } | Partial::Samples { .. } => None,
+    });
+    let mut tiles: Vec<Tile> = only_tiles.collect();
     // Only series of different names can become equal by losing theirs.
-    if !fragment.drops_name || fragment.metric.is_some() || delayed {
-        return all.sort_by_labels();
+    let may_collide = fragment.drops_name && fragment.metric.is_none() && !delayed;
+    if tiles.len() == 1 && !may_collide {
+        return tiles.remove(0).sort_by_labels();
     }
-    if matches!(fragment.read, Read::Range(_)) {
-        refuse_equal(&all)?;
-        return all.sort_by_labels();
+    let labels = |&(tile, row): &(usize, usize)| &tiles[tile].labels(row).labels;
+    let rows_of = |tile: usize| (0..tiles[tile].len()).map(move |row| (tile, row));
+    let mut order: Vec<(usize, usize)> = (0..tiles.len()).flat_map(rows_of).collect();
+    order.sort_by(|a, b| labels(a).cmp(labels(b)));
+    let strict = matches!(fragment.read, Read::Range(_));
+    if may_collide && strict && order.windows(2).any(|pair| labels(&pair[0]) == labels(&pair[1])) {
+        return Err(same_labelset());
     }
-    let mut out = Uniter::new(Tile::new(all.steps(), limits));
-    for row in 0..all.len() {
-        out.add_or_fail(all.labels(row).clone(), all.row(row))?;
+    let mut out = Tile::new(fragment.read.windows().count, limits);
+    if !may_collide || strict {
+        for &(tile, row) in &order {
+            out.push(tiles[tile].labels(row).clone(), tiles[tile].row(row))?;
+        }
+        return Ok(out);
     }
-    out.finish().sort_by_labels()
+    let mut united = Uniter::new(out);
+    for &(tile, row) in &order {
+        united.add_or_fail(tiles[tile].labels(row).clone(), tiles[tile].row(row))?;
+    }
+    Ok(united.finish())
 }

@@ -298,15 +298,6 @@ impl Tile {
         Ok(out)
     }
 
-    /// Moves the series of `other` behind those of this tile.
-    pub fn append(&mut self, other: Tile) -> Result<(), QueryError> {
-        assert_eq!(self.steps, other.steps, "tiles of one result have the same steps");
-        for row in 0..other.len() {
-            self.push(other.rows[row].clone(), other.row(row))?;
-        }
-        Ok(())
-    }
-
     pub fn sort_by_labels(self) -> Result<Tile, QueryError> {
         if self.rows.is_sorted_by(|a, b| a.labels <= b.labels) {
             return Ok(self);

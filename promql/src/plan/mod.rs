@@ -194,6 +194,8 @@ pub struct Plan {
     pub instant: bool,
     pub kind: ValueType,
     pub fragments: Arc<[Fragment]>,
+    /// How often the finish uses each fragment's result.
+    pub uses: Vec<usize>,
     pub finish: Node,
     pub delayed_name_removal: bool,
 }

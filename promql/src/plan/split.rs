@@ -18,12 +18,13 @@ pub fn plan(
     let mut fragments: Vec<Fragment> = Vec::new();
     let mut node = lower(expr, steps, around, &mut fragments)?;
     push_down(&mut node, &mut fragments);
-    let (finish, fragments) = share(node, fragments);
+    let (finish, fragments, uses) = share(node, fragments);
     Ok(Plan {
         steps,
         instant,
         kind: expr.value_type(),
         fragments: fragments.into(),
+        uses,
         finish,
         delayed_name_removal,
     })

@@ -2,7 +2,8 @@
 
 use crate::plan::{Fragment, Node, RangeSource};
 
-pub fn share(mut node: Node, fragments: Vec<Fragment>) -> (Node, Vec<Fragment>) {
+/// With how often each fragment's result is used.
+pub fn share(mut node: Node, fragments: Vec<Fragment>) -> (Node, Vec<Fragment>, Vec<usize>) {
     let mut kept: Vec<Fragment> = Vec::with_capacity(fragments.len());
     let mut new_number = Vec::with_capacity(fragments.len());
     for fragment in fragments {
@@ -12,8 +13,12 @@ pub fn share(mut node: Node, fragments: Vec<Fragment>) -> (Node, Vec<Fragment>) 
             kept.push(fragment);
         }
     }
-    visit(&mut node, &mut |fragment| *fragment = new_number[*fragment]);
-    (node, kept)
+    let mut uses = vec![0; kept.len()];
+    visit(&mut node, &mut |fragment| {
+        *fragment = new_number[*fragment];
+        uses[*fragment] += 1;
+    });
+    (node, kept, uses)
 }
 
 /// Shows every fragment number within the node, once for each use.
