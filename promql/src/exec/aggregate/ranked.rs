@@ -1,4 +1,4 @@
-//! Aggregations that need the values themselves: `topk`, `bottomk`, `quantile`, `count_values`, `limitk`.
+//! Aggregations that need the values themselves: `topk`, `bottomk`, `quantile`, `count_values`, `limitk`, `limit_ratio`.
 //! They run in the finish, over the merged tile, step by step.
 
 use super::super::labels::Uniter;
@@ -75,6 +75,7 @@ pub fn evaluate(
     match node.op {
         AggregateOp::Topk | AggregateOp::Bottomk => rank(node, tile, &groups, param, instant, notes),
         AggregateOp::Limitk => limit(tile, &groups, param),
+        AggregateOp::LimitRatio => limit_ratio(node, tile, param, notes),
         AggregateOp::Quantile => quantile(node, tile, &groups, param, notes),
         other => Err(QueryError::Execution(format!("aggregation {:?} is not supported yet", other.name()))),
     }
@@ -153,6 +154,67 @@ fn limit(tile: &Tile, groups: &Groups, param: &Param) -> Result<Tile, QueryError
             if column.any() {
                 out.push(tile.labels(row).clone(), column.view())?;
             }
+        }
+    }
+    Ok(out)
+}
+
+/// A number in [0, 1) that depends on the labels alone, and the same that Prometheus gives them: XXH64 of
+/// the labels in the form that it keeps them in, names and values behind their lengths (one byte, or 255
+/// and three bytes).
+fn place(labels: &Labels) -> f64 {
+    let mut bytes = Vec::with_capacity(labels.size_bytes() + 8);
+    for part in labels.iter().flat_map(|(name, value)| [name, value]) {
+        match u8::try_from(part.len()) {
+            Ok(length) if length < u8::MAX => bytes.push(length),
+            _ => {
+                bytes.push(u8::MAX);
+                bytes.extend_from_slice(&(part.len() as u32).to_le_bytes()[..3]);
+            }
+        }
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    xxhash_rust::xxh64::xxh64(&bytes, 0) as f64 / u64::MAX as f64
+}
+
+/// A stable share of all series: those whose place lies below the ratio, or, for a negative ratio, exactly
+/// the others of its complement.
+fn limit_ratio(
+    node: &AggregateNode,
+    tile: &Tile,
+    param: &Param,
+    notes: &mut Notes,
+) -> Result<Tile, QueryError> {
+    let mut ratios = Vec::with_capacity(tile.steps());
+    for step in 0..tile.steps() {
+        let ratio = param.at(step);
+        if ratio.is_nan() {
+            return Err(QueryError::Execution(format!("Ratio value {} is NaN", general(ratio))));
+        }
+        let used = ratio.clamp(-1.0, 1.0);
+        if used != ratio {
+            let note = Note::InvalidRatio { got: general(ratio), used: general(used) };
+            notes.add(node.param_position, note);
+        }
+        ratios.push(used);
+    }
+    let mut out = Tile::new(tile.steps(), tile.limits());
+    let mut column = StepColumn::default();
+    for row in 0..tile.len() {
+        let place = place(&tile.labels(row).labels);
+        column.reset(tile.steps());
+        for (step, &ratio) in ratios.iter().enumerate() {
+            if (ratio >= 0.0 && place >= ratio) || (ratio < 0.0 && place < 1.0 + ratio) {
+                continue;
+            }
+            match tile.row(row).cell(step) {
+                Cell::Nothing => {}
+                Cell::Float(value) => column.set(step, value),
+                Cell::Histogram(histogram) => column.set_histogram(step, histogram.clone()),
+            }
+        }
+        if column.any() {
+            out.push(tile.labels(row).clone(), column.view())?;
         }
     }
     Ok(out)
