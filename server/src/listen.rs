@@ -1,6 +1,7 @@
 //! Sockets in, requests to the router: binding, the limit on connections, the limits on what a connection
 //! may send, and draining.
 
+use crate::request_line::Lenient;
 use axum::Router;
 use hearth_api::State;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -123,7 +124,7 @@ impl Server {
             .keep_alive_interval(Some(self.read_timeout))
             .max_header_list_size(HEADER_LIMIT_BYTES as u32);
         let service = TowerToHyperService::new(self.router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(Lenient::new(stream)), service).into_owned();
         let connection = self.graceful.watch(connection);
         let state = self.state.clone();
         state.metrics.connections_accepted.add(1);

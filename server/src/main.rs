@@ -7,6 +7,7 @@ mod flags;
 mod listen;
 mod query;
 mod reload;
+mod request_line;
 mod run;
 mod settings;
 mod signals;
