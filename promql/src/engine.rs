@@ -69,6 +69,19 @@ struct Request {
     options: RequestOptions,
 }
 
+impl Request {
+    fn of_range(request: RangeRequest) -> Result<Request, QueryError> {
+        let RangeRequest { text, start_ms, end_ms, step_ms, options } = request;
+        if step_ms <= 0 {
+            let text = "zero or negative query resolution step widths are not accepted";
+            return Err(QueryError::BadData(text.to_owned()));
+        }
+        let steps = Steps::range(start_ms, end_ms, step_ms);
+        let times = QueryTimes { start_ms, end_ms, step_ms };
+        Ok(Request { text, steps, times, instant: false, options })
+    }
+}
+
 impl<S: Scatter> Engine<S> {
     pub fn new(store: S, options: EngineOptions) -> Engine<S> {
         let gate = Gate::new(options.max_concurrency);
@@ -82,6 +95,12 @@ impl<S: Scatter> Engine<S> {
     /// Running and waiting queries.
     pub fn queries(&self) -> usize {
         self.gate.inside()
+    }
+
+    /// What a range query would do, in words, without doing it.
+    pub fn explain(&self, request: RangeRequest) -> Result<String, QueryError> {
+        let (plan, _) = self.prepare(&Request::of_range(request)?)?;
+        Ok(plan.to_string())
     }
 
     /// The plan of a request, without running it.
@@ -158,17 +177,23 @@ impl<S: Scatter> Engine<S> {
                 answers.push(answer?);
             }
         }
-        let mut partials: Vec<Vec<_>> = plan.fragments.iter().map(|_| Vec::new()).collect();
+        let mut partials: Vec<(Vec<_>, Notes)> = plan.fragments.iter().map(|_| Default::default()).collect();
         for answer in answers {
-            notes.merge(answer.notes);
             stats.total_samples += answer.looks;
-            for (fragment, partial) in answer.partials.into_iter().enumerate() {
-                partials[fragment].push(partial);
+            for ((of_fragment, notes), found) in
+                partials.iter_mut().zip(answer.partials.into_iter().zip(answer.notes))
+            {
+                of_fragment.push(found.0);
+                notes.merge(found.1);
             }
         }
         let mut merged = Vec::with_capacity(partials.len());
-        for (fragment, partials) in plan.fragments.iter().zip(partials) {
-            merged.push(merge(fragment, partials, plan.delayed_name_removal, limits, notes)?);
+        for (fragment, (partials, mut found)) in plan.fragments.iter().zip(partials) {
+            merged.push(merge(fragment, partials, plan.delayed_name_removal, limits, &mut found)?);
+            for twin in &fragment.twins {
+                found.repeat_at(&fragment.positions(), twin);
+            }
+            notes.merge(found);
         }
         let mut finish = Finish {
             plan,
@@ -290,15 +315,6 @@ impl<S: Scatter> Query for Engine<S> {
     }
 
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
-        let RangeRequest { text, start_ms, end_ms, step_ms, options } = request;
-        Box::pin(async move {
-            if step_ms <= 0 {
-                let text = "zero or negative query resolution step widths are not accepted";
-                return Err(QueryError::BadData(text.to_owned()));
-            }
-            let steps = Steps::range(start_ms, end_ms, step_ms);
-            let times = QueryTimes { start_ms, end_ms, step_ms };
-            self.run(Request { text, steps, times, instant: false, options }).await
-        })
+        Box::pin(async move { self.run(Request::of_range(request)?).await })
     }
 }

@@ -197,6 +197,17 @@ impl Notes {
         self.kept.extend(other.kept.into_iter().take(room));
     }
 
+    /// The notes again, at the positions of another part of the text that computes the same.
+    pub fn repeat_at(&mut self, from: &[PositionRange], to: &[PositionRange]) {
+        let mut again = Notes::default();
+        for (start, note) in &self.kept {
+            for (_, to) in from.iter().zip(to).filter(|(from, _)| from.start == *start) {
+                again.add(*to, note.clone());
+            }
+        }
+        self.merge(again);
+    }
+
     /// Warnings and infos as an answer shows them.
     pub fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (BTreeSet::new(), BTreeSet::new());

@@ -43,14 +43,15 @@ pub enum Partial {
 #[derive(Debug)]
 pub struct ShardAnswer {
     pub partials: Vec<Partial>,
-    pub notes: Notes,
+    /// By fragment, as the partials are.
+    pub notes: Vec<Notes>,
     /// Samples looked at, each as often as a window saw it.
     pub looks: u64,
 }
 
 /// Runs every fragment on one shard.
 pub async fn run<V: ShardView>(view: V, job: Arc<Job>) -> Result<ShardAnswer, QueryError> {
-    let mut answer = ShardAnswer { partials: Vec::new(), notes: Notes::default(), looks: 0 };
+    let mut answer = ShardAnswer { partials: Vec::new(), notes: Vec::new(), looks: 0 };
     for fragment in job.fragments.iter() {
         let mut scan = Scan::new(fragment, &job)?;
         let select = Select {
@@ -181,7 +182,7 @@ impl<'a> Scan<'a> {
     }
 
     fn finish(self, labels: impl Fn(u32) -> Labels, answer: &mut ShardAnswer) -> Result<Partial, QueryError> {
-        answer.notes.merge(self.notes);
+        answer.notes.push(self.notes);
         answer.looks += self.looks;
         Ok(match self.into {
             Into::Tile(tile) => Partial::Tile(tile),

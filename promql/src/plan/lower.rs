@@ -127,6 +127,7 @@ impl Lowering<'_> {
             then: Vec::new(),
             fold: None,
             drops_name,
+            twins: Vec::new(),
         });
         Ok(self.fragments.len() - 1)
     }

@@ -34,6 +34,37 @@ pub struct Fragment {
     pub fold: Option<Fold>,
     /// The result has no metric name.
     pub drops_name: bool,
+    /// Where the same stands again in the text: what there is to remark is remarked there too.
+    pub twins: Vec<Vec<PositionRange>>,
+}
+
+impl Fragment {
+    /// Every position that a note of this fragment can have.
+    pub fn positions(&self) -> Vec<PositionRange> {
+        let mut all: Vec<PositionRange> = self.fold.iter().map(|fold| fold.position).collect();
+        if let Read::Range(call) = &self.read {
+            all.push(call.position);
+            all.extend_from_slice(&call.param_positions);
+        }
+        all
+    }
+
+    /// Reads and computes the same, wherever it stands.
+    pub fn is_twin_of(&self, other: &Fragment) -> bool {
+        let placeless = |fragment: &Fragment| {
+            let mut fragment = fragment.clone();
+            fragment.twins.clear();
+            if let Some(fold) = &mut fragment.fold {
+                fold.position = PositionRange::default();
+            }
+            if let Read::Range(call) = &mut fragment.read {
+                call.position = PositionRange::default();
+                call.param_positions.fill(PositionRange::default());
+            }
+            fragment
+        };
+        self.matchers == other.matchers && placeless(self) == placeless(other)
+    }
 }
 
 /// How samples become values at steps.

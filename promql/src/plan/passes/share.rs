@@ -7,10 +7,11 @@ pub fn share(mut node: Node, fragments: Vec<Fragment>) -> (Node, Vec<Fragment>, 
     let mut kept: Vec<Fragment> = Vec::with_capacity(fragments.len());
     let mut new_number = Vec::with_capacity(fragments.len());
     for fragment in fragments {
-        let known = kept.iter().position(|k| *k == fragment);
+        let known = kept.iter().position(|k| k.is_twin_of(&fragment));
         new_number.push(known.unwrap_or(kept.len()));
-        if known.is_none() {
-            kept.push(fragment);
+        match known {
+            Some(number) => kept[number].twins.push(fragment.positions()),
+            None => kept.push(fragment),
         }
     }
     let mut uses = vec![0; kept.len()];
