@@ -93,6 +93,9 @@ pub fn router(state: Held) -> Router {
     let routes = Router::new()
         .nest("/api/v1", api(&state))
         .route("/", read(lifecycle::index))
+        // Where alerts and old bookmarks point; the page says what there is instead.
+        .route("/graph", read(lifecycle::index))
+        .route("/query", read(lifecycle::index))
         .route("/version", read(status::version))
         .route("/metrics", read(metrics::show).layer(CompressionLayer::new().gzip(true)))
         .route("/-/healthy", route(GET, "GET, HEAD, OPTIONS", lifecycle::healthy))
