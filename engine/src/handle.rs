@@ -6,6 +6,7 @@ use crate::disk::blocking::BlockingDisk;
 use crate::disk::ring::RingDisk;
 use crate::disk::{Disk, cores, names, probe};
 use crate::head::status::merge_status;
+use crate::router::Router;
 use crate::shard::request::{AppendRequest, Appended, Job, Pick, Request};
 use crate::shard::runtime::{self, Runtime};
 use crate::shard::view::HeadView;
@@ -24,16 +25,6 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-
-/// Identity of a key: stable for a data directory, not to be foreseen by who sends keys.
-pub(crate) fn hash_key(key: &[u8], seed: u64) -> u128 {
-    xxhash_rust::xxh3::xxh3_128_with_seed(key, seed)
-}
-
-/// The shard that owns a key. `shards` is a power of two; the table inside the shard uses the low half.
-pub(crate) fn shard_of(hash: u128, shards: usize) -> usize {
-    (hash >> 64) as usize & (shards - 1)
-}
 
 /// Why a store did not open. Each names what and where.
 #[derive(Debug)]
@@ -69,7 +60,7 @@ impl std::error::Error for OpenError {}
 
 struct Inner {
     mailboxes: Vec<Sender<Request>>,
-    seed: u64,
+    router: Router,
     max_ahead_ms: i64,
     clock: fn() -> i64,
     backend: &'static str,
@@ -173,9 +164,9 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
     let lock = lock(&options.path)?;
     let identity = identify(options)?;
     let uring = choose_io(options.io)?;
+    let router = Router::new(identity.seed, identity.shards);
     let store = Store {
-        shards: identity.shards,
-        seed: identity.seed,
+        router: router.clone(),
         max_series: options.max_series,
         head_limit_bytes: options.head_limit_bytes,
         retention: options.retention,
@@ -206,6 +197,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         let core = CoreThread {
             shards,
             store: store.clone(),
+            seed: identity.seed,
             options: options.clone(),
             ready: ready.clone(),
             core: pin.then_some(thread % cores),
@@ -226,7 +218,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
     Ok(Handle {
         inner: Arc::new(Inner {
             mailboxes,
-            seed: identity.seed,
+            router,
             max_ahead_ms: i64::try_from(options.max_ahead.as_millis()).unwrap_or(i64::MAX),
             clock: options.clock,
             backend,
@@ -252,6 +244,7 @@ fn choose_io(choice: IoChoice) -> Result<bool, OpenError> {
 struct CoreThread {
     shards: Vec<(usize, Receiver<Request>)>,
     store: Store,
+    seed: u64,
     options: Options,
     ready: Sender<Result<(), OpenError>>,
     core: Option<usize>,
@@ -274,12 +267,12 @@ impl CoreThread {
     }
 
     async fn serve<D: Disk>(self, disk: D, runtime: Runtime) {
-        let mut tasks: Vec<std::pin::Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
+        let mut running = Vec::new();
         for (number, mailbox) in self.shards {
             let options = CommitOptions {
                 directory: names::shard_directory(&self.options.path, number).join(names::WAL),
                 shard: number as u32,
-                seed: self.store.seed,
+                seed: self.seed,
                 segment_size_bytes: self.options.segment_size_bytes,
                 group_commit_delay: self.options.group_commit_delay,
                 flush_interval: self.options.flush_interval,
@@ -288,8 +281,15 @@ impl CoreThread {
             let failed = opened.is_err();
             let result = match opened {
                 Ok((state, committer)) => {
-                    tasks.push(Box::pin(committer.run(state.clone())));
-                    tasks.push(Box::pin(shard::serve(state, runtime.clone(), mailbox)));
+                    let (done, ended) = oneshot::channel();
+                    let source = state.clone();
+                    runtime.spawn(async move {
+                        committer.run(source).await;
+                        // Who waits for it is the end of this function.
+                        let _ = done.send(());
+                    });
+                    runtime.spawn(shard::serve(state, runtime.clone(), mailbox));
+                    running.push(ended);
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -300,7 +300,8 @@ impl CoreThread {
             }
         }
         drop(self.ready);
-        join_all(tasks).await;
+        // A committer ends after its mailbox, when all is on stable storage.
+        join_all(running).await;
     }
 }
 
@@ -383,8 +384,8 @@ impl Handle {
         let mut parts: Vec<Vec<Pick>> =
             (0..shards).map(|_| Vec::with_capacity(batch.series.len() / shards + 16)).collect();
         for (at, series) in batch.series.iter().enumerate() {
-            let hash = hash_key(batch.key(series), self.inner.seed);
-            parts[shard_of(hash, shards)].push(Pick { series: at as u32, hash });
+            let hash = self.inner.router.hash(batch.key(series));
+            parts[self.inner.router.shard(hash)].push(Pick { series: at as u32, hash });
         }
         parts
     }

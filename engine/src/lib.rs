@@ -4,7 +4,7 @@
 //! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
 //!
 //! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
-//! left: disk < index < wal < head < shard < handle. glommio and io_uring are named only in `disk` and
+//! left: router, disk < index < wal < head < shard < handle. glommio and io_uring are named only in `disk` and
 //! `shard`, unsafe code only in `disk`.
 
 #![deny(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod disk;
 pub mod handle;
 mod head;
 mod index;
+mod router;
 mod shard;
 pub mod wal;
 

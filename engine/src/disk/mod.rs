@@ -1,5 +1,5 @@
 //! The medium: all that touches files. Three forms of one contract: [`ring`] (io_uring), [`blocking`]
-//! (plain writes on a helper thread) and [`simulated`] (memory that forgets what was not synced).
+//! (plain system calls), both on a helper thread of the log, and [`simulated`] (memory that forgets what was not synced).
 //!
 //! Assumption about the medium: what was written before a successful `fdatasync` stays; a name is durable
 //! once its directory was synced. A failed sync tells nothing about what reached the medium, so nobody
@@ -10,6 +10,7 @@ pub mod names;
 pub mod probe;
 pub mod ring;
 pub mod simulated;
+mod writer;
 
 use std::fs::{self, File, OpenOptions};
 use std::future::Future;

@@ -3,7 +3,6 @@
 
 use super::ShardState;
 use super::request::{AppendRequest, Appended, Elsewhere, Pick};
-use crate::handle::{hash_key, shard_of};
 use crate::head::{Fate, Head};
 use crate::wal::commit::Commit;
 use hearth_model::batch::{BatchSeries, Refusal, Refused};
@@ -87,8 +86,9 @@ impl Appender<'_> {
         let mut canonical_key = None;
         if !decoded.canonical {
             let key = key::key_of(&decoded.labels);
-            canonical_hash = hash_key(&key, self.state.store.seed);
-            if shard_of(canonical_hash, self.state.store.shards) != self.state.number {
+            let router = &self.state.store.router;
+            canonical_hash = router.hash(&key);
+            if router.shard(canonical_hash) != self.state.number {
                 return Found::Elsewhere(key);
             }
             canonical_key = Some(key);
@@ -97,7 +97,7 @@ impl Appender<'_> {
                 return Found::Series(id);
             }
         }
-        let share = self.state.store.max_series.div_ceil(self.state.store.shards as u64);
+        let share = self.state.store.max_series.div_ceil(self.state.store.router.shards() as u64);
         let full = share > 0 && u64::from(self.head.series_count()) >= share;
         if full || !self.head.has_room(raw.len()) {
             return Found::Refused(Refusal::SeriesLimit);

@@ -15,6 +15,7 @@ pub mod view;
 use crate::config;
 use crate::disk::Disk;
 use crate::head::Head;
+use crate::router::Router;
 use crate::wal::commit::{CommitQueue, Committer};
 use hearth_model::StoreError;
 use hearth_model::store::StoreFigures;
@@ -28,8 +29,7 @@ use std::time::Duration;
 /// What every shard of a store knows about the store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub shards: usize,
-    pub seed: u64,
+    pub router: Router,
     pub max_series: u64,
     pub head_limit_bytes: u64,
     pub retention: Duration,
@@ -54,7 +54,7 @@ pub fn open<D: Disk>(
     options: crate::wal::commit::CommitOptions,
 ) -> Result<(Rc<ShardState>, Committer<D>), crate::wal::replay::ReplayError> {
     let mut head = Head::default();
-    let recovery = recover::recover(&disk, &options, &mut head)?;
+    let recovery = recover::recover(&disk, &options, &store.router, &mut head)?;
     let queue = Rc::new(CommitQueue::new());
     let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
     let now = (store.clock)();

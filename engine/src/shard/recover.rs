@@ -1,8 +1,8 @@
 //! A shard's start: its head out of its log.
 
 use crate::disk::Disk;
-use crate::handle::hash_key;
 use crate::head::{Fate, Head};
+use crate::router::Router;
 use crate::wal::commit::CommitOptions;
 use crate::wal::record::Record;
 use crate::wal::replay::{Replay, ReplayError, Replayed};
@@ -26,7 +26,7 @@ pub struct Recovery {
 /// Fills an empty head.
 struct Filler<'a> {
     head: &'a mut Head,
-    seed: u64,
+    router: &'a Router,
     by_reference: AHashMap<u32, u32>,
     unknown: AHashSet<u32>,
     recovery: Recovery,
@@ -39,7 +39,7 @@ impl Filler<'_> {
             tracing::warn!(reference, "series record in log has no valid labels");
             return;
         };
-        let hash = hash_key(raw, self.seed);
+        let hash = self.router.hash(raw);
         // A checkpoint and the segments after it may both name a series.
         let id = match self.head.find(hash, None) {
             Some(id) => id,
@@ -102,11 +102,16 @@ impl Filler<'_> {
 }
 
 /// Reads the shard's log into the head.
-pub fn recover<D: Disk>(disk: &D, options: &CommitOptions, head: &mut Head) -> Result<Recovery, ReplayError> {
+pub fn recover<D: Disk>(
+    disk: &D,
+    options: &CommitOptions,
+    router: &Router,
+    head: &mut Head,
+) -> Result<Recovery, ReplayError> {
     let started = Instant::now();
     let mut filler = Filler {
         head,
-        seed: options.seed,
+        router,
         by_reference: AHashMap::new(),
         unknown: AHashSet::new(),
         recovery: Recovery::default(),

@@ -10,8 +10,8 @@ use super::request::{AppendRequest, Pick};
 use super::runtime::Runtime;
 use super::{ShardState, Store};
 use crate::disk::simulated::SimulatedDisk;
-use crate::handle::hash_key;
 use crate::head::read::Scratch;
+use crate::router::Router;
 use crate::wal::commit::CommitOptions;
 use futures_channel::oneshot;
 use futures_executor::LocalPool;
@@ -88,7 +88,8 @@ impl Simulation {
             }
             let batch = Arc::new(self.batch());
             let picks = batch.series.iter().enumerate();
-            let picks = picks.map(|(i, s)| Pick { series: i as u32, hash: hash_key(batch.key(s), SEED) });
+            let picks =
+                picks.map(|(i, s)| Pick { series: i as u32, hash: state.store.router.hash(batch.key(s)) });
             let ack = if self.random.u32(0..4) == 0 { Ack::Written } else { Ack::Synced };
             let (reply, answer) = oneshot::channel();
             let picks = picks.collect();
@@ -136,8 +137,7 @@ impl Simulation {
     fn run(&mut self) {
         for _ in 0..self.random.usize(2..6) {
             let store = Store {
-                shards: 1,
-                seed: SEED,
+                router: Router::new(SEED, 1),
                 max_series: 0,
                 head_limit_bytes: u64::MAX,
                 retention: Duration::MAX,

@@ -35,7 +35,7 @@ impl ShardState {
 
     /// Bytes that this shard's head may hold.
     pub(super) fn memory_share_bytes(&self) -> u64 {
-        self.store.head_limit_bytes / self.store.shards as u64
+        self.store.head_limit_bytes / self.store.router.shards() as u64
     }
 
     /// Drops the oldest data until the head fits its share; `false` when that does not help.

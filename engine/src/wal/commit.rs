@@ -19,9 +19,9 @@ use futures_util::future::{Either, select};
 use hearth_model::{Ack, Histogram, StoreError};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -267,15 +267,18 @@ impl<D: Disk> Committer<D> {
     /// Runs until the queue is closed and everything is on stable storage.
     pub async fn run(mut self, source: impl SeriesSource) {
         let queue = self.queue.clone();
+        let mut flush: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
         loop {
             let expired = self.expired();
             let wanted = || queue.has_work() || queue.closing.get() || expired != self.expired();
             if self.unsynced.is_empty() {
+                flush = None;
                 queue.work.until(wanted).await;
             } else {
-                let work = pin!(queue.work.until(wanted));
-                let flush = pin!(self.disk.sleep(self.options.flush_interval));
-                if matches!(select(work, flush).await, Either::Right(_)) {
+                // Runs on through commits that do not sync: the oldest unsynced frame counts.
+                let timer = flush.get_or_insert_with(|| self.flush_timer());
+                if matches!(select(pin!(queue.work.until(wanted)), timer).await, Either::Right(_)) {
+                    flush = None;
                     queue.open.borrow_mut().sync = true;
                 }
             }
@@ -296,6 +299,11 @@ impl<D: Disk> Committer<D> {
                 self.expire(&source).await;
             }
         }
+    }
+
+    fn flush_timer(&self) -> Pin<Box<dyn Future<Output = ()>>> {
+        let (disk, time) = (self.disk.clone(), self.options.flush_interval);
+        Box::pin(async move { disk.sleep(time).await })
     }
 
     async fn commit(&mut self, mut commit: Commit) {
