@@ -13,6 +13,7 @@ type Views = BTreeMap<Arc<str>, Arc<PoolView>>;
 pub fn all(scrape: &ScrapeCounters, discovery: &DiscoveryCounters, views: &Views) -> Vec<Family> {
     let mut out = of_scrapes(scrape);
     out.extend(of_pools(scrape, views));
+    out.extend(of_each_pool(views));
     out.extend(of_discovery(discovery, views));
     out
 }
@@ -80,9 +81,6 @@ fn of_scrapes(scrape: &ScrapeCounters) -> Vec<Family> {
 }
 
 fn of_pools(scrape: &ScrapeCounters, views: &Views) -> Vec<Family> {
-    let per_pool = |name, help, kind, value: &dyn Fn(&PoolView) -> f64| {
-        labelled(name, help, kind, "scrape_job", views.iter().map(|(n, view)| (n.to_string(), value(view))))
-    };
     let sync_lengths = views.iter().map(|(n, view)| (n.to_string(), &view.counters.sync_length));
     vec![
         counter(
@@ -126,6 +124,15 @@ fn of_pools(scrape: &ScrapeCounters, views: &Views) -> Vec<Family> {
             "scrape_job",
             sync_lengths,
         ),
+    ]
+}
+
+/// One sample a pool each.
+fn of_each_pool(views: &Views) -> Vec<Family> {
+    let per_pool = |name, help, kind, value: &dyn Fn(&PoolView) -> f64| {
+        labelled(name, help, kind, "scrape_job", views.iter().map(|(n, view)| (n.to_string(), value(view))))
+    };
+    vec![
         per_pool(
             "prometheus_target_scrape_pool_sync_total",
             "Total number of syncs that were executed on a scrape pool.",

@@ -138,32 +138,8 @@ fn whole_files_are_checked_across_their_entries() {
 }
 
 /// The text is what Prometheus 3.5 prints for the same file at `/api/v1/status/config`.
-#[test]
-fn the_effective_configuration_prints_as_prometheus_prints_it() {
-    let file = load(
-        "global: {scrape_interval: 90s, body_size_limit: 1536KB}
-scrape_configs:
-- job_name: a
-  body_size_limit: 10MB
-  params: {x: [1, b]}
-  honor_labels: yes
-  basic_auth: {username: u, password: p}
-  tls_config: {insecure_skip_verify: on, ca_file: ca.pem}
-  http_headers: {X-A: {values: [v], secrets: [s]}}
-  proxy_url: http://user:pw@localhost:3128
-  static_configs:
-  - targets: ['localhost:1']
-    labels: {z: 1, a: true}
-  file_sd_configs:
-  - files: ['t/*.json']
-  relabel_configs:
-  - source_labels: [__address__]
-    target_label: q
-  - {action: labeldrop, regex: foo.*}
-",
-    )
-    .expect("valid");
-    let expect = "\
+/// What the configuration of the test below prints as, defaults included.
+const EFFECTIVE: &str = "\
 - job_name: a
   honor_labels: true
   honor_timestamps: true
@@ -224,7 +200,33 @@ scrape_configs:
       a: 'true'
       z: '1'
 ";
-    assert_eq!(serde_yaml::to_string(&file.scrape_configs).expect("prints"), expect);
+
+#[test]
+fn the_effective_configuration_prints_as_prometheus_prints_it() {
+    let file = load(
+        "global: {scrape_interval: 90s, body_size_limit: 1536KB}
+scrape_configs:
+- job_name: a
+  body_size_limit: 10MB
+  params: {x: [1, b]}
+  honor_labels: yes
+  basic_auth: {username: u, password: p}
+  tls_config: {insecure_skip_verify: on, ca_file: ca.pem}
+  http_headers: {X-A: {values: [v], secrets: [s]}}
+  proxy_url: http://user:pw@localhost:3128
+  static_configs:
+  - targets: ['localhost:1']
+    labels: {z: 1, a: true}
+  file_sd_configs:
+  - files: ['t/*.json']
+  relabel_configs:
+  - source_labels: [__address__]
+    target_label: q
+  - {action: labeldrop, regex: foo.*}
+",
+    )
+    .expect("valid");
+    assert_eq!(serde_yaml::to_string(&file.scrape_configs).expect("prints"), EFFECTIVE);
 }
 
 #[test]

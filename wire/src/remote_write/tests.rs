@@ -1,3 +1,5 @@
+//! Requests as senders make them, broken ones included, against what the decoder makes of them.
+
 use super::*;
 use hearth_model::batch::Exemplar;
 use hearth_model::{CounterReset, Histogram, Labels, Sample, Span, WriteBatch, key};
