@@ -75,7 +75,10 @@ fn serve(flags: &Flags, features: &Features) -> Result<(), run::Failure> {
         .thread_name("control")
         .build()
         .map_err(|error| run::Failure::run(format!("starting the control threads: {error}")))?;
-    let outcome = runtime.block_on(run::run(flags, features));
+    let queries = query::threads(flags)
+        .map_err(|error| run::Failure::run(format!("starting the query threads: {error}")))?;
+    let outcome = runtime.block_on(run::run(flags, features, queries.handle()));
+    queries.shutdown_background();
     // What still blocks (a slow disk) must not keep the process.
     runtime.shutdown_timeout(run::LAST_PATIENCE);
     outcome

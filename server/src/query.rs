@@ -1,9 +1,24 @@
-//! The query engine over the store.
+//! The query engine over the store, and the threads that queries compute on.
+//!
+//! What shards send back is merged and finished away from the shards, in stretches that may last seconds.
+//! [`Threads`] gives that its own threads, so that no query keeps the control threads from scraping,
+//! receiving and answering. It never looks into a query.
 
 use crate::flags::Flags;
+use hearth_model::store::{BoxFuture, Catalogue, MatcherSets};
+use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
+use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest};
 use hearth_promql::syntax::ParseOptions;
 use hearth_promql::{Engine, EngineOptions, Query};
+use std::any::Any;
+use std::future::Future;
 use std::sync::Arc;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::{JoinError, JoinHandle};
+
+/// Query threads for each core: the kernel shares the cores among them, so that as many long queries as
+/// there are cores do not keep a short one waiting.
+const THREADS_PER_CORE: usize = 4;
 
 /// The engine with the limits that the flags set. `default_subquery_step_ms` is the global evaluation
 /// interval of the configuration at start.
@@ -12,7 +27,7 @@ pub fn engine(
     flags: &Flags,
     parse: ParseOptions,
     default_subquery_step_ms: i64,
-) -> Arc<dyn Query> {
+) -> Engine<hearth_engine::Handle> {
     let options = EngineOptions {
         lookback_ms: i64::try_from(flags.duration("query.lookback-delta").as_millis()).unwrap_or(i64::MAX),
         max_samples: flags.count("query.max-samples") as u64,
@@ -21,5 +36,220 @@ pub fn engine(
         parse,
         ..EngineOptions::default()
     };
-    Arc::new(Engine::new(store, options))
+    Engine::new(store, options)
+}
+
+/// The threads that queries compute on.
+pub fn threads(flags: &Flags) -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = flags.count("query.max-concurrency").max(1);
+    Builder::new_multi_thread()
+        .worker_threads((cores * THREADS_PER_CORE).min(most))
+        .thread_name("query")
+        .build()
+}
+
+/// Runs what `inner` answers on the query threads. Dropping an answer's future stops the work at its next
+/// pause, cancelling its context within the stretch between two.
+pub struct Threads<T> {
+    inner: Arc<T>,
+    threads: Handle,
+}
+
+impl<T> Threads<T> {
+    pub fn new(inner: T, threads: Handle) -> Threads<T> {
+        Threads { inner: Arc::new(inner), threads }
+    }
+
+    /// Spawns what `work` does with `inner`; `broken` says what to answer when it panics.
+    fn run<A, E, F>(
+        &self,
+        work: impl FnOnce(Arc<T>) -> F,
+        broken: fn(String) -> E,
+    ) -> BoxFuture<'static, Result<A, E>>
+    where
+        F: Future<Output = Result<A, E>> + Send + 'static,
+        A: Send + 'static,
+        E: Send + 'static,
+    {
+        let task = AbortOnDrop(self.threads.spawn(work(self.inner.clone())));
+        Box::pin(async move {
+            let mut task = task;
+            match (&mut task.0).await {
+                Ok(result) => result,
+                Err(error) => Err(broken(describe(error))),
+            }
+        })
+    }
+}
+
+struct AbortOnDrop<A>(JoinHandle<A>);
+
+impl<A> Drop for AbortOnDrop<A> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What ended a task that gave no answer: a bug of ours, or the end of the server.
+fn describe(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic_text(&*panic);
+            tracing::error!(component = "query engine", err = %text, "A query panicked");
+            format!("unexpected error: {text}")
+        }
+        Err(_) => "server is shutting down".to_owned(),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
+}
+
+impl<T: Query + 'static> Query for Threads<T> {
+    fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+        self.run(|engine| async move { engine.instant(request).await }, QueryError::Execution)
+    }
+
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+        self.run(|engine| async move { engine.range(request).await }, QueryError::Execution)
+    }
+}
+
+impl<T: Catalogue + 'static> Catalogue for Threads<T> {
+    fn series(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<Labels>, bool), StoreError>> {
+        self.run(move |store| async move { store.series(context, sets, range, limit).await }, StoreError::Io)
+    }
+
+    fn label_names(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>> {
+        self.run(
+            move |store| async move { store.label_names(context, sets, range, limit).await },
+            StoreError::Io,
+        )
+    }
+
+    fn label_values(
+        &self,
+        context: QueryContext,
+        name: String,
+        sets: MatcherSets,
+        range: TimeRange,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>> {
+        self.run(
+            move |store| async move { store.label_values(context, name, sets, range, limit).await },
+            StoreError::Io,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_model::context::Budget;
+    use hearth_promql::query::RequestOptions;
+    use std::sync::mpsc;
+    use std::task::Poll;
+    use tokio::sync::oneshot;
+
+    type Work = Box<dyn Fn(String) -> BoxFuture<'static, Result<Answer, QueryError>> + Send + Sync>;
+
+    /// Does with each query's text what it was made of.
+    struct Fake(Work);
+
+    impl Query for Fake {
+        fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+            self.0(request.text)
+        }
+
+        fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+            self.0(request.text)
+        }
+    }
+
+    fn two_threads() -> Runtime {
+        Builder::new_multi_thread().worker_threads(2).build().expect("threads")
+    }
+
+    fn request(text: &str) -> InstantRequest {
+        let context = QueryContext::new(Budget::new("query", 1 << 20, None));
+        InstantRequest { text: text.to_owned(), time_ms: 0, options: RequestOptions::new(context) }
+    }
+
+    fn on_control<T>(work: impl Future<Output = T>) -> T {
+        Builder::new_current_thread().build().expect("a thread").block_on(work)
+    }
+
+    #[test]
+    fn a_long_stretch_keeps_nobody_else() {
+        let threads = two_threads();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let query = Threads::new(
+            Fake(Box::new(move |text| {
+                wait.lock().expect("no panic").recv().expect("told to go on");
+                Box::pin(async move { Err(QueryError::BadData(text)) })
+            })),
+            threads.handle().clone(),
+        );
+        let answer = on_control(async {
+            let mut answer = query.instant(request("x"));
+            let first = std::future::poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+            assert!(first.is_pending(), "computed on the caller's thread");
+            go_on.send(()).expect("somebody waits");
+            answer.await
+        });
+        assert_eq!(answer, Err(QueryError::BadData("x".to_owned())));
+    }
+
+    #[test]
+    fn hanging_up_drops_the_work() {
+        let threads = two_threads();
+        let (started, runs) = oneshot::channel::<()>();
+        let (alive, dropped) = oneshot::channel::<()>();
+        let ends = std::sync::Mutex::new(Some((started, alive)));
+        let query = Threads::new(
+            Fake(Box::new(move |_| {
+                let (started, alive) = ends.lock().expect("no panic").take().expect("asked once");
+                Box::pin(async move {
+                    started.send(()).expect("somebody waits");
+                    std::future::pending::<()>().await;
+                    drop(alive);
+                    Err(QueryError::Canceled("never"))
+                })
+            })),
+            threads.handle().clone(),
+        );
+        on_control(async {
+            let answer = query.instant(request("x"));
+            runs.await.expect("started");
+            drop(answer);
+            assert!(dropped.await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_panic_is_an_answer() {
+        let threads = two_threads();
+        let query = Threads::new(
+            Fake(Box::new(|text| Box::pin(async move { panic!("no {text}") }))),
+            threads.handle().clone(),
+        );
+        let answer = on_control(query.instant(request("x")));
+        assert_eq!(answer, Err(QueryError::Execution("unexpected error: no x".to_owned())));
+    }
 }

@@ -46,7 +46,12 @@ impl Failure {
     }
 }
 
-pub async fn run(flags: &Flags, features: &Features) -> Result<(), Failure> {
+/// `queries` is where queries compute, away from the threads that run this.
+pub async fn run(
+    flags: &Flags,
+    features: &Features,
+    queries: &tokio::runtime::Handle,
+) -> Result<(), Failure> {
     let mut termination = Termination::catch().map_err(Failure::run)?;
     let hang_up = reload::hang_up().map_err(Failure::run)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -86,10 +91,11 @@ pub async fn run(flags: &Flags, features: &Features) -> Result<(), Failure> {
         close(store).await;
         return Err(Failure::usage(format!("Error loading config: {error}")));
     }
+    let engine = query::engine(store.clone(), flags, parse_options, subquery_step_ms);
     state.set_ready(Backend {
-        query: query::engine(store.clone(), flags, parse_options, subquery_step_ms),
+        query: Arc::new(query::Threads::new(engine, queries.clone())),
         append: Arc::new(store.clone()),
-        catalogue: Arc::new(store.clone()),
+        catalogue: Arc::new(query::Threads::new(store.clone(), queries.clone())),
         admin: Arc::new(store.clone()),
         scraper: scraper.clone(),
     });
