@@ -12,10 +12,13 @@ const MUTATIONS: u64 = 4000;
 fn seeds(target: &Target) -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = target.seeds.iter().map(|seed| seed.to_vec()).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("a readable folder").path())
+        .collect();
     files.sort();
-    seeds.extend(files.iter().map(|file| std::fs::read(file).unwrap()));
+    seeds.extend(files.iter().map(|file| std::fs::read(file).expect("a readable seed")));
     seeds
 }
 

@@ -13,7 +13,8 @@ pub use page::show;
 pub use requests::Requests;
 
 use hearth_promql::query::QueryStats;
-use page::{Family, Kind};
+use hearth_wire::MetricType;
+use page::Family;
 
 /// Everything that is counted as it happens.
 #[derive(Default)]
@@ -43,7 +44,7 @@ impl Metrics {
 
     fn families(&self, max_concurrent_queries: usize) -> Vec<Family> {
         let mut durations =
-            Family::new("prometheus_engine_query_duration_seconds", Kind::Summary, "Query timings");
+            Family::new("prometheus_engine_query_duration_seconds", MetricType::Summary, "Query timings");
         for (slice, summary) in [
             ("inner_eval", &self.eval_time),
             ("prepare_time", &self.prepare_time),

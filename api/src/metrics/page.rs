@@ -7,6 +7,8 @@ use axum::body::Body;
 use axum::extract::State as Held;
 use axum::response::{IntoResponse, Response};
 use hearth_model::number::write_short;
+use hearth_wire::MetricType;
+use hearth_wire::exposition::print;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::borrow::Cow;
@@ -14,42 +16,23 @@ use std::sync::Arc;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-    Summary,
-}
-
-impl Kind {
-    fn text(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-            Kind::Summary => "summary",
-        }
-    }
-}
-
 type Labels = Vec<(&'static str, String)>;
 
 /// One metric family.
 pub struct Family {
     name: Cow<'static, str>,
-    kind: Kind,
+    kind: MetricType,
     help: Cow<'static, str>,
     points: Vec<(&'static str, Labels, f64)>,
 }
 
 impl Family {
-    pub(super) fn new(name: &'static str, kind: Kind, help: &'static str) -> Family {
+    pub(super) fn new(name: &'static str, kind: MetricType, help: &'static str) -> Family {
         Family { name: name.into(), kind, help: help.into(), points: Vec::new() }
     }
 
     pub(super) fn gauge(name: &'static str, help: &'static str, value: f64) -> Family {
-        let mut family = Family::new(name, Kind::Gauge, help);
+        let mut family = Family::new(name, MetricType::Gauge, help);
         family.point("", &[], value);
         family
     }
@@ -59,7 +42,7 @@ impl Family {
     }
 
     pub(super) fn counter_f64(name: &'static str, help: &'static str, value: f64) -> Family {
-        let mut family = Family::new(name, Kind::Counter, help);
+        let mut family = Family::new(name, MetricType::Counter, help);
         family.point("", &[], value);
         family
     }
@@ -70,7 +53,7 @@ impl Family {
         label: &'static str,
         values: &[(&str, u64)],
     ) -> Family {
-        let mut family = Family::new(name, Kind::Counter, help);
+        let mut family = Family::new(name, MetricType::Counter, help);
         for (text, value) in values {
             family.point("", &[(label, text)], *value as f64);
         }
@@ -103,21 +86,11 @@ impl Family {
     }
 
     fn print(&self, out: &mut Vec<u8>) {
-        let Family { name, kind, help, .. } = self;
-        let kind = kind.text();
-        out.extend_from_slice(
-            format!("# HELP {name} {}\n# TYPE {name} {kind}\n", escape(help, false)).as_bytes(),
-        );
+        print::write_help(out, &self.name, &self.help);
+        print::write_type(out, &self.name, self.kind);
         for (suffix, labels, value) in &self.points {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(suffix.as_bytes());
-            for (index, (label, text)) in labels.iter().enumerate() {
-                let open = if index == 0 { '{' } else { ',' };
-                out.extend_from_slice(format!("{open}{label}=\"{}\"", escape(text, true)).as_bytes());
-            }
-            out.extend_from_slice(if labels.is_empty() { b" " } else { b"} " });
-            out.extend_from_slice(number(*value).as_bytes());
-            out.push(b'\n');
+            let labels = labels.iter().map(|(label, text)| (*label, text.as_str()));
+            print::write_sample(out, &format!("{}{suffix}", self.name), labels, *value, None);
         }
     }
 }
@@ -126,11 +99,6 @@ fn number(value: f64) -> String {
     let mut out = Vec::new();
     write_short(&mut out, value);
     String::from_utf8(out).expect("digits")
-}
-
-fn escape(text: &str, quotes: bool) -> String {
-    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
-    if quotes { text.replace('"', "\\\"") } else { text }
 }
 
 pub async fn show(Held(state): Held<Arc<State>>) -> Response {
@@ -158,9 +126,9 @@ pub async fn show(Held(state): Held<Arc<State>>) -> Response {
 fn scraped(family: &hearth_scrape::status::Family) -> Family {
     use hearth_scrape::status::FamilyKind;
     let kind = match family.kind {
-        FamilyKind::Counter => Kind::Counter,
-        FamilyKind::Gauge => Kind::Gauge,
-        FamilyKind::Summary => Kind::Summary,
+        FamilyKind::Counter => MetricType::Counter,
+        FamilyKind::Gauge => MetricType::Gauge,
+        FamilyKind::Summary => MetricType::Summary,
     };
     let mut out = Family::new(family.name, kind, family.help);
     out.points = family.points.iter().map(|p| (p.suffix, p.labels.clone(), p.value)).collect();
@@ -172,7 +140,7 @@ fn server(state: &State) -> Vec<Family> {
     let build = &state.options.build;
     let mut info = Family::new(
         "prometheus_build_info",
-        Kind::Gauge,
+        MetricType::Gauge,
         "A metric with a constant '1' value labeled by version, revision, branch, goversion from which prometheus was built, and the goos and goarch for the build.",
     );
     info.point(
@@ -188,7 +156,7 @@ fn server(state: &State) -> Vec<Family> {
         ],
         1.0,
     );
-    let mut own = Family::new("hearth_build_info", Kind::Gauge, "Version of this server.");
+    let mut own = Family::new("hearth_build_info", MetricType::Gauge, "Version of this server.");
     own.point("", &[("version", &build.application_version), ("revision", &build.revision)], 1.0);
     let reload = state.reload.load();
     let last_success = reload.last_success.map_or(0.0, |t| t.as_millisecond() as f64 / 1_000.0);
@@ -225,7 +193,7 @@ mod tests {
 
     #[test]
     fn prints_the_text_format() {
-        let mut family = Family::new("a_total", Kind::Counter, "Line\nbreak \\ \"quote\"");
+        let mut family = Family::new("a_total", MetricType::Counter, "Line\nbreak \\ \"quote\"");
         family.point("", &[("x", "1\"\n"), ("y", "é")], 1e9);
         family.point("", &[], f64::NAN);
         let mut out = Vec::new();

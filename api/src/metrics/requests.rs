@@ -2,9 +2,10 @@
 //! a client cannot make this grow.
 
 use super::instrument::Histogram;
-use super::page::{Family, Kind};
+use super::page::Family;
 use axum::body::Body;
 use axum::response::Response;
+use hearth_wire::MetricType;
 use http_body::{Frame, SizeHint};
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -57,14 +58,14 @@ impl Requests {
         let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut durations = Family::new(
             "prometheus_http_request_duration_seconds",
-            Kind::Histogram,
+            MetricType::Histogram,
             "Histogram of latencies for HTTP requests.",
         );
         let mut counts =
-            Family::new("prometheus_http_requests_total", Kind::Counter, "Counter of HTTP requests.");
+            Family::new("prometheus_http_requests_total", MetricType::Counter, "Counter of HTTP requests.");
         let mut sizes = Family::new(
             "prometheus_http_response_size_bytes",
-            Kind::Histogram,
+            MetricType::Histogram,
             "Histogram of response size for HTTP requests.",
         );
         for (handler, route) in routes.iter() {

@@ -1,8 +1,9 @@
 //! The store's figures under Prometheus' names, and under our own where Prometheus has none.
 
-use super::page::{Family, Kind};
+use super::page::Family;
 use hearth_model::Refusal;
 use hearth_model::store::StoreFigures;
+use hearth_wire::MetricType;
 
 pub(super) fn families(f: &StoreFigures) -> Vec<Family> {
     let mut out = head(f);
@@ -94,7 +95,7 @@ fn refusals(f: &StoreFigures) -> Vec<Family> {
         |reason: Refusal| Refusal::ALL.iter().position(|r| *r == reason).map_or(0, |index| f.refused[index]);
     let mut by_reason = Family::new(
         "hearth_refused_samples_total",
-        Kind::Counter,
+        MetricType::Counter,
         "Samples that the store did not take, by reason.",
     );
     for (reason, name) in [
@@ -134,7 +135,7 @@ fn refusals(f: &StoreFigures) -> Vec<Family> {
 fn wal(f: &StoreFigures) -> Vec<Family> {
     let mut syncs = Family::new(
         "prometheus_tsdb_wal_fsync_duration_seconds",
-        Kind::Summary,
+        MetricType::Summary,
         "Duration of write log fsync.",
     );
     syncs.point("_sum", &[], f.wal_sync_seconds);
