@@ -12,11 +12,17 @@ pub mod ring;
 pub mod simulated;
 mod writer;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::future::Future;
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
+
+/// Samples and labels are for the server alone: what a directory and a file of ours let others do, before
+/// the process' own mask.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o640;
 
 /// An append-only file.
 pub trait Log: 'static {
@@ -57,14 +63,15 @@ pub trait Disk: Clone + 'static {
 
     /// Makes a directory and its parents, durable by name.
     fn make_directory(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)?;
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
         path.parent().map_or(Ok(()), sync_directory)
     }
 
     /// Puts a whole file in place: either all of it is there afterwards or what was there before.
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let unfinished = path.with_extension(names::UNFINISHED);
-        let mut file = File::create(&unfinished)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&unfinished)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         self.rename(&unfinished, path)
@@ -99,7 +106,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// A new file for appending, its name synced.
 fn create_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     path.parent().map_or(Ok(()), sync_directory)?;
     Ok(file)
 }

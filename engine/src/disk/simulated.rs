@@ -4,7 +4,7 @@
 //! Faults: a crash keeps, of each file, all synced bytes and of the unsynced ones a random prefix, the
 //! rest of a random part of which may turn up as zeros (a file's length can reach the medium before its
 //! data); names are durable at once, as every caller syncs the directory. A call told to fail leaves a
-//! random prefix of its bytes behind.
+//! random prefix of its bytes behind, one for which there is no room what fits.
 
 use super::{Disk, Log};
 use std::cell::RefCell;
@@ -27,6 +27,12 @@ struct Medium {
     random: u64,
     calls: u64,
     fail_at: Option<u64>,
+    /// Bytes that all files together may have.
+    capacity: usize,
+    /// Sleeps until the disk has room again.
+    full_for: u32,
+    /// Most files at once of which nothing is synced, seen while the disk was full.
+    most_unsynced: usize,
 }
 
 impl Medium {
@@ -43,10 +49,27 @@ impl Medium {
         (self.random() % (bound as u64 + 1)) as usize
     }
 
+    /// Time passes on a full disk, until somebody makes room.
+    fn slept(&mut self) {
+        if self.full_for > 0 {
+            let unsynced = self.files.values().filter(|f| f.synced == 0).count();
+            self.most_unsynced = self.most_unsynced.max(unsynced);
+            self.full_for -= 1;
+            if self.full_for == 0 {
+                self.capacity = usize::MAX;
+            }
+        }
+    }
+
     /// Counts a call; `true` when it is the one that fails.
     fn fails(&mut self) -> bool {
         self.calls += 1;
         self.fail_at == Some(self.calls)
+    }
+
+    /// Bytes that still fit.
+    fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.files.values().map(|f| f.bytes.len()).sum())
     }
 
     fn file(&mut self, path: &Path) -> io::Result<&mut SimulatedFile> {
@@ -66,7 +89,15 @@ fn injected() -> io::Error {
 
 impl SimulatedDisk {
     pub fn new(seed: u64) -> SimulatedDisk {
-        let medium = Medium { files: BTreeMap::new(), random: seed, calls: 0, fail_at: None };
+        let medium = Medium {
+            files: BTreeMap::new(),
+            random: seed,
+            calls: 0,
+            fail_at: None,
+            capacity: usize::MAX,
+            full_for: 0,
+            most_unsynced: 0,
+        };
         SimulatedDisk { medium: Rc::new(RefCell::new(medium)) }
     }
 
@@ -74,6 +105,22 @@ impl SimulatedDisk {
     pub fn fail_after(&self, n: u64) {
         let mut medium = self.medium.borrow_mut();
         medium.fail_at = Some(medium.calls + n);
+    }
+
+    /// Only `bytes` more fit, until somebody has slept `sleeps` times; what does not fit fails in part.
+    pub fn fill(&self, bytes: usize, sleeps: u32) {
+        let mut medium = self.medium.borrow_mut();
+        medium.capacity = medium.files.values().map(|f| f.bytes.len()).sum::<usize>() + bytes;
+        medium.full_for = sleeps;
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.medium.borrow().full_for > 0
+    }
+
+    /// Most files at once of which nothing was synced while the disk was full.
+    pub fn most_unsynced(&self) -> usize {
+        self.medium.borrow().most_unsynced
     }
 
     pub fn calls(&self) -> u64 {
@@ -127,6 +174,7 @@ impl Disk for SimulatedDisk {
 
     /// No time passes here: others run first, then it is over.
     async fn sleep(&self, _: Duration) {
+        self.medium.borrow_mut().slept();
         let mut waited = false;
         std::future::poll_fn(|context| {
             if std::mem::replace(&mut waited, true) {
@@ -193,9 +241,13 @@ impl SimulatedLog {
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut medium = self.disk.medium.borrow_mut();
         let fails = medium.fails();
-        let length = if fails { medium.below(bytes.len()) } else { bytes.len() };
+        let length = if fails { medium.below(bytes.len()) } else { bytes.len() }.min(medium.room());
         medium.file(&self.path)?.bytes.extend_from_slice(&bytes[..length]);
-        if fails { Err(injected()) } else { Ok(()) }
+        match length == bytes.len() {
+            _ if fails => Err(injected()),
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 }
 

@@ -134,20 +134,26 @@ impl Simulation {
         }
     }
 
+    /// Recovers, checks what is there, and starts the committer.
+    fn open(&mut self) -> (Rc<ShardState>, LocalPool) {
+        let store = Store {
+            router: Router::new(SEED, 1),
+            max_series: 0,
+            head_limit_bytes: u64::MAX,
+            retention: Duration::MAX,
+            clock: || 0,
+        };
+        let options = self.options();
+        let (state, committer) = super::open(0, store, self.disk.clone(), options).expect("recovers");
+        self.check(&state);
+        let pool = LocalPool::new();
+        pool.spawner().spawn_local(committer.run(state.clone())).expect("spawns");
+        (state, pool)
+    }
+
     fn run(&mut self) {
         for _ in 0..self.random.usize(2..6) {
-            let store = Store {
-                router: Router::new(SEED, 1),
-                max_series: 0,
-                head_limit_bytes: u64::MAX,
-                retention: Duration::MAX,
-                clock: || 0,
-            };
-            let options = self.options();
-            let (state, committer) = super::open(0, store, self.disk.clone(), options).expect("recovers");
-            self.check(&state);
-            let mut pool = LocalPool::new();
-            pool.spawner().spawn_local(committer.run(state.clone())).expect("spawns");
+            let (state, mut pool) = self.open();
             self.feed(&mut pool, &state);
             drop(pool);
             self.disk.crash();
@@ -181,6 +187,32 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
     // A simulation in which nothing is acknowledged would prove nothing.
     assert!(acknowledged > sent / 5, "{acknowledged} of {sent}");
     println!("{sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls");
+}
+
+/// A full disk left an unfinished segment for each attempt to write again, one a second, each holding what
+/// little room had become free; and every one of them was called damaged at the next start.
+#[test]
+fn a_full_disk_is_not_filled_with_attempts() {
+    let mut full = 0;
+    for seed in 0..50 {
+        let mut simulation = Simulation::new(seed);
+        let (state, mut pool) = simulation.open();
+        simulation.feed(&mut pool, &state);
+        simulation.disk.fill(100, 30);
+        while simulation.disk.is_full() {
+            simulation.feed(&mut pool, &state);
+            pool.run_until_stalled();
+        }
+        assert!(!state.queue.is_read_only(), "seed {seed}: not whole again");
+        // The log that failed, and the attempt at hand.
+        assert!(simulation.disk.most_unsynced() <= 2, "seed {seed}");
+        full += u32::from(state.queue.figures().failures > 20);
+        simulation.feed(&mut pool, &state);
+        drop(pool);
+        simulation.disk.crash();
+        simulation.open();
+    }
+    assert!(full > 20, "the disk was hardly ever full");
 }
 
 #[test]

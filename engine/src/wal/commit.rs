@@ -6,7 +6,8 @@
 //! 2. tell everybody who waits;
 //! 3. on a failure: tell everybody that nothing is acknowledged, let the shard refuse writes, and write
 //!    all frames since the last successful sync to a new segment until that succeeds. The failed file is
-//!    never asked again: a second sync may report success for data that is gone.
+//!    never asked again: a second sync may report success for data that is gone. Of the attempts, only
+//!    the one that succeeds leaves a file.
 //!
 //! Between two commits the committer deletes segments whose samples are all past the retention: it
 //! writes a checkpoint (the series that later segments rely on) and removes them.
@@ -473,10 +474,26 @@ impl<D: Disk> Committer<D> {
         frame::segment_header(frame::SEGMENT_MAGIC, header)
     }
 
+    /// Removes the segment of a rewrite that failed. Nothing was acknowledged from it, and on a full disk
+    /// it would hold the very space that the next attempt needs.
+    fn remove_attempt(&mut self) {
+        self.log = None;
+        self.length = 0;
+        let path = names::segment(&self.options.directory, self.segment);
+        match self.disk.remove(&path) {
+            // It may not even have been made.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), %error, "an unfinished log segment stays, the next start removes it");
+            }
+            _ => {}
+        }
+    }
+
     /// Step 3 of the module's head.
     async fn rewrite(&mut self) {
+        self.close_segment();
         while !self.queue.closing.get() {
-            self.close_segment();
+            let before = self.segment;
             let result = self.write(self.unsynced.clone(), true).await;
             match result {
                 Ok(()) => {
@@ -488,6 +505,9 @@ impl<D: Disk> Committer<D> {
                     self.queue.count(|f| f.failures += 1);
                     *self.queue.read_only.borrow_mut() =
                         Some(format!("shard {}: log segment {}: {error}", self.options.shard, self.segment));
+                    if self.segment > before {
+                        self.remove_attempt();
+                    }
                     self.disk.sleep(config::RETRY_DELAY).await;
                 }
             }

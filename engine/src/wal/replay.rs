@@ -131,6 +131,10 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
     fn segment(&mut self, number: u64, last: bool, found: &mut Replayed) -> Result<(), ReplayError> {
         let path = names::segment(self.directory, number);
         let bytes = self.tried(&path, self.disk.read(&path))?;
+        if bytes.is_empty() {
+            // Made, and cut off before its first frame.
+            return self.remove(&path);
+        }
         found.segments += 1;
         found.bytes += bytes.len() as u64;
         let headed = self.header(&path, frame::SEGMENT_MAGIC, number, &bytes)?;
