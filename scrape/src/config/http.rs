@@ -43,7 +43,7 @@ pub struct OAuth2 {
     pub client_secret_file: String,
     #[serde(default, deserialize_with = "read::texts", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
-    #[serde(default, deserialize_with = "read::text")]
+    #[serde(default, deserialize_with = "read::text", serialize_with = "print_plain_url")]
     pub token_url: String,
     #[serde(default, deserialize_with = "read::text_map", skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoint_params: BTreeMap<String, String>,
@@ -284,4 +284,9 @@ pub(crate) fn print_url<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&redact_url(url.as_deref().unwrap_or_default()))
+}
+
+/// A URL may hold a password here too, even where Prometheus prints it.
+fn print_plain_url<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&redact_url(url))
 }

@@ -246,3 +246,17 @@ fn fields_without_effect_are_named() {
     );
     assert!(file.scrape_configs[1].unserved().is_empty());
 }
+
+#[test]
+fn no_url_prints_its_password() {
+    let file = load(
+        "scrape_configs: [{job_name: a, oauth2: {client_id: c, client_secret: s1,
+           token_url: 'http://u:s2@h/t', proxy_url: 'http://u:s3@h'}}]",
+    )
+    .expect("valid");
+    let printed = serde_yaml::to_string(&file.scrape_configs).expect("prints");
+    assert!(printed.contains("token_url: http://u:xxxxx@h/t\n"), "{printed}");
+    for secret in ["s1", "s2", "s3"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}

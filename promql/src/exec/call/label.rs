@@ -5,7 +5,7 @@ use crate::exec::tile::{RowLabels, Tile};
 use crate::functions::LabelKind;
 use crate::query::QueryError;
 use hearth_model::LabelsBuilder;
-use hearth_model::label::METRIC_NAME;
+use hearth_model::label::{MAX_PART_BYTES, METRIC_NAME};
 use hearth_model::matcher::capture::CaptureRegex;
 
 /// Changes the labels of every series; `texts` are the string arguments.
@@ -17,12 +17,19 @@ pub fn evaluate(kind: LabelKind, mut tile: Tile, texts: &[String]) -> Result<Til
     relabelled(tile, |row| Ok(row.clone()))
 }
 
-fn set(row: &mut RowLabels, name: &str, value: &str) {
+/// A name comes out of the query, which is shorter than any label may be; a value is put together.
+fn set(row: &mut RowLabels, name: &str, value: &str) -> Result<(), QueryError> {
+    if value.len() > MAX_PART_BYTES {
+        return Err(QueryError::Execution(format!(
+            "value of label {name} would be longer than {MAX_PART_BYTES} bytes"
+        )));
+    }
     let mut builder = LabelsBuilder::from(&row.labels);
     builder.set(name, value);
     row.labels = builder.build();
     // A name that was set is meant to stay.
     row.drop_name &= name != METRIC_NAME;
+    Ok(())
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), QueryError> {
@@ -41,7 +48,7 @@ fn replace(tile: &mut Tile, texts: &[String]) -> Result<(), QueryError> {
         value.clear();
         let labels = tile.labels_mut(row);
         if regex.expand(labels.labels.value(from), &template, &mut value) {
-            set(labels, to, &value);
+            set(labels, to, &value)?;
         }
     }
     Ok(())
@@ -57,7 +64,25 @@ fn join(tile: &mut Tile, texts: &[String]) -> Result<(), QueryError> {
         let labels = tile.labels_mut(row);
         let parts: Vec<&str> = from.iter().map(|name| labels.labels.value(name)).collect();
         let value = parts.join(separator);
-        set(labels, to, &value);
+        set(labels, to, &value)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_model::Labels;
+
+    /// A replacement that multiplies a value, nested, made a label that no label set can hold: a panic.
+    #[test]
+    fn a_value_too_long_for_a_label_is_an_error() {
+        let labels = Labels::from_pairs([("a", "b")]);
+        let mut row = RowLabels { labels: labels.clone(), drop_name: false };
+        set(&mut row, "c", &"x".repeat(MAX_PART_BYTES)).expect("fits");
+        assert_eq!(row.labels.value("c").len(), MAX_PART_BYTES);
+        let mut row = RowLabels { labels, drop_name: false };
+        let error = set(&mut row, "c", &"x".repeat(MAX_PART_BYTES + 1)).expect_err("too long");
+        assert_eq!(error.to_string(), "value of label c would be longer than 1112063 bytes");
+    }
 }
