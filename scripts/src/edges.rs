@@ -17,6 +17,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("bench", ANY_DATA),
     ("fuzz", ANY_DATA),
     ("perf", ANY_DATA),
+    // Starts and asks servers as whole-system runs do.
+    ("differential", &["model", "wire", "promql", "perf"]),
     ("scripts", &[]),
 ];
 

@@ -8,6 +8,7 @@ use crate::exec::window::extended::allowed;
 use crate::exec::window::{Param, RangeCall};
 use crate::functions::{Eval, HistogramKind, RangeKind, SortKind, SpecialKind};
 use crate::query::QueryError;
+use crate::syntax::PositionRange;
 use crate::syntax::ast;
 use crate::syntax::ast::{Aggregate, At, Binary, Call, Expr, Subquery, UnaryOp, ValueType, VectorSelector};
 use hearth_model::label::METRIC_NAME;
@@ -249,9 +250,11 @@ impl Lowering<'_> {
         let range = call.args.iter().find(is_matrix).map(Expr::unwrap_paren);
         let Some(range) = range else { unreachable!("a range function has a range vector") };
         let others: Vec<&Expr> = call.args.iter().filter(|e| !is_matrix(e)).collect();
-        let param_positions = others.iter().map(|e| e.position()).collect();
+        let param_positions = others.iter().map(|e| e.unwrap_paren().position()).collect();
         let params = others.into_iter().map(|e| self.node(e)).collect::<Result<Vec<_>, _>>()?;
-        let position = range.position();
+        // Prometheus puts the samples of a subquery in its place, and they stand nowhere in the text.
+        let position =
+            if matches!(range, Expr::Matrix(_)) { range.position() } else { PositionRange::default() };
         let steps = self.steps;
         // Whether anything is absent does not depend on labels: no need to look for equal ones.
         let keeps_name = matches!(kind, RangeKind::First | RangeKind::Last)
@@ -294,7 +297,7 @@ impl Lowering<'_> {
             HistogramKind::Quantiles => (&args[0], &args[2..]),
             _ => (&args[0], &args[1..]),
         };
-        let positions = params.iter().chain([vector]).map(Expr::position).collect();
+        let positions = params.iter().chain([vector]).map(|arg| arg.unwrap_paren().position()).collect();
         let label = match kind {
             HistogramKind::Quantiles => texts(&args[1..2]).remove(0),
             _ => String::new(),
@@ -351,7 +354,7 @@ impl Lowering<'_> {
             without: e.without,
             position: e.position,
             input_position: e.expr.position(),
-            param_position: e.param.as_deref().map_or(e.position, Expr::position),
+            param_position: e.param.as_deref().map_or(e.position, |param| param.unwrap_paren().position()),
         })))
     }
 

@@ -220,6 +220,17 @@ fn limit_ratio(
     Ok(out)
 }
 
+/// Of all steps' quantiles only the extremes are remarked, whether there are series or not.
+fn note_invalid_quantiles(node: &AggregateNode, steps: usize, param: &Param, notes: &mut Notes) {
+    let all = || (0..steps).map(|step| param.at(step));
+    let any_nan = all().any(f64::is_nan).then_some(f64::NAN);
+    let (least, most) = all().fold((0.0, 1.0), |(least, most): (f64, f64), q| (least.min(q), most.max(q)));
+    let invalid = [any_nan, (most > 1.0).then_some(most), (least < 0.0).then_some(least)];
+    for q in invalid.into_iter().flatten() {
+        notes.add(node.param_position, Note::InvalidQuantile(general(q)));
+    }
+}
+
 fn quantile(
     node: &AggregateNode,
     tile: &Tile,
@@ -229,12 +240,7 @@ fn quantile(
 ) -> Result<Tile, QueryError> {
     let mut out = Tile::new(tile.steps(), tile.limits());
     let (mut column, mut values) = (StepColumn::default(), Vec::new());
-    for step in (0..tile.steps()).filter(|_| !tile.is_empty()) {
-        let q = param.at(step);
-        if !(0.0..=1.0).contains(&q) {
-            notes.add(node.param_position, Note::InvalidQuantile(general(q)));
-        }
-    }
+    note_invalid_quantiles(node, tile.steps(), param, notes);
     for (group, rows) in groups.rows.iter().enumerate() {
         column.reset(tile.steps());
         for step in 0..tile.steps() {

@@ -22,11 +22,23 @@ fn is_leap(year: i64) -> bool {
 
 const DAYS_BEFORE: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
 
-/// The part of the date; values outside of what fits into 64 bits saturate.
+/// From the beginning of Go's calendar, 1 March of the year -292277022400, to the epoch, in seconds.
+const CALENDAR_BEGIN_SECONDS: i128 = 9223372028741760000;
+
+/// Whole seconds since the epoch as Prometheus on amd64 reads them: what does not fit into 64 bits becomes
+/// the least that does, and what lies before the beginning of Go's calendar is counted round to its end.
+fn whole_seconds(seconds: f64) -> i128 {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    let fits = (-LIMIT..LIMIT).contains(&seconds);
+    let seconds = i128::from(if fits { seconds as i64 } else { i64::MIN });
+    if seconds < -CALENDAR_BEGIN_SECONDS { seconds + (1 << 64) } else { seconds }
+}
+
+/// The part of the date.
 pub fn part(kind: TimeKind, seconds: f64) -> f64 {
-    // Far enough for every date that anybody writes, and safe for the arithmetic above.
-    let seconds = (seconds as i64).clamp(-(1 << 52), 1 << 52);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let seconds = whole_seconds(seconds);
+    // A day is long enough for both to fit into 64 bits.
+    let (days, second) = (seconds.div_euclid(86_400) as i64, seconds.rem_euclid(86_400) as i64);
     let (year, month, day) = civil(days);
     let leap_passed = i64::from(is_leap(year) && month > 2);
     (match kind {
@@ -59,6 +71,27 @@ mod tests {
         check(TimeKind::DayOfYear, 1_230_681_600.0, 366.0);
         check(TimeKind::Hour, -1.0, 23.0);
         check(TimeKind::Month, -1.0, 12.0);
-        check(TimeKind::Year, f64::NAN, 1970.0);
+    }
+
+    /// Checked against Prometheus 3.5 on amd64.
+    #[test]
+    fn what_is_no_date_is_the_end_of_the_calendar() {
+        for seconds in [1e300, -1e300, f64::NAN, f64::INFINITY, 9.3e18, -9.3e18] {
+            let parts = [
+                (TimeKind::Year, 292_277_026_596.0),
+                (TimeKind::Month, 12.0),
+                (TimeKind::DayOfMonth, 4.0),
+                (TimeKind::DayOfWeek, 0.0),
+                (TimeKind::DayOfYear, 339.0),
+                (TimeKind::DaysInMonth, 31.0),
+                (TimeKind::Hour, 15.0),
+                (TimeKind::Minute, 30.0),
+            ];
+            for (kind, expect) in parts {
+                assert_eq!(part(kind, seconds), expect, "{kind:?} of {seconds}");
+            }
+        }
+        assert_eq!(part(TimeKind::Year, 9e18), 285_198_648_531.0);
+        assert_eq!(part(TimeKind::Year, -9e18), -285_198_644_592.0);
     }
 }

@@ -1,0 +1,226 @@
+//! Compares two answers of the query interface down to labels, types, kinds of errors and annotations,
+//! values to a relative 1e-12 (see
+//! [`versions::tolerance`]).
+
+use crate::servers::Verdict;
+use crate::versions;
+use hearth_perf::http::Answer;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Findings shown at most: one wrong window breaks every series alike.
+const MAX_FINDINGS: usize = 6;
+
+/// What differs in the two answers to `query`.
+pub fn compare(query: &str, ours: &Answer, theirs: &Answer) -> Result<Verdict, String> {
+    let read = |answer: &Answer| -> Result<Value, String> {
+        serde_json::from_str(&answer.body).map_err(|error| format!("{query}: {error}: {}", answer.body))
+    };
+    let (our_status, their_status) = (ours.status, theirs.status);
+    let (ours, theirs) = (read(ours)?, read(theirs)?);
+    let outcome = outcome(&theirs);
+    let mut findings = Vec::new();
+    let (our_error, their_error) = (error_of(&ours), error_of(&theirs));
+    if versions::is_about_k(our_error) || versions::is_about_k(their_error) {
+        return Ok(Verdict { outcome, findings });
+    }
+    let same_error = versions::error(our_error) == versions::error(their_error);
+    if our_status != their_status || ours["errorType"] != theirs["errorType"] || !same_error {
+        findings.push(format!(
+            "status {our_status} {} {our_error:?} instead of {their_status} {} {their_error:?}",
+            ours["errorType"], theirs["errorType"]
+        ));
+        return Ok(Verdict { outcome, findings });
+    }
+    if outcome == ERROR {
+        return Ok(Verdict { outcome, findings });
+    }
+    for kind in ["warnings", "infos"] {
+        let (ours, theirs) = (texts(&ours[kind]), texts(&theirs[kind]));
+        if ours != theirs {
+            findings.push(format!("{kind} {ours:?} instead of {theirs:?}"));
+        }
+    }
+    compare_data(query, &ours["data"], &theirs["data"], &mut findings);
+    let more = findings.len().saturating_sub(MAX_FINDINGS);
+    findings.truncate(MAX_FINDINGS);
+    if more > 0 {
+        findings.push(format!("and {more} more"));
+    }
+    Ok(Verdict { outcome, findings })
+}
+
+const ERROR: &str = "an error";
+
+fn outcome(answer: &Value) -> &'static str {
+    if answer["status"] != "success" {
+        return ERROR;
+    }
+    match answer["data"]["result"].as_array() {
+        Some(series) if series.is_empty() => "nothing",
+        _ => "values",
+    }
+}
+
+fn error_of(answer: &Value) -> &str {
+    answer["error"].as_str().unwrap_or_default()
+}
+
+/// Annotations, their order put aside.
+fn texts(list: &Value) -> Vec<String> {
+    let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut texts: Vec<String> = texts.filter_map(versions::annotation).collect();
+    texts.sort_unstable();
+    texts
+}
+
+fn compare_data(query: &str, ours: &Value, theirs: &Value, findings: &mut Vec<String>) {
+    if ours["resultType"] != theirs["resultType"] {
+        findings.push(format!("type {} instead of {}", ours["resultType"], theirs["resultType"]));
+        return;
+    }
+    let relative = versions::tolerance(query);
+    let (Some(our_list), Some(their_list)) = (ours["result"].as_array(), theirs["result"].as_array()) else {
+        findings.push(format!("{ours} instead of {theirs}"));
+        return;
+    };
+    if ours["resultType"] == "scalar" || ours["resultType"] == "string" {
+        compare_points("", &ours["result"], &theirs["result"], relative, findings);
+        return;
+    }
+    let (our_series, their_series) = (by_labels(our_list), by_labels(their_list));
+    for (labels, theirs) in &their_series {
+        match our_series.get(labels) {
+            None => findings.push(format!("{labels}: missing, {theirs}")),
+            Some(ours) => compare_series(labels, ours, theirs, relative, findings),
+        }
+    }
+    for (labels, ours) in our_series.iter().filter(|(labels, _)| !their_series.contains_key(*labels)) {
+        findings.push(format!("{labels}: extra, {ours}"));
+    }
+    if our_list.len() != our_series.len() {
+        findings.push("a label set comes twice".to_string());
+    }
+    if findings.is_empty() && ours["resultType"] == "vector" {
+        compare_order(query, our_list, their_list, findings);
+    }
+}
+
+fn by_labels(series: &[Value]) -> BTreeMap<String, &Value> {
+    // serde_json keeps an object's members sorted, so equal label sets print equally.
+    series.iter().map(|series| (series["metric"].to_string(), series)).collect()
+}
+
+/// Where the query sorts, the order counts: of values, since equal ones come in any order, or of labels.
+fn compare_order(query: &str, ours: &[Value], theirs: &[Value], findings: &mut Vec<String>) {
+    let differs = |ours: &Value, theirs: &Value| {
+        if query.starts_with("sort_by_label") {
+            ours["metric"] != theirs["metric"]
+        } else {
+            !same(&ours["value"][1], &theirs["value"][1], versions::tolerance(query))
+        }
+    };
+    if query.starts_with("sort") && ours.iter().zip(theirs).any(|(ours, theirs)| differs(ours, theirs)) {
+        findings.push("the order differs".to_string());
+    }
+}
+
+fn compare_series(labels: &str, ours: &Value, theirs: &Value, relative: f64, findings: &mut Vec<String>) {
+    for kind in ["value", "histogram"] {
+        compare_points(labels, &ours[kind], &theirs[kind], relative, findings);
+    }
+    for kind in ["values", "histograms"] {
+        let points = |series: &Value| series[kind].as_array().cloned().unwrap_or_default();
+        let (ours, theirs) = (points(ours), points(theirs));
+        if ours.len() != theirs.len() {
+            findings.push(format!("{labels}: {} {kind} instead of {}", ours.len(), theirs.len()));
+            continue;
+        }
+        let before = findings.len();
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            compare_points(labels, ours, theirs, relative, findings);
+            if findings.len() > before {
+                break;
+            }
+        }
+    }
+}
+
+fn compare_points(labels: &str, ours: &Value, theirs: &Value, relative: f64, findings: &mut Vec<String>) {
+    let times = (ours[0].as_f64(), theirs[0].as_f64());
+    if times.0 != times.1 || !same(&ours[1], &theirs[1], relative) {
+        findings.push(format!("{labels}: {ours} instead of {theirs}"));
+    }
+}
+
+/// Whether two values are equal: numbers in texts, or histograms made of such numbers.
+fn same(ours: &Value, theirs: &Value, relative: f64) -> bool {
+    match (ours, theirs) {
+        (Value::String(ours), Value::String(theirs)) => same_number(ours, theirs, relative),
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs, relative))
+        }
+        (Value::Object(ours), Value::Object(theirs)) => {
+            ours.len() == theirs.len()
+                && ours
+                    .iter()
+                    .all(|(key, ours)| theirs.get(key).is_some_and(|theirs| same(ours, theirs, relative)))
+        }
+        _ => ours == theirs,
+    }
+}
+
+fn same_number(ours: &str, theirs: &str, relative: f64) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    match (ours.parse::<f64>(), theirs.parse::<f64>()) {
+        (Ok(ours), Ok(theirs)) => (ours - theirs).abs() <= relative * ours.abs().max(theirs.abs()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(query: &str, ours: &Value, theirs: &Value, expect: &[&str]) {
+        let answer = |body: &Value| Answer { status: 200, body: body.to_string() };
+        let found = compare(query, &answer(ours), &answer(theirs)).expect("both are JSON").findings;
+        assert_eq!(found.len(), expect.len(), "{found:?}");
+        for (finding, part) in found.iter().zip(expect) {
+            assert!(finding.contains(part), "{finding:?} does not contain {part:?}");
+        }
+    }
+
+    fn vector(values: &[(&str, &str)]) -> Value {
+        let result: Vec<_> =
+            values.iter().map(|(a, value)| json!({"metric": {"a": a}, "value": [1.0, value]})).collect();
+        json!({"status": "success", "data": {"resultType": "vector", "result": result}})
+    }
+
+    #[test]
+    fn values_count_to_twelve_digits() {
+        check("x", &vector(&[("x", "1.00000000000001")]), &vector(&[("x", "1")]), &[]);
+        check("x", &vector(&[("x", "1.0000000001")]), &vector(&[("x", "1")]), &["1.0000000001"]);
+        check("x", &vector(&[("x", "NaN")]), &vector(&[("x", "1")]), &["NaN"]);
+        check("x", &vector(&[("x", "1")]), &vector(&[("y", "1")]), &["missing", "extra"]);
+    }
+
+    #[test]
+    fn order_counts_only_where_the_query_sorts() {
+        let (one, two) = (vector(&[("x", "1"), ("y", "2")]), vector(&[("y", "2"), ("x", "1")]));
+        check("x", &one, &two, &[]);
+        check("sort(x)", &one, &two, &["order"]);
+    }
+
+    #[test]
+    fn annotations_count() {
+        let mut ours = vector(&[]);
+        ours["warnings"] = json!(["a"]);
+        check("x", &ours, &vector(&[]), &["warnings"]);
+    }
+}
