@@ -177,7 +177,9 @@ impl<'a> Scan<'a> {
         held.grow(columns.times.len() * 16 + histograms + size_of::<SampleSeries>(), samples as u64)?;
         self.looks += samples as u64;
         let labels = RowLabels { labels: labels(columns.group), drop_name: false };
-        series.push(SampleSeries { labels, columns: std::mem::take(columns) });
+        // Each shard counts its lists of times by itself, and the finish sees the series of all shards.
+        let columns = Columns { times_id: 0, ..std::mem::take(columns) };
+        series.push(SampleSeries { labels, columns });
         Ok(())
     }
 

@@ -250,7 +250,7 @@ impl Lowering<'_> {
         let range = call.args.iter().find(is_matrix).map(Expr::unwrap_paren);
         let Some(range) = range else { unreachable!("a range function has a range vector") };
         let others: Vec<&Expr> = call.args.iter().filter(|e| !is_matrix(e)).collect();
-        let param_positions = others.iter().map(|e| e.unwrap_paren().position()).collect();
+        let param_positions = others.iter().map(|e| e.position()).collect();
         let params = others.into_iter().map(|e| self.node(e)).collect::<Result<Vec<_>, _>>()?;
         // Prometheus puts the samples of a subquery in its place, and they stand nowhere in the text.
         let position =
@@ -297,7 +297,7 @@ impl Lowering<'_> {
             HistogramKind::Quantiles => (&args[0], &args[2..]),
             _ => (&args[0], &args[1..]),
         };
-        let positions = params.iter().chain([vector]).map(|arg| arg.unwrap_paren().position()).collect();
+        let positions = params.iter().chain([vector.unwrap_paren()]).map(Expr::position).collect();
         let label = match kind {
             HistogramKind::Quantiles => texts(&args[1..2]).remove(0),
             _ => String::new(),
