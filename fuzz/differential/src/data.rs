@@ -260,7 +260,7 @@ impl Filler<'_> {
 
 fn histogram(name: &str, number: usize, counts: &[f64]) -> Histogram {
     let mut histogram = Histogram::stale();
-    histogram.integer = number % 2 == 0;
+    histogram.integer = number.is_multiple_of(2);
     histogram.sum = counts.iter().zip(1..).map(|(count, weight)| count * f64::from(weight) * 0.3).sum();
     histogram.count = counts.iter().sum();
     histogram.positive_counts = counts.to_vec();

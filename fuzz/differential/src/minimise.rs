@@ -1,8 +1,8 @@
 //! Makes a differing query smaller while it still differs: a part of it instead of the whole, a part's
 //! own part in its place, no modifiers, one instant instead of a range.
 //!
-//! 1. Take the first smaller variant that still differs. 2. Begin again with it. 3. End where none does,
-//! or after [`MAX_TRIES`] questions.
+//! The first smaller variant that still differs is taken, and so on from there, until none does or after
+//! [`MAX_TRIES`] questions.
 
 use crate::servers::{Question, Servers};
 use hearth_promql::syntax::ast::{Expr, ValueType};
