@@ -21,7 +21,7 @@ pub fn compare(query: &str, ours: &Answer, theirs: &Answer) -> Result<Verdict, S
     let outcome = outcome(&theirs);
     let mut findings = Vec::new();
     let (our_error, their_error) = (error_of(&ours), error_of(&theirs));
-    if versions::is_about_k(our_error) || versions::is_about_k(their_error) {
+    if versions::is_raised_elsewhere(our_error) || versions::is_raised_elsewhere(their_error) {
         return Ok(Verdict { outcome, findings });
     }
     let same_error = versions::error(our_error) == versions::error(their_error);
