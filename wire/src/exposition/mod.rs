@@ -1,5 +1,5 @@
 //! The exposition formats: what a target shows on `/metrics`. [`Parser`] walks a body and yields borrowed
-//! entries, without an allocation per line; [`print`] writes our own.
+//! entries, without an allocation per line; [`mod@print`] writes our own.
 //!
 //! Accepts and refuses what Prometheus 3.5 accepts and refuses, but for these, which it lets through only
 //! by accident: `{name}` (it takes the name's first and last letter off), blanks before a metric name (it
