@@ -163,7 +163,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
     BlockingDisk.make_directory(&options.path).map_err(at(&options.path))?;
     let lock = lock(&options.path)?;
     let identity = identify(options)?;
-    let uring = choose_io(options.io)?;
+    let backend = choose_io(options.io)?;
     let router = Router::new(identity.seed, identity.shards);
     let store = Store {
         router: router.clone(),
@@ -179,9 +179,8 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         Pinning::Off => false,
         Pinning::Auto => cores >= config::PIN_FROM_CORES && threads <= cores,
     };
-    let backend = if uring { "io_uring" } else { "threads" };
     tracing::info!(
-        backend, shards = identity.shards, threads, pinned = pin, simd = hearth_kernels::arch::detected(),
+        backend = backend.name(), shards = identity.shards, threads, pinned = pin, simd = hearth_kernels::arch::detected(),
         path = %options.path.display(), "opening store"
     );
     let mut hosted: Vec<Vec<(usize, Receiver<Request>)>> = (0..threads).map(|_| Vec::new()).collect();
@@ -204,7 +203,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         };
         let spawned = std::thread::Builder::new()
             .name(format!("hearth-core-{thread}"))
-            .spawn(move || core.run(uring))
+            .spawn(move || core.run(backend))
             .map_err(at(&options.path))?;
         handles.push(spawned);
     }
@@ -221,21 +220,43 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             router,
             max_ahead_ms: i64::try_from(options.max_ahead.as_millis()).unwrap_or(i64::MAX),
             clock: options.clock,
-            backend,
+            backend: backend.name(),
             threads: Mutex::new(handles),
             _lock: lock,
         }),
     })
 }
 
-fn choose_io(choice: IoChoice) -> Result<bool, OpenError> {
+/// How a store writes, and on which executor its shards run.
+#[derive(Debug, Clone, Copy)]
+enum Backend {
+    Plain,
+    Ring,
+    GlommioRing,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Backend::Plain => "threads",
+            Backend::Ring => "io_uring",
+            Backend::GlommioRing => "io_uring on glommio",
+        }
+    }
+}
+
+fn choose_io(choice: IoChoice) -> Result<Backend, OpenError> {
     match (choice, probe::io_uring()) {
-        (IoChoice::Threads, _) => Ok(false),
-        (_, Ok(())) => Ok(true),
-        (IoChoice::Uring, Err(why)) => Err(OpenError::NoIoUring(why)),
+        (IoChoice::Threads, _) => Ok(Backend::Plain),
+        (IoChoice::Auto | IoChoice::Uring, Ok(())) => Ok(Backend::Ring),
+        (IoChoice::Glommio, Ok(())) => Ok(Backend::GlommioRing),
+        (IoChoice::Uring | IoChoice::Glommio, Err(why)) => Err(OpenError::NoIoUring(why)),
         (IoChoice::Auto, Err(why)) => {
-            tracing::warn!(reason = why, "io_uring cannot be used here, writing with plain threads instead");
-            Ok(false)
+            tracing::warn!(
+                reason = why,
+                "io_uring cannot be used here, the log is written with plain calls instead"
+            );
+            Ok(Backend::Plain)
         }
     }
 }
@@ -251,18 +272,23 @@ struct CoreThread {
 }
 
 impl CoreThread {
-    fn run(self, uring: bool) {
-        if !uring {
-            if let Some(core) = self.core {
-                runtime::pin(core);
+    fn run(self, backend: Backend) {
+        if let Backend::GlommioRing = backend {
+            let (path, ready, core) = (self.options.path.clone(), self.ready.clone(), self.core);
+            if let Err(error) = runtime::run_glommio(core, |runtime| self.serve(RingDisk, runtime)) {
+                // The one who opens hears of it; when nobody listens any more there is nobody to tell.
+                let _ = ready.send(Err(OpenError::Io { path, error }));
             }
-            runtime::run_threads(|runtime| self.serve(BlockingDisk, runtime));
             return;
         }
-        let (path, ready, core) = (self.options.path.clone(), self.ready.clone(), self.core);
-        if let Err(error) = runtime::run_uring(core, |runtime| self.serve(RingDisk, runtime)) {
-            // The one who opens hears of it; when nobody listens any more there is nobody to tell.
-            let _ = ready.send(Err(OpenError::Io { path, error }));
+        if let Some(core) = self.core {
+            runtime::pin(core);
+        }
+        match backend {
+            Backend::Plain => runtime::run_threads(|runtime| self.serve(BlockingDisk, runtime)),
+            Backend::Ring | Backend::GlommioRing => {
+                runtime::run_threads(|runtime| self.serve(RingDisk, runtime));
+            }
         }
     }
 
@@ -337,7 +363,7 @@ fn open_shard<D: Disk>(
 }
 
 impl Handle {
-    /// How the log is written: `io_uring` or `threads`.
+    /// How the log is written, for people.
     pub fn backend(&self) -> &'static str {
         self.inner.backend
     }

@@ -1,5 +1,5 @@
 //! Ten thousand durable appends, one after the other. Each waits for several wake-ups that cross threads; an
-//! executor that loses one (see glommio in the workspace's Cargo.toml) stops the test for ever.
+//! executor that loses one (see `IoChoice::Glommio`) stops the test for ever.
 
 use futures_executor::block_on;
 use hearth_engine::{IoChoice, Options, open};

@@ -1,5 +1,5 @@
-//! What a shard's thread runs on: a glommio executor (io_uring), or a plain single-threaded one where
-//! io_uring is forbidden. All that a shard knows of either is [`Runtime`].
+//! What a shard's thread runs on: a plain single-threaded executor, or (where asked for) a glommio one. All
+//! that a shard knows of either is [`Runtime`].
 
 use crate::config;
 use futures_executor::{LocalPool, LocalSpawner};
@@ -11,41 +11,34 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// Tasks on the thread at hand.
+/// Tasks on the thread at hand, and when the one that runs now began its slice.
 #[derive(Debug, Clone)]
-pub enum Runtime {
-    /// glommio.
-    Uring,
-    Threads(ThreadRuntime),
-}
-
-/// The plain executor, and when the task at hand began its slice.
-#[derive(Debug, Clone)]
-pub struct ThreadRuntime {
-    spawner: LocalSpawner,
+pub struct Runtime {
+    executor: Executor,
     slice_start: Rc<Cell<Instant>>,
 }
 
+#[derive(Debug, Clone)]
+enum Executor {
+    Glommio,
+    Plain(LocalSpawner),
+}
+
 impl Runtime {
+    fn new(executor: Executor) -> Runtime {
+        Runtime { executor, slice_start: Rc::new(Cell::new(Instant::now())) }
+    }
+
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        match self {
-            Runtime::Uring => drop(glommio::spawn_local(task).detach()),
+        match &self.executor {
+            Executor::Glommio => drop(glommio::spawn_local(task).detach()),
             // Fails only when the pool is gone, and then so is the shard.
-            Runtime::Threads(threads) => drop(threads.spawner.spawn_local(task)),
+            Executor::Plain(spawner) => drop(spawner.spawn_local(task)),
         }
     }
 
     /// Lets other tasks run where this one ran for [`config::PREEMPT`].
     pub async fn yield_if_needed(&self) {
-        match self {
-            Runtime::Uring => glommio::yield_if_needed().await,
-            Runtime::Threads(threads) => threads.yield_if_needed().await,
-        }
-    }
-}
-
-impl ThreadRuntime {
-    async fn yield_if_needed(&self) {
         if self.slice_start.get().elapsed() < config::PREEMPT {
             return;
         }
@@ -67,7 +60,7 @@ const IO_MEMORY_BYTES: usize = 64 << 10;
 const RING_DEPTH: usize = 128;
 
 /// Runs `main` to its end on a glommio executor on this thread.
-pub fn run_uring<F: Future<Output = ()>>(
+pub fn run_glommio<F: Future<Output = ()>>(
     core: Option<usize>,
     main: impl FnOnce(Runtime) -> F,
 ) -> io::Result<()> {
@@ -78,15 +71,14 @@ pub fn run_uring<F: Future<Output = ()>>(
         .preempt_timer(config::PREEMPT)
         .make()
         .map_err(|e| io::Error::other(e.to_string()))?;
-    executor.run(async { main(Runtime::Uring).await });
+    executor.run(async { main(Runtime::new(Executor::Glommio)).await });
     Ok(())
 }
 
 /// Runs `main` to its end on a plain executor on this thread.
 pub fn run_threads<F: Future<Output = ()>>(main: impl FnOnce(Runtime) -> F) {
     let mut pool = LocalPool::new();
-    let slice_start = Rc::new(Cell::new(Instant::now()));
-    let runtime = Runtime::Threads(ThreadRuntime { spawner: pool.spawner(), slice_start });
+    let runtime = Runtime::new(Executor::Plain(pool.spawner()));
     pool.run_until(main(runtime));
 }
 

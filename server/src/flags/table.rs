@@ -252,9 +252,9 @@ pub const FLAGS: &[Flag] = &[
     ),
     served(
         "storage.io",
-        OneOf(&["auto", "uring", "threads"]),
+        OneOf(&["auto", "uring", "threads", "glommio"]),
         "auto",
-        "How files are written: io_uring where the kernel allows it, always io_uring, or plain calls from threads.",
+        "How files are written: io_uring where the kernel allows it, always io_uring, or plain calls from threads. glommio: io_uring, and shards on glommio executors; not for production.",
     ),
     not_yet("storage.agent.path", Text, "data-agent/", "Directory of the agent's data.", NO_AGENT),
     not_yet("storage.agent.wal-compression", Switch, "true", "Compress the agent's log.", NO_AGENT),
