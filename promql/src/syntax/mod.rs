@@ -1,7 +1,7 @@
 //! Text to tree and back: lexer, parser, type checker, printers. Knows nothing of time series.
 //!
 //! Flow: [`parse`] = `parser` over `lexer`, then `check`. Back: [`Expr`]'s `Display` (one line),
-//! [`format`] (many lines), [`json`] (what `parse_query` answers).
+//! [`format()`] (many lines), [`json`] (what `parse_query` answers).
 
 pub mod ast;
 mod check;
