@@ -124,7 +124,18 @@ fn run_file(path: &Path) -> (usize, Vec<String>) {
     (passed, failures)
 }
 
+/// The one test that a runner sees when it asks for a list, as nextest does.
+const NAME: &str = "promqltest";
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asks = |flag: &str| arguments.iter().any(|a| a == flag);
+    if asks("--list") {
+        if !asks("--ignored") {
+            println!("{NAME}: test");
+        }
+        return;
+    }
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
     let given = std::env::var_os("PROMQLTEST_DIR").map(PathBuf::from);
     let folder = given.unwrap_or(own);
