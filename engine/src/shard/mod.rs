@@ -78,7 +78,8 @@ pub async fn serve(state: Rc<ShardState>, runtime: Runtime, mailbox: flume::Rece
             if state.handle(&runtime, request) {
                 return;
             }
-            next = mailbox.try_recv().ok();
+            // A request is taken only when it is done at once: a frame must not outgrow its limit.
+            next = if state.queue.has_room() { mailbox.try_recv().ok() } else { None };
         }
         if let Some(request) = next
             && state.handle(&runtime, request)

@@ -119,7 +119,6 @@ pub struct CommitQueue {
     open: RefCell<Commit>,
     work: Signal,
     room: Signal,
-    busy: Cell<bool>,
     closing: Cell<bool>,
     read_only: RefCell<Option<String>>,
     figures: Cell<LogFigures>,
@@ -155,9 +154,14 @@ impl CommitQueue {
         self.work.wake();
     }
 
-    /// Waits until the open commit is small enough to take more.
+    /// Whether the open commit is small enough to take more.
+    pub fn has_room(&self) -> bool {
+        self.open.borrow().len_bytes() < config::COMMIT_BUFFER_BYTES
+    }
+
+    /// Waits until it is.
     pub async fn room(&self) {
-        self.room.until(|| self.open.borrow().len_bytes() < config::COMMIT_BUFFER_BYTES).await;
+        self.room.until(|| self.has_room()).await;
     }
 
     /// Why the log takes nothing now.
@@ -278,7 +282,8 @@ impl<D: Disk> Committer<D> {
             } else {
                 // Runs on through commits that do not sync: the oldest unsynced frame counts.
                 let timer = flush.get_or_insert_with(|| self.flush_timer());
-                if matches!(select(pin!(queue.work.until(wanted)), timer).await, Either::Right(_)) {
+                // The timer first: work that is always there must not keep it from being looked at.
+                if matches!(select(timer, pin!(queue.work.until(wanted))).await, Either::Left(_)) {
                     flush = None;
                     queue.open.borrow_mut().sync = true;
                 }
@@ -290,9 +295,7 @@ impl<D: Disk> Committer<D> {
             let mut commit = std::mem::take(&mut *queue.open.borrow_mut());
             commit.sync |= closing;
             queue.room.wake();
-            queue.busy.set(true);
             self.commit(commit).await;
-            queue.busy.set(false);
             if closing && !queue.has_work() {
                 return;
             }

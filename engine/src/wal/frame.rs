@@ -12,8 +12,9 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SEGMENT_HEADER_BYTES: usize = 40;
 pub const FRAME_MAGIC: [u8; 4] = *b"HFRM";
 pub const FRAME_HEADER_BYTES: usize = 20;
-/// A frame never is larger; a length beyond is damage.
-pub const MAX_FRAME_BYTES: usize = 64 << 20;
+/// A frame never is larger (the open commit's limit and one request's records are far below); a length
+/// beyond is damage.
+pub const MAX_FRAME_BYTES: usize = 1 << 30;
 
 /// What a segment's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
