@@ -27,6 +27,7 @@ pub enum Eval {
     Label(LabelKind),
     Sort(SortKind),
     Histogram(HistogramKind),
+    Info,
     Special(SpecialKind),
     /// Parsed and checked, but answered with `function "x" is not supported yet`.
     NotYet,
@@ -201,7 +202,7 @@ const fn experimental(
     Function { name, args, variadic, returns, experimental: true, eval }
 }
 
-use Eval::{Elementwise, Histogram, Label, NotYet, RangeFn, Sort, Special, Time};
+use Eval::{Elementwise, Histogram, Info, Label, NotYet, RangeFn, Sort, Special, Time};
 
 /// Every function, by ascending name.
 pub static FUNCTIONS: [Function; 90] = [
@@ -258,7 +259,7 @@ pub static FUNCTIONS: [Function; 90] = [
     stable("hour", &[Vector], 1, Vector, Time(TimeKind::Hour)),
     stable("idelta", &[Matrix], 0, Vector, RangeFn(RangeKind::Idelta)),
     stable("increase", &[Matrix], 0, Vector, RangeFn(RangeKind::Increase)),
-    experimental("info", &[Vector, Vector], 1, Vector, NotYet),
+    experimental("info", &[Vector, Vector], 1, Vector, Info),
     stable("irate", &[Matrix], 0, Vector, RangeFn(RangeKind::Irate)),
     stable("label_join", &[Vector, String, String, String], -1, Vector, Label(LabelKind::Join)),
     stable("label_replace", &[Vector, String, String, String, String], 0, Vector, Label(LabelKind::Replace)),

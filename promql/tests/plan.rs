@@ -2,12 +2,28 @@
 
 use hearth_model::QueryContext;
 use hearth_model::testing::MemStore;
+use hearth_promql::syntax::ParseOptions;
 use hearth_promql::{Engine, EngineOptions, RangeRequest, RequestOptions};
 
 /// The fragments of a query, a line each, and whether the finish is nothing but the first of them.
 #[track_caller]
 fn check(text: &str, fragments: &[&str], all_on_shards: bool) {
-    let engine = Engine::new(MemStore::new(1), EngineOptions::default());
+    let (finish, found) = plan(text, EngineOptions::default());
+    assert_eq!(found, fragments);
+    assert_eq!(finish == "finish: Fragment(0)", all_on_shards, "{finish}");
+}
+
+/// The fragments of a query that needs experimental functions.
+#[track_caller]
+fn check_experimental(text: &str, fragments: &[&str]) {
+    let options = EngineOptions { parse: ParseOptions::ALL, ..EngineOptions::default() };
+    assert_eq!(plan(text, options).1, fragments);
+}
+
+/// The finish, and the fragments without their numbers.
+#[track_caller]
+fn plan(text: &str, options: EngineOptions) -> (String, Vec<String>) {
+    let engine = Engine::new(MemStore::new(1), options);
     let request = RangeRequest {
         text: text.to_owned(),
         start_ms: 0,
@@ -18,9 +34,8 @@ fn check(text: &str, fragments: &[&str], all_on_shards: bool) {
     let plan = engine.explain(request).expect("plans");
     let lines: Vec<&str> = plan.lines().collect();
     let (finish, found) = lines.split_last().expect("a plan has a finish");
-    let found: Vec<&str> = found.iter().filter_map(|line| Some(line.split_once(": ")?.1)).collect();
-    assert_eq!(found, fragments, "{plan}");
-    assert_eq!(*finish == "finish: Fragment(0)", all_on_shards, "{plan}");
+    let found = found.iter().filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect();
+    ((*finish).to_owned(), found)
 }
 
 #[test]
@@ -52,4 +67,18 @@ fn what_is_read_twice_or_does_not_change_is_read_once() {
 fn absence_is_one_bit_a_step() {
     let any = r#"group by Only([]) of Present over 60000 ms of {__name__="m"} at 11 steps"#;
     check("absent_over_time(m[1m])", &[any], false);
+}
+
+#[test]
+fn info_series_are_narrowed_by_what_the_vector_says_of_them() {
+    let rate = r#"Rate over 60000 ms of {job="j", instance!="", a="b", __name__="m"} at 11 steps"#;
+    let info = r#"times of {__name__="target_info", os=~".+", job="j", instance!=""} at 11 steps"#;
+    let text = r#"info(rate(m{job="j",instance!="",a="b"}[1m]), {os=~".+"})"#;
+    check_experimental(text, &[rate, info]);
+    let any = r#"sum by Only(["job"]) of newest of {job="j", __name__="m"} at 11 steps"#;
+    let info = r#"times of {__name__="target_info"} at 11 steps"#;
+    check_experimental(r#"info(sum by (job) (m{job="j"}))"#, &[any, info]);
+    let pinned = r#"newest of {job="", __name__="m"} at 1 steps"#;
+    let info = r#"times of {__name__="target_info"} at 1 steps"#;
+    check_experimental(r#"info(m{job=""} @ 60)"#, &[pinned, info]);
 }

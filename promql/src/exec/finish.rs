@@ -2,7 +2,7 @@
 
 use super::aggregate::{Accumulator, FoldOp, ranked};
 use super::binary::{Operator, matching, scalar, sets};
-use super::call::{date, label, math, order, quantile};
+use super::call::{date, info, label, math, order, quantile};
 use super::labels::{Uniter, refuse_equal, relabelled};
 use super::limits::Limits;
 use super::merge::Merged;
@@ -13,7 +13,7 @@ use super::tile::{RowLabels, StepColumn, Tile};
 use super::window::{Param, Scratch};
 use crate::functions::{LabelKind, MathKind, SortKind, TimeKind};
 use crate::plan::grid::Steps;
-use crate::plan::{AggregateNode, BinaryNode, Node, Plan, RangeNode, RangeSource};
+use crate::plan::{AggregateNode, BinaryNode, InfoNode, Node, Plan, RangeNode, RangeSource};
 use crate::query::QueryError;
 use crate::syntax::PositionRange;
 use crate::syntax::ast::AggregateOp;
@@ -78,6 +78,7 @@ impl Finish<'_> {
             }
             Node::Histogram { .. } => self.histogram(node, steps),
             Node::Absent { vector, labels } => self.absent(vector, labels, steps),
+            Node::Info(node) => self.info(node, steps),
             Node::Aggregate(aggregate) => self.aggregate(aggregate, steps),
             other => unreachable!("{other:?} gives no vector"),
         }
@@ -206,6 +207,14 @@ impl Finish<'_> {
         let params = self.params(params, steps)?;
         let call = quantile::HistogramCall { kind: *kind, params: &params, label, positions };
         quantile::evaluate(&call, &tile, self.delayed(), &mut self.notes).map(vector_of)
+    }
+
+    fn info(&mut self, node: &InfoNode, steps: &Steps) -> Result<Operand, QueryError> {
+        let base = self.tile(&node.base, steps)?;
+        let Operand::Tile(seen) = self.fragment(node.fragment)? else {
+            unreachable!("a fragment gives a tile")
+        };
+        info::evaluate(node, &base, &seen).map(vector_of)
     }
 
     fn tile(&mut self, node: &Node, steps: &Steps) -> Result<Box<Tile>, QueryError> {

@@ -121,9 +121,8 @@ impl<'a> Scan<'a> {
         self.job.limits.admits(columns.times.len() as u64 + histograms)?;
         match &self.fragment.read {
             Read::Samples { .. } => return self.keep_samples(columns, labels),
-            Read::Instant { windows, timestamps } => {
-                let found =
-                    window::latest(&mut self.scratch, windows, columns, *timestamps, &mut self.column);
+            Read::Instant { windows, value } => {
+                let found = window::latest(&mut self.scratch, windows, columns, *value, &mut self.column);
                 self.looks += found;
             }
             Read::Range(call) => {

@@ -1,6 +1,6 @@
 //! A plan in words, for people and for tests: what runs on every shard, and what is left for the finish.
 
-use super::{Fragment, Plan, Read};
+use super::{Fragment, InstantValue, Plan, Read};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -21,8 +21,8 @@ impl fmt::Display for Fragment {
             write!(f, "{op:?} of ")?;
         }
         match &self.read {
-            Read::Instant { timestamps: true, .. } => f.write_str("times of ")?,
-            Read::Instant { .. } => f.write_str("newest of ")?,
+            Read::Instant { value: InstantValue::Sample, .. } => f.write_str("newest of ")?,
+            Read::Instant { .. } => f.write_str("times of ")?,
             Read::Range(call) => write!(f, "{:?} over {} ms of ", call.kind, call.windows.length_ms)?,
             Read::Samples { windows } => write!(f, "samples over {} ms of ", windows.length_ms)?,
         }

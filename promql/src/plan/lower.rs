@@ -1,9 +1,13 @@
 //! Tree to plan: every selector becomes a [`Fragment`] with its windows computed, every operator a
 //! [`Node`]; parts that are the same at every step are marked; durations and `@` are resolved.
 
+mod info;
+
 use super::grid::{Steps, Windows};
 use super::passes::fold_constants::{binary, negate};
-use super::{AggregateNode, BinaryNode, Fragment, Node, RangeNode, RangeSource, Read, SubqueryNode};
+use super::{
+    AggregateNode, BinaryNode, Fragment, InstantValue, Node, RangeNode, RangeSource, Read, SubqueryNode,
+};
 use crate::exec::window::extended::allowed;
 use crate::exec::window::{Param, RangeCall};
 use crate::functions::{Eval, HistogramKind, RangeKind, SortKind, SpecialKind};
@@ -27,6 +31,16 @@ pub struct Surroundings {
     pub max_steps: u64,
 }
 
+impl Surroundings {
+    fn at_ms(&self, at: At) -> i64 {
+        match at {
+            At::TimestampMs(ms) => ms,
+            At::Start => self.start_ms,
+            At::End => self.end_ms,
+        }
+    }
+}
+
 /// Lowers the tree, evaluated at `steps`; its selectors are added to `fragments`.
 pub fn lower(
     expr: &Expr,
@@ -38,17 +52,19 @@ pub fn lower(
 }
 
 /// The result does not depend on when it is evaluated: every selector is pinned by `@`.
-fn is_invariant(expr: &Expr) -> bool {
+fn is_invariant(expr: &Expr, around: &Surroundings) -> bool {
+    let invariant = |expr: &Expr| is_invariant(expr, around);
     match expr {
         Expr::Number(_) | Expr::String(_) => true,
         Expr::Vector(e) => e.at.is_some(),
         Expr::Matrix(e) => e.selector.at.is_some(),
         Expr::Subquery(e) => e.at.is_some(),
-        Expr::Call(e) => !reads_the_clock(e) && e.args.iter().all(is_invariant),
-        Expr::Aggregate(e) => e.param.as_deref().is_none_or(is_invariant) && is_invariant(&e.expr),
-        Expr::Binary(e) => is_invariant(&e.lhs) && is_invariant(&e.rhs),
-        Expr::Unary(e) => is_invariant(&e.expr),
-        Expr::Paren(e) => is_invariant(&e.expr),
+        Expr::Call(e) if e.func.eval == Eval::Info => info::is_pinned(e, around),
+        Expr::Call(e) => !reads_the_clock(e) && e.args.iter().all(invariant),
+        Expr::Aggregate(e) => e.param.as_deref().is_none_or(invariant) && invariant(&e.expr),
+        Expr::Binary(e) => invariant(&e.lhs) && invariant(&e.rhs),
+        Expr::Unary(e) => invariant(&e.expr),
+        Expr::Paren(e) => invariant(&e.expr),
     }
 }
 
@@ -70,7 +86,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn node(&mut self, expr: &Expr) -> Result<Node, QueryError> {
-        if self.steps.count > 1 && is_invariant(expr) {
+        if self.steps.count > 1 && is_invariant(expr, &self.around) {
             let once = Steps::once(self.steps.start_ms);
             let outer = std::mem::replace(&mut self.steps, once);
             let inner = self.plain(expr);
@@ -96,7 +112,7 @@ impl Lowering<'_> {
                 let inner = self.node(&e.expr)?;
                 Ok(if e.op == UnaryOp::Minus { negate(inner) } else { inner })
             }
-            Expr::Vector(e) => self.instant(e, false),
+            Expr::Vector(e) => self.instant(e, InstantValue::Sample),
             Expr::Matrix(_) | Expr::Subquery(_) => Ok(Node::Samples(self.range_source(expr)?)),
             Expr::Call(e) => self.call(e),
             Expr::Aggregate(e) => self.aggregate(e),
@@ -105,11 +121,7 @@ impl Lowering<'_> {
     }
 
     fn at_ms(&self, at: Option<At>) -> Option<i64> {
-        at.map(|at| match at {
-            At::TimestampMs(ms) => ms,
-            At::Start => self.around.start_ms,
-            At::End => self.around.end_ms,
-        })
+        at.map(|at| self.around.at_ms(at))
     }
 
     fn windows(&self, selector: &VectorSelector, length_ms: i64) -> Windows {
@@ -164,13 +176,14 @@ impl Lowering<'_> {
         Ok(Node::Fragment(self.add(selector, Read::Range(call), false)?))
     }
 
-    fn instant(&mut self, selector: &VectorSelector, timestamps: bool) -> Result<Node, QueryError> {
-        if selector.extended == Some(ast::Extended::Smoothed) && !timestamps {
+    fn instant(&mut self, selector: &VectorSelector, value: InstantValue) -> Result<Node, QueryError> {
+        let is_sample = value == InstantValue::Sample;
+        if selector.extended == Some(ast::Extended::Smoothed) && is_sample {
             return self.smoothed(selector);
         }
         let windows = self.windows(selector, self.around.lookback_ms);
-        let read = Read::Instant { windows, timestamps };
-        Ok(Node::Fragment(self.add(selector, read, timestamps)?))
+        let read = Read::Instant { windows, value };
+        Ok(Node::Fragment(self.add(selector, read, !is_sample)?))
     }
 
     /// The samples of a range vector, to be looked at in the finish.
@@ -234,6 +247,7 @@ impl Lowering<'_> {
                 position: call.position,
             }),
             Eval::Histogram(kind) => self.histogram(kind, call),
+            Eval::Info => self.info(call),
             Eval::Special(kind) => self.special(kind, call),
             Eval::NotYet => {
                 Err(QueryError::Execution(format!("function {:?} is not supported yet", call.func.name)))
@@ -323,7 +337,7 @@ impl Lowering<'_> {
             SpecialKind::Scalar => Node::ToScalar(self.boxed(&call.args[0])?),
             SpecialKind::Vector => Node::ToVector(self.boxed(&call.args[0])?),
             SpecialKind::Timestamp => match call.args[0].unwrap_paren() {
-                Expr::Vector(selector) => self.instant(selector, true)?,
+                Expr::Vector(selector) => self.instant(selector, InstantValue::Time)?,
                 other => Node::Timestamp(self.boxed(other)?),
             },
             SpecialKind::Absent => {

@@ -70,8 +70,8 @@ impl Fragment {
 /// How samples become values at steps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Read {
-    /// The newest sample within the lookback, or its time in seconds.
-    Instant { windows: Windows, timestamps: bool },
+    /// The newest sample within the lookback.
+    Instant { windows: Windows, value: InstantValue },
     /// A function over windows.
     Range(RangeCall),
     /// The samples themselves, for what needs more than one series or is not known before.
@@ -85,6 +85,16 @@ impl Read {
             Read::Range(call) => &call.seen,
         }
     }
+}
+
+/// What is told of the newest sample within a lookback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstantValue {
+    Sample,
+    /// Its time in seconds.
+    Time,
+    /// Its time in seconds too, but of floats only; a histogram stays one, for `info` to refuse.
+    InfoTime,
 }
 
 /// What happens to each value of a series on its own.
@@ -180,6 +190,7 @@ pub enum Node {
         /// What is known of the missing series.
         labels: Labels,
     },
+    Info(Box<InfoNode>),
     Aggregate(Box<AggregateNode>),
     Binary(Box<BinaryNode>),
 }
@@ -192,6 +203,17 @@ pub struct RangeNode {
     pub params: Vec<Node>,
     pub source: RangeSource,
     pub keeps_name: bool,
+}
+
+/// `info()`: a vector, and the fragment that finds when each info series was last seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InfoNode {
+    pub base: Node,
+    pub fragment: usize,
+    /// What the name of an info metric has to match.
+    pub names: Vec<Matcher>,
+    /// Of the data labels that are asked for; all where there is none.
+    pub data: Vec<Matcher>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -262,6 +284,7 @@ impl Node {
                 range.params.iter_mut().for_each(&mut *see);
                 range.source.for_each_child(see);
             }
+            Node::Info(info) => see(&mut info.base),
             Node::Aggregate(aggregate) => {
                 see(&mut aggregate.input);
                 if let Some(param) = &mut aggregate.param {

@@ -16,6 +16,7 @@ pub mod regression;
 use super::notes::Notes;
 use super::tile::StepColumn;
 use crate::functions::RangeKind;
+use crate::plan::InstantValue;
 use crate::plan::grid::{Steps, Windows};
 use crate::query::QueryError;
 use crate::syntax::PositionRange;
@@ -208,12 +209,12 @@ impl Scratch {
 }
 
 /// The newest sample in each window, as an instant selector sees it: nothing where that is a stale
-/// marker. With `timestamps`, its time in seconds instead of its value. Returns the samples found.
+/// marker. Returns the samples found.
 pub fn latest(
     scratch: &mut Scratch,
     windows: &Windows,
     columns: &Columns,
-    timestamps: bool,
+    value: InstantValue,
     out: &mut StepColumn,
 ) -> u64 {
     out.reset(windows.count);
@@ -239,7 +240,7 @@ pub fn latest(
                     continue;
                 }
                 found += histogram_samples(histogram);
-                if timestamps {
+                if value == InstantValue::Time {
                     out.set(step, *time as f64 / 1000.0);
                 } else {
                     out.set_histogram(step, histogram.clone());
@@ -251,7 +252,11 @@ pub fn latest(
             && !is_stale(columns.values[i])
         {
             found += 1;
-            out.set(step, if timestamps { columns.times[i] as f64 / 1000.0 } else { columns.values[i] });
+            let told = match value {
+                InstantValue::Sample => columns.values[i],
+                InstantValue::Time | InstantValue::InfoTime => columns.times[i] as f64 / 1000.0,
+            };
+            out.set(step, told);
         }
     }
     found

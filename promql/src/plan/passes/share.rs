@@ -27,6 +27,7 @@ fn visit(node: &mut Node, see: &mut dyn FnMut(&mut usize)) {
     match node {
         Node::Fragment(fragment) => see(fragment),
         Node::Samples(RangeSource::Fragment(fragment)) => see(fragment),
+        Node::Info(info) => see(&mut info.fragment),
         Node::Range(range) => {
             if let RangeSource::Fragment(fragment) = &mut range.source {
                 see(fragment);
