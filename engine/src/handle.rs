@@ -302,6 +302,7 @@ impl CoreThread {
                 segment_size_bytes: self.options.segment_size_bytes,
                 group_commit_delay: self.options.group_commit_delay,
                 flush_interval: self.options.flush_interval,
+                commit_buffer_bytes: config::COMMIT_BUFFER_BYTES,
             };
             let opened = open_shard(number, self.store.clone(), disk.clone(), options);
             let failed = opened.is_err();

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,9 @@ struct Medium {
     full_for: u32,
     /// Most files at once of which nothing is synced, seen while the disk was full.
     most_unsynced: usize,
+    /// Where set, sleeps end when it is moved far enough; else they end at once.
+    now: Option<Duration>,
+    sleepers: Vec<Waker>,
 }
 
 impl Medium {
@@ -97,6 +100,8 @@ impl SimulatedDisk {
             capacity: usize::MAX,
             full_for: 0,
             most_unsynced: 0,
+            now: None,
+            sleepers: Vec::new(),
         };
         SimulatedDisk { medium: Rc::new(RefCell::new(medium)) }
     }
@@ -112,6 +117,19 @@ impl SimulatedDisk {
         let mut medium = self.medium.borrow_mut();
         medium.capacity = medium.files.values().map(|f| f.bytes.len()).sum::<usize>() + bytes;
         medium.full_for = sleeps;
+    }
+
+    /// Moves the disk's own time forward; from the first call on, sleeps take as long as they say.
+    pub fn pass(&self, time: Duration) {
+        let mut medium = self.medium.borrow_mut();
+        medium.now = Some(medium.now.unwrap_or_default() + time);
+        medium.sleepers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Bytes in all files, and how many of them a crash cannot take.
+    pub fn written_and_synced(&self) -> (usize, usize) {
+        let medium = self.medium.borrow();
+        medium.files.values().fold((0, 0), |(w, s), f| (w + f.bytes.len(), s + f.synced))
     }
 
     pub fn is_full(&self) -> bool {
@@ -172,11 +190,20 @@ impl Disk for SimulatedDisk {
         })
     }
 
-    /// No time passes here: others run first, then it is over.
-    async fn sleep(&self, _: Duration) {
+    /// Where nobody moves time ([`SimulatedDisk::pass`]), none passes: others run first, then it is over.
+    async fn sleep(&self, time: Duration) {
         self.medium.borrow_mut().slept();
+        let until = self.medium.borrow().now.map(|now| now + time);
         let mut waited = false;
         std::future::poll_fn(|context| {
+            if let Some(until) = until {
+                let mut medium = self.medium.borrow_mut();
+                if medium.now.is_none_or(|now| now >= until) {
+                    return Poll::Ready(());
+                }
+                medium.sleepers.push(context.waker().clone());
+                return Poll::Pending;
+            }
             if std::mem::replace(&mut waited, true) {
                 return Poll::Ready(());
             }

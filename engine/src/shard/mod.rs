@@ -4,6 +4,8 @@
 //! came in. Queries run as tasks beside the loop and give way every millisecond.
 
 pub mod append;
+#[cfg(test)]
+mod commits;
 pub mod recover;
 pub mod request;
 pub mod runtime;
@@ -55,7 +57,7 @@ pub fn open<D: Disk>(
 ) -> Result<(Rc<ShardState>, Committer<D>), crate::wal::replay::ReplayError> {
     let mut head = Head::default();
     let recovery = recover::recover(&disk, &options, &store.router, &mut head)?;
-    let queue = Rc::new(CommitQueue::new());
+    let queue = Rc::new(CommitQueue::new(options.commit_buffer_bytes));
     let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
     let now = (store.clock)();
     let state = ShardState {

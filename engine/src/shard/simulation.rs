@@ -58,6 +58,7 @@ impl Simulation {
             segment_size_bytes: self.random.u64(200..5_000),
             group_commit_delay: Duration::ZERO,
             flush_interval: Duration::from_secs(1),
+            commit_buffer_bytes: crate::config::COMMIT_BUFFER_BYTES,
         }
     }
 

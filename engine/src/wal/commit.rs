@@ -124,11 +124,13 @@ pub struct CommitQueue {
     figures: Cell<LogFigures>,
     /// Segments whose samples are all older may go.
     cutoff_ms: Cell<i64>,
+    /// The open commit takes no more requests from this size on.
+    buffer_bytes: usize,
 }
 
 impl CommitQueue {
-    pub fn new() -> Self {
-        CommitQueue { cutoff_ms: Cell::new(i64::MIN), ..CommitQueue::default() }
+    pub fn new(buffer_bytes: usize) -> Self {
+        CommitQueue { cutoff_ms: Cell::new(i64::MIN), buffer_bytes, ..CommitQueue::default() }
     }
 
     /// Lets the committer delete segments that hold nothing newer.
@@ -156,7 +158,7 @@ impl CommitQueue {
 
     /// Whether the open commit is small enough to take more.
     pub fn has_room(&self) -> bool {
-        self.open.borrow().len_bytes() < config::COMMIT_BUFFER_BYTES
+        self.open.borrow().len_bytes() < self.buffer_bytes
     }
 
     /// Waits until it is.
@@ -204,6 +206,8 @@ pub struct CommitOptions {
     pub segment_size_bytes: u64,
     pub group_commit_delay: Duration,
     pub flush_interval: Duration,
+    /// See [`config::COMMIT_BUFFER_BYTES`].
+    pub commit_buffer_bytes: usize,
 }
 
 /// A segment that takes no more frames.
