@@ -3,6 +3,7 @@
 
 use super::aggregate::Accumulator;
 use super::call::math;
+use super::histogram::reset;
 use super::labels::result_labels;
 use super::limits::{Held, Limits};
 use super::notes::{Note, Notes};
@@ -117,6 +118,9 @@ impl<'a> Scan<'a> {
     }
 
     fn series(&mut self, columns: &mut Columns, labels: impl Fn(u32) -> Labels) -> Result<(), QueryError> {
+        if self.fragment.marks_resets {
+            reset::mark(&mut columns.histograms, self.fragment.read.windows());
+        }
         let histograms: u64 = columns.histograms.iter().map(|(_, h)| window::histogram_samples(h)).sum();
         self.job.limits.admits(columns.times.len() as u64 + histograms)?;
         match &self.fragment.read {

@@ -48,7 +48,7 @@ pub fn lower(
     around: Surroundings,
     fragments: &mut Vec<Fragment>,
 ) -> Result<Node, QueryError> {
-    Lowering { steps, around, fragments }.node(expr)
+    Lowering { steps, around, above: Above::Unknown, fragments }.node(expr)
 }
 
 /// The result does not depend on when it is evaluated: every selector is pinned by `@`.
@@ -78,9 +78,20 @@ fn reads_the_clock(call: &Call) -> bool {
     )
 }
 
+/// What the functions above a selector look at, in native histograms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Above {
+    Unknown,
+    /// `histogram_count`, `histogram_sum` or `histogram_avg`.
+    CountsOnly,
+    /// Something looks into the buckets, or at samples that a subquery chooses.
+    Buckets,
+}
+
 struct Lowering<'a> {
     steps: Steps,
     around: Surroundings,
+    above: Above,
     fragments: &'a mut Vec<Fragment>,
 }
 
@@ -97,6 +108,18 @@ impl Lowering<'_> {
             });
         }
         self.plain(expr)
+    }
+
+    /// Lowers what stands below something that looks at histograms so. Nothing below brings back buckets
+    /// or what a subquery left out.
+    fn below<T>(&mut self, above: Above, lower: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.above;
+        if outer != Above::Buckets {
+            self.above = above;
+        }
+        let lowered = lower(self);
+        self.above = outer;
+        lowered
     }
 
     fn boxed(&mut self, expr: &Expr) -> Result<Box<Node>, QueryError> {
@@ -139,6 +162,7 @@ impl Lowering<'_> {
             read,
             then: Vec::new(),
             fold: None,
+            marks_resets: self.above == Above::CountsOnly,
             drops_name,
             twins: Vec::new(),
         });
@@ -219,7 +243,7 @@ impl Lowering<'_> {
             return Err(QueryError::Execution(text.to_owned()));
         }
         let outer = std::mem::replace(&mut self.steps, steps);
-        let inner = self.node(&subquery.expr);
+        let inner = self.below(Above::Buckets, |lowering| lowering.node(&subquery.expr));
         self.steps = outer;
         Ok(SubqueryNode { inner: inner?, steps, windows })
     }
@@ -316,7 +340,14 @@ impl Lowering<'_> {
             HistogramKind::Quantiles => texts(&args[1..2]).remove(0),
             _ => String::new(),
         };
-        let (vector, params) = (self.boxed(vector)?, self.nodes(params)?);
+        let above = match kind {
+            HistogramKind::Count | HistogramKind::Sum | HistogramKind::Avg => Above::CountsOnly,
+            HistogramKind::Quantile | HistogramKind::Quantiles | HistogramKind::Fraction => Above::Buckets,
+            HistogramKind::Stddev | HistogramKind::Stdvar => self.above,
+        };
+        let (vector, params) = self.below(above, |lowering| {
+            Ok::<_, QueryError>((lowering.boxed(vector)?, lowering.nodes(params)?))
+        })?;
         Ok(Node::Histogram { kind, vector, params, label, positions })
     }
 
@@ -373,7 +404,12 @@ impl Lowering<'_> {
     }
 
     fn binary(&mut self, e: &Binary) -> Result<Node, QueryError> {
-        let (left, right) = (self.node(&e.lhs)?, self.node(&e.rhs)?);
+        let above = match e.op {
+            ast::BinaryOp::TrimUpper | ast::BinaryOp::TrimLower => Above::Buckets,
+            _ => self.above,
+        };
+        let (left, right) = self
+            .below(above, |lowering| Ok::<_, QueryError>((lowering.node(&e.lhs)?, lowering.node(&e.rhs)?)))?;
         Ok(binary(BinaryNode {
             op: e.op,
             left,

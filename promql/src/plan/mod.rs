@@ -32,6 +32,9 @@ pub struct Fragment {
     pub read: Read,
     pub then: Vec<RowOp>,
     pub fold: Option<Fold>,
+    /// Only counts and sums of histograms are asked for: samples that do not say themselves whether they
+    /// were reset are given the answer where the one before is read too.
+    pub marks_resets: bool,
     /// The result has no metric name.
     pub drops_name: bool,
     /// Where the same stands again in the text: what there is to remark is remarked there too.

@@ -1,7 +1,9 @@
 //! Whether a histogram that counts started over between two samples.
 
 use super::layout::{Sparse, common_bounds};
+use crate::plan::grid::Windows;
 use hearth_model::{CounterReset, Histogram};
+use std::sync::Arc;
 
 /// Any count that fell says so, and so does a layout that only a restart explains.
 pub fn detect(now: &Histogram, before: &Histogram) -> bool {
@@ -38,6 +40,32 @@ pub fn detect(now: &Histogram, before: &Histogram) -> bool {
         || now.zero_count < before.zero_count
         || fell(&now.positive, &before.positive)
         || fell(&now.negative, &before.negative)
+}
+
+/// Lets each sample say whether it was reset since the one before, where it does not say so itself and the
+/// one before is read too: by the same window, or by one that overlaps it.
+pub fn mark(histograms: &mut [(i64, Arc<Histogram>)], windows: &Windows) {
+    let disjoint = windows.step_ms > windows.length_ms;
+    let window = |time_ms: i64| match disjoint {
+        // Of the windows that end at or after that time, the first.
+        true => time_ms.saturating_sub(windows.first_end_ms).saturating_sub(1).div_euclid(windows.step_ms),
+        false => 0,
+    };
+    let mut before: Option<usize> = None;
+    for i in 0..histograms.len() {
+        let (time_ms, now) = &histograms[i];
+        if now.is_stale() {
+            continue;
+        }
+        if now.reset == CounterReset::Unknown
+            && let Some((_, before)) =
+                before.map(|i| &histograms[i]).filter(|b| window(b.0) == window(*time_ms))
+        {
+            let reset = if detect(now, before) { CounterReset::Reset } else { CounterReset::NotReset };
+            histograms[i].1 = Arc::new(Histogram { reset, ..Histogram::clone(now) });
+        }
+        before = Some(i);
+    }
 }
 
 /// Some bucket counts less than before.

@@ -5,7 +5,7 @@ use super::{Incompatible, Remarks};
 use crate::exec::notes::{Note, Notes};
 use crate::exec::sum::Neumaier;
 use crate::syntax::PositionRange;
-use hearth_model::Histogram;
+use hearth_model::{CounterReset, Histogram};
 
 /// Running total of histograms: the counts, and beside them what rounding lost.
 #[derive(Debug, Clone)]
@@ -89,7 +89,10 @@ pub struct HistogramTotal {
     /// A mean is asked for; once a sum would overflow, `total` is the mean so far.
     mean: bool,
     running: bool,
-    remarks: Remarks,
+    /// Collisions of resets are looked for in all that was taken in: the total itself may have forgotten.
+    any_reset: bool,
+    any_not_reset: bool,
+    bounds_reconciled: bool,
     incompatible: bool,
 }
 
@@ -100,12 +103,16 @@ impl HistogramTotal {
             count: 1.0,
             mean,
             running: false,
-            remarks: Remarks::default(),
+            any_reset: first.reset == CounterReset::Reset,
+            any_not_reset: first.reset == CounterReset::NotReset,
+            bounds_reconciled: false,
             incompatible: false,
         }
     }
 
     pub fn add(&mut self, histogram: &Histogram) {
+        self.any_reset |= histogram.reset == CounterReset::Reset;
+        self.any_not_reset |= histogram.reset == CounterReset::NotReset;
         self.absorb(Sparse::of(histogram), 1.0);
     }
 
@@ -127,14 +134,16 @@ impl HistogramTotal {
             other.map(|value| value / self.count);
         }
         match self.total.add(other) {
-            Ok(remarks) => self.remarks.merge(remarks),
+            Ok(remarks) => self.bounds_reconciled |= remarks.bounds_reconciled,
             Err(Incompatible) => self.incompatible = true,
         }
     }
 
     pub fn merge(&mut self, other: HistogramTotal) {
         self.incompatible |= other.incompatible;
-        self.remarks.merge(other.remarks);
+        self.any_reset |= other.any_reset;
+        self.any_not_reset |= other.any_not_reset;
+        self.bounds_reconciled |= other.bounds_reconciled;
         let mut total = other.total.total();
         if other.running {
             total.map(|value| value * other.count);
@@ -159,6 +168,10 @@ impl HistogramTotal {
         if self.incompatible {
             notes.add(position, Note::MixedExponentialCustomAggregation);
         }
-        self.remarks.note("aggregation", position, notes);
+        let remarks = Remarks {
+            reset_collision: self.any_reset && self.any_not_reset,
+            bounds_reconciled: self.bounds_reconciled,
+        };
+        remarks.note("aggregation", position, notes);
     }
 }

@@ -2,12 +2,16 @@
 //! extrapolated. *Anchored* takes the newest sample at or before the start as the value there; *smoothed*
 //! interpolates at both edges between the samples around them.
 
-use super::{RangeCall, Samples, Scratch};
+mod histogram;
+
+use super::{RangeCall, Samples, Scratch, histogram_samples, mixed};
+use crate::exec::histogram::divided;
+use crate::exec::notes::Notes;
 use crate::exec::tile::StepColumn;
 use crate::exec::window::over_time::differ;
 use crate::functions::RangeKind;
-use crate::query::QueryError;
 use crate::syntax::ast::Extended;
+use std::sync::Arc;
 
 /// The functions that such a range vector may be given to, as error texts list them.
 pub fn allowed(extended: Extended) -> (&'static str, &'static [RangeKind]) {
@@ -29,19 +33,28 @@ struct View<'a> {
     smoothed: bool,
 }
 
+/// Evaluates every window; returns the looks at histograms.
 pub fn evaluate(
     scratch: &Scratch,
     call: &RangeCall,
     extended: Extended,
     samples: Samples<'_>,
+    metric: &str,
     out: &mut StepColumn,
-) -> Result<(), QueryError> {
-    if !samples.histograms.is_empty() {
-        let text = "anchored and smoothed over native histograms are not supported yet";
-        return Err(QueryError::Execution(text.to_owned()));
-    }
+    notes: &mut Notes,
+) -> u64 {
+    let mut looks = 0;
     for step in 0..call.windows.count {
         let seen = scratch.bounds.window(step);
+        if !samples.histograms.is_empty() {
+            let window = scratch.histogram_bounds.window(step);
+            looks +=
+                samples.histograms[window.clone()].iter().map(|(_, h)| histogram_samples(h)).sum::<u64>();
+            if !window.is_empty() {
+                with_histograms(call, step, &mixed::View::new(samples, seen, window, metric), out, notes);
+                continue;
+            }
+        }
         if seen.is_empty() {
             continue;
         }
@@ -56,7 +69,47 @@ pub fn evaluate(
             out.set(step, value);
         }
     }
-    Ok(())
+    looks
+}
+
+/// One window that sees histograms, perhaps beside floats.
+fn with_histograms(
+    call: &RangeCall,
+    step: usize,
+    seen: &mixed::View<'_>,
+    out: &mut StepColumn,
+    notes: &mut Notes,
+) {
+    let (start_ms, end_ms) = (call.windows.start_ms(step), call.windows.end_ms(step));
+    if matches!(call.kind, RangeKind::Changes | RangeKind::Resets) {
+        if let Some(view) = seen.anchored(start_ms) {
+            view.evaluate(call, step, out, notes);
+        }
+        return;
+    }
+    if !seen.times.is_empty() {
+        return seen.mixed(call, notes);
+    }
+    let view = histogram::View {
+        all: seen.histograms,
+        start_ms,
+        end_ms,
+        smoothed: call.extended == Some(Extended::Smoothed),
+        metric: seen.metric,
+        position: call.position,
+    };
+    let found = match call.kind {
+        RangeKind::Last => view.at_end(notes),
+        RangeKind::Delta => view.change(false, notes).map(Arc::new),
+        RangeKind::Rate => {
+            let seconds = call.windows.length_ms as f64 / 1000.0;
+            view.change(true, notes).map(|change| Arc::new(divided(&change, seconds)))
+        }
+        _ => view.change(true, notes).map(Arc::new),
+    };
+    if let Some(found) = found {
+        out.set_histogram(step, found);
+    }
 }
 
 /// On the line through samples `i` and `i + 1`. A counter that fell started over from zero.
@@ -95,7 +148,7 @@ impl View<'_> {
         let last = if self.smoothed { times[..newest].partition_point(|&t| t < self.end_ms) } else { newest };
         let first = self.first(last)?;
         // Between two samples that lie on either side of the whole window there is nothing to know.
-        if self.smoothed && times[first] >= self.end_ms {
+        if self.smoothed && times[first] > self.end_ms {
             return None;
         }
         let left = if self.smoothed && times[first] < self.start_ms {

@@ -9,16 +9,17 @@ use crate::exec::window::over_time::differ;
 use crate::functions::RangeKind;
 use crate::query::QueryError;
 use hearth_model::{CounterReset, Histogram};
+use std::ops::Range;
 use std::sync::Arc;
 
 type Stamped = (i64, Arc<Histogram>);
 
 /// What a window of such a series sees.
-struct View<'a> {
-    times: &'a [i64],
-    values: &'a [f64],
-    histograms: &'a [Stamped],
-    metric: &'a str,
+pub struct View<'a> {
+    pub times: &'a [i64],
+    pub values: &'a [f64],
+    pub histograms: &'a [Stamped],
+    pub metric: &'a str,
 }
 
 /// Evaluates every window; returns the looks at histograms.
@@ -50,12 +51,7 @@ pub fn evaluate(
     let mut looks = 0;
     for step in 0..call.windows.count {
         let (floats, window) = (scratch.bounds.window(step), scratch.histogram_bounds.window(step));
-        let view = View {
-            times: &samples.times[floats.clone()],
-            values: &samples.values[floats],
-            histograms: &samples.histograms[window],
-            metric,
-        };
+        let view = View::new(samples, floats, window, metric);
         looks += view.histograms.iter().map(|(_, h)| histogram_samples(h)).sum::<u64>();
         if !floats_only {
             view.evaluate(call, step, out, notes);
@@ -66,8 +62,43 @@ pub fn evaluate(
     Ok(looks)
 }
 
-impl View<'_> {
-    fn evaluate(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
+impl<'a> View<'a> {
+    pub fn new(
+        samples: Samples<'a>,
+        floats: Range<usize>,
+        histograms: Range<usize>,
+        metric: &'a str,
+    ) -> View<'a> {
+        View {
+            times: &samples.times[floats.clone()],
+            values: &samples.values[floats],
+            histograms: &samples.histograms[histograms],
+            metric,
+        }
+    }
+
+    /// From the newest sample at or before the start, of whichever kind; nothing where no sample lies
+    /// after the start.
+    pub fn anchored(&self, start_ms: i64) -> Option<View<'a>> {
+        let floats_before = self.times.partition_point(|&t| t <= start_ms);
+        let histograms_before = self.histograms.partition_point(|(t, _)| *t <= start_ms);
+        if floats_before == self.times.len() && histograms_before == self.histograms.len() {
+            return None;
+        }
+        let float = floats_before.checked_sub(1).map(|i| self.times[i]);
+        let histogram = histograms_before.checked_sub(1).map(|i| self.histograms[i].0);
+        let anchor = float.max(histogram);
+        let skip = |before: usize, newest: Option<i64>| before - usize::from(before > 0 && newest == anchor);
+        let floats = skip(floats_before, float);
+        Some(View {
+            times: &self.times[floats..],
+            values: &self.values[floats..],
+            histograms: &self.histograms[skip(histograms_before, histogram)..],
+            metric: self.metric,
+        })
+    }
+
+    pub fn evaluate(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
         let newest_float = self.times.last();
         match call.kind {
             RangeKind::Count => self.set(out, step, (self.times.len() + self.histograms.len()) as f64),
@@ -142,7 +173,7 @@ impl View<'_> {
         self.samples().zip(later).filter(|((_, before), (_, now))| hit(now, before)).count() as f64
     }
 
-    fn mixed(&self, call: &RangeCall, notes: &mut Notes) {
+    pub fn mixed(&self, call: &RangeCall, notes: &mut Notes) {
         notes.add(call.position, Note::MixedFloatsHistograms { metric: self.metric.to_owned() });
     }
 
@@ -208,49 +239,58 @@ impl View<'_> {
     /// Last minus first; what was lost at resets is added back for counters.
     fn increase(&self, call: &RangeCall, is_counter: bool, notes: &mut Notes) -> Option<Histogram> {
         let all = self.histograms;
-        let (first, last) = (&all[0].1, &all[all.len() - 1].1);
+        let (first, last) = (&*all[0].1, &*all[all.len() - 1].1);
         let is_gauge = |h: &Histogram| h.reset == CounterReset::Gauge;
         let metric = || self.metric.to_owned();
-        if is_counter && all.iter().any(|(_, h)| is_gauge(h)) {
-            notes.add(call.position, Note::NativeNotCounter { metric: metric() });
+        let mut said = Notes::default();
+        if is_counter && (is_gauge(first) || is_gauge(last)) {
+            said.add(call.position, Note::NativeNotCounter { metric: metric() });
         }
         // A first sample before a reset does not count: its layout must not matter either.
-        let mut before = Sparse::of(first);
-        if is_counter && reset::detect(&all[1].1, first) {
-            let second = Sparse::of(&all[1].1);
-            before = Sparse {
-                schema: second.schema,
-                custom_values: second.custom_values,
-                ..Sparse::of(&Histogram::stale())
-            };
-            before.sum = 0.0;
-            before.zero_threshold = second.zero_threshold;
-        }
-        let between = if is_counter { &all[1..] } else { &all[all.len() - 1..] };
-        if between.iter().any(|(_, h)| h.is_custom() != before.is_custom()) {
+        let second = &*all[1].1;
+        let skipped = is_counter && reset::detect(second, first);
+        let blank = skipped.then(|| Histogram {
+            schema: second.schema,
+            custom_values: second.custom_values.clone(),
+            sum: 0.0,
+            ..Histogram::stale()
+        });
+        let before = blank.as_ref().unwrap_or(first);
+        if last.is_custom() != before.is_custom() {
+            notes.merge(said);
             self.incompatible(call, notes);
             return None;
         }
-        let gauges = is_gauge(first) && is_gauge(last);
-        if !is_counter && !gauges {
-            notes.add(call.position, Note::NativeNotGauge { metric: metric() });
+        let mut schema = last.schema.min(before.schema);
+        for (_, h) in all[1..all.len() - 1].iter().filter(|_| is_counter) {
+            if is_gauge(h) {
+                said.add(call.position, Note::NativeNotCounter { metric: metric() });
+            }
+            // Where nothing comes out, this alone is said.
+            if h.is_custom() != before.is_custom() {
+                self.incompatible(call, notes);
+                return None;
+            }
+            schema = schema.min(h.schema);
         }
         let mut total = Sparse::of(last);
-        let schema = between.iter().map(|(_, h)| h.schema).min()?.min(before.schema);
         total.coarsen(schema);
-        let mut remarks = Remarks::default();
-        remarks.bounds_reconciled |= total.add(before.clone(), -1.0).ok()?.bounds_reconciled;
+        let bounds = |remarks: Remarks| Remarks { reset_collision: false, ..remarks };
+        bounds(total.add(Sparse::of(before), -1.0).ok()?).note("subtraction", call.position, &mut said);
         if is_counter {
-            // A reset right after the first sample has been dealt with above.
-            for pair in all.windows(2).skip(1) {
-                if reset::detect(&pair[1].1, &pair[0].1) {
-                    let lost = Sparse::of(&pair[0].1);
-                    remarks.bounds_reconciled |= total.add(lost, 1.0).ok()?.bounds_reconciled;
+            let mut before = before;
+            for (_, now) in &all[1..] {
+                if reset::detect(now, before) {
+                    let remarks = total.add(Sparse::of(before), 1.0).ok()?;
+                    bounds(remarks).note("addition", call.position, &mut said);
                 }
+                before = now;
             }
+        } else if !(is_gauge(first) && is_gauge(last)) {
+            said.add(call.position, Note::NativeNotGauge { metric: metric() });
         }
         total.reset = CounterReset::Gauge;
-        remarks.note("subtraction", call.position, notes);
+        notes.merge(said);
         Some(total.into_histogram())
     }
 

@@ -140,7 +140,8 @@ impl Scratch {
         }
         let mut looks = self.bounds.looks();
         if let Some(extended) = call.extended {
-            extended::evaluate(self, call, extended, samples, out)?;
+            self.histogram_bounds.fill(&call.seen, samples.histograms.len(), |i| samples.histograms[i].0);
+            looks += extended::evaluate(self, call, extended, samples, metric, out, notes);
         } else if samples.histograms.is_empty() {
             self.floats(call, samples, out)?;
         } else {

@@ -135,6 +135,7 @@ impl Lowering<'_> {
             read: Read::Instant { windows, value: InstantValue::InfoTime },
             then: Vec::new(),
             fold: None,
+            marks_resets: false,
             drops_name: false,
             twins: Vec::new(),
         });
