@@ -149,6 +149,11 @@ pub struct Columns {
     pub values: Vec<f64>,
     /// Native histograms, ascending in time, never at a time that `times` has too.
     pub histograms: Vec<(i64, Arc<Histogram>)>,
+    /// When what each of `values` counts began, milliseconds; 0 where that is not known. Empty where no
+    /// start is known at all, as with every store that does not keep them: readers then pay nothing.
+    pub starts: Vec<i64>,
+    /// The same of `histograms`.
+    pub histogram_starts: Vec<i64>,
 }
 
 impl Columns {
@@ -158,6 +163,8 @@ impl Columns {
         self.times.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
+        self.histogram_starts.clear();
     }
 }
 

@@ -32,6 +32,8 @@ struct Series {
     labels: Labels,
     samples: Vec<Sample>,
     histograms: Vec<(i64, Arc<Histogram>)>,
+    /// Start timestamps by the time of their sample.
+    starts: HashMap<i64, i64>,
 }
 
 /// One shard's series in order of creation, found by canonical key.
@@ -70,6 +72,17 @@ impl MemStore {
     /// Writes without a future: how a test fills its store.
     pub fn write(&self, batch: &WriteBatch) -> WriteOutcome {
         append::write(&self.shards, batch)
+    }
+
+    /// Says when the counts of a stored series' samples began: pairs of a sample's time and its start. A
+    /// batch cannot carry them yet, so this is how readers of them are tested.
+    pub fn set_starts(&self, labels: &Labels, starts: &[(i64, i64)]) {
+        for shard in self.shards.iter() {
+            let shard = &mut *lock(shard);
+            if let Some(series) = shard.series.iter_mut().find(|s| s.labels == *labels) {
+                series.starts.extend(starts.iter().copied());
+            }
+        }
     }
 
     /// From now on every append fails with this error (or works again, on `None`).

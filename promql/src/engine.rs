@@ -37,6 +37,9 @@ pub struct EngineOptions {
     pub parse: ParseOptions,
     /// `promql-delayed-name-removal`
     pub delayed_name_removal: bool,
+    /// `use-start-timestamps`: what a store knows of when counts began tells resets. Of no effect over a
+    /// store that does not keep it.
+    pub use_start_timestamps: bool,
 }
 
 impl Default for EngineOptions {
@@ -48,6 +51,7 @@ impl Default for EngineOptions {
             default_subquery_step_ms: 60_000,
             parse: ParseOptions::default(),
             delayed_name_removal: false,
+            use_start_timestamps: false,
         }
     }
 }
@@ -167,6 +171,7 @@ impl<S: Scatter> Engine<S> {
                 fragments: plan.fragments.clone(),
                 limits: limits.clone(),
                 delayed_name_removal: plan.delayed_name_removal,
+                use_start_timestamps: self.options.use_start_timestamps,
             });
             let context = limits.context().clone();
             let scattered = self.store.scatter(context, move |view| {

@@ -29,8 +29,6 @@ pub enum Eval {
     Histogram(HistogramKind),
     Info,
     Special(SpecialKind),
-    /// Parsed and checked, but answered with `function "x" is not supported yet`.
-    NotYet,
 }
 
 /// Value by value, histograms dropped.
@@ -77,6 +75,7 @@ pub enum SpecialKind {
     Range,
     Scalar,
     Start,
+    StartTimestamp,
     Step,
     Time,
     Timestamp,
@@ -202,7 +201,7 @@ const fn experimental(
     Function { name, args, variadic, returns, experimental: true, eval }
 }
 
-use Eval::{Elementwise, Histogram, Info, Label, NotYet, RangeFn, Sort, Special, Time};
+use Eval::{Elementwise, Histogram, Info, Label, RangeFn, Sort, Special, Time};
 
 /// Every function, by ascending name.
 pub static FUNCTIONS: [Function; 90] = [
@@ -293,7 +292,7 @@ pub static FUNCTIONS: [Function; 90] = [
     stable("sort_desc", &[Vector], 0, Vector, Sort(SortKind::Descending)),
     stable("sqrt", &[Vector], 0, Vector, Elementwise(MathKind::Sqrt)),
     experimental("start", &[], 0, Scalar, Special(SpecialKind::Start)),
-    experimental("start_timestamp", &[Vector], 0, Vector, NotYet),
+    experimental("start_timestamp", &[Vector], 0, Vector, Special(SpecialKind::StartTimestamp)),
     stable("stddev_over_time", &[Matrix], 0, Vector, RangeFn(RangeKind::Stddev)),
     stable("stdvar_over_time", &[Matrix], 0, Vector, RangeFn(RangeKind::Stdvar)),
     experimental("step", &[], 0, Scalar, Special(SpecialKind::Step)),

@@ -24,8 +24,12 @@ use std::path::{Path, PathBuf};
 const SHARDS: usize = 3;
 
 fn engine(store: &store::Loaded) -> Engine<hearth_model::testing::MemStore> {
-    let options =
-        EngineOptions { parse: ParseOptions::ALL, delayed_name_removal: true, ..EngineOptions::default() };
+    let options = EngineOptions {
+        parse: ParseOptions::ALL,
+        delayed_name_removal: true,
+        use_start_timestamps: true,
+        ..EngineOptions::default()
+    };
     Engine::new(store.fill(SHARDS), options)
 }
 

@@ -151,7 +151,7 @@ impl Generator {
         // In brackets: the words among the names mean something else after an operand or an operator.
         let name = self.pick(&names);
         let text = if within.is_empty() { name.into() } else { format!("{name}{{{}}}", within.join(",")) };
-        if name == "fill" || self.chance(9) { format!("{{\"{name}\"}}") } else { text }
+        if self.chance(9) { format!("{{\"{name}\"}}") } else { text }
     }
 
     fn modifiers(&mut self) -> String {

@@ -37,6 +37,8 @@ fn check_default(query: &str, expect: &str) {
 #[test]
 fn fills_come_last_and_only_between_vectors() {
     check("a + fill(0) b", "a + fill (0) b");
+    check("a + fill", "a + fill");
+    check("fill_left + fill_left (0) fill_left{a=\"b\"}", "fill_left + fill_left (0) fill_left{a=\"b\"}");
     check("a + bool b", "1:3: parse error: bool modifier can only be used on comparison operators");
     check("a == bool on(x) group_left(y) fill_left(1) b", "a == bool on (x) group_left (y) fill_left (1) b");
     check("a * fill_right(-1) fill_left(+2) b", "a * fill_left (2) fill_right (-1) b");
@@ -48,7 +50,6 @@ fn fills_come_last_and_only_between_vectors() {
     check("a + fill b", "1:10: parse error: unexpected identifier \"b\"");
     check("a + fill() b", "1:10: parse error: unexpected \")\"");
     check("a + fill(0) on(x) b", "1:13: parse error: unexpected <on>");
-    check("fill + fill_left", "1:17: parse error: unexpected end of input");
     check("fill + (fill_left)", "fill + (fill_left)");
     check(
         "a + fill(0) 1",

@@ -7,6 +7,7 @@ use crate::key;
 use crate::label::Labels;
 use crate::sample::Sample;
 use crate::store::{Ack, Append, BoxFuture, StoreError, Written};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Append for MemStore {
@@ -122,7 +123,7 @@ fn stable_hash(bytes: &[u8]) -> u64 {
 
 impl Series {
     fn new(labels: Labels) -> Series {
-        Series { labels, samples: Vec::new(), histograms: Vec::new() }
+        Series { labels, samples: Vec::new(), histograms: Vec::new(), starts: HashMap::new() }
     }
 
     fn newest_ms(&self) -> Option<i64> {

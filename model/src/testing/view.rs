@@ -205,6 +205,11 @@ impl MemCursor {
         out.times.extend(floats.iter().map(|s| s.timestamp_ms));
         out.values.extend(floats.iter().map(|s| s.value));
         out.histograms.extend(histograms.iter().cloned());
+        if !series.starts.is_empty() {
+            let start = |time: i64| series.starts.get(&time).copied().unwrap_or(0);
+            out.starts.extend(floats.iter().map(|s| start(s.timestamp_ms)));
+            out.histogram_starts.extend(histograms.iter().map(|(time, _)| start(*time)));
+        }
         out.group = self.group_of(&series.labels)?;
         if self.times_id == 0 || self.last_times != out.times {
             self.times_id += 1;

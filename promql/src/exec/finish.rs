@@ -71,6 +71,7 @@ impl Finish<'_> {
             Node::Math { kind, vector, params, .. } => self.math(*kind, vector, params, steps),
             Node::DatePart { kind, vector } => self.date_part(*kind, vector.as_deref(), steps),
             Node::Timestamp(inner) => self.timestamp(inner, steps),
+            Node::NoStarts(inner) => self.no_starts(inner, steps),
             Node::ToVector(inner) => self.vector_of_scalar(inner, steps),
             Node::Label { kind, vector, texts } => self.relabel(*kind, vector, texts, steps),
             Node::Sort { kind, vector, labels, position } => {
@@ -165,6 +166,11 @@ impl Finish<'_> {
             }
         };
         self.map_rows(&tile, stamp).map(vector_of)
+    }
+
+    fn no_starts(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        let tile = self.tile(inner, steps)?;
+        Ok(vector_of(Tile::new(tile.steps(), &self.limits)))
     }
 
     fn vector_of_scalar(&mut self, inner: &Node, steps: &Steps) -> Result<Operand, QueryError> {

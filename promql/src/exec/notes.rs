@@ -26,6 +26,7 @@ pub enum Note {
     MixedExponentialCustomAggregation,
     IncompatibleBucketLayout { operator: &'static str },
     CounterResetCollision { operation: &'static str },
+    StartTimeOverlap { metric: String },
     SortInRangeQuery,
     PossibleNonCounter { metric: String },
     PossibleNonCounterLabel { metric: String, kind: String },
@@ -118,6 +119,10 @@ impl Note {
             CounterResetCollision { operation } => {
                 write!(out, "conflicting counter resets during histogram {operation}")
             }
+            StartTimeOverlap { metric } => write!(
+                out,
+                "sample has start time that overlaps with previous sample timestamp for metric {metric:?}"
+            ),
             SortInRangeQuery => write!(
                 out,
                 "sort is ineffective for range queries since results are always ordered by labels"

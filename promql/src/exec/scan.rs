@@ -23,6 +23,7 @@ pub struct Job {
     pub fragments: Arc<[Fragment]>,
     pub limits: Arc<Limits>,
     pub delayed_name_removal: bool,
+    pub use_start_timestamps: bool,
 }
 
 /// A series with its samples, for what cannot be computed series by series.
@@ -118,6 +119,10 @@ impl<'a> Scan<'a> {
     }
 
     fn series(&mut self, columns: &mut Columns, labels: impl Fn(u32) -> Labels) -> Result<(), QueryError> {
+        if !self.job.use_start_timestamps {
+            columns.starts.clear();
+            columns.histogram_starts.clear();
+        }
         if self.fragment.marks_resets {
             reset::mark(&mut columns.histograms, self.fragment.read.windows());
         }

@@ -22,6 +22,7 @@ impl fmt::Display for Fragment {
         }
         match &self.read {
             Read::Instant { value: InstantValue::Sample, .. } => f.write_str("newest of ")?,
+            Read::Instant { value: InstantValue::Start, .. } => f.write_str("starts of ")?,
             Read::Instant { .. } => f.write_str("times of ")?,
             Read::Range(call) => write!(f, "{:?} over {} ms of ", call.kind, call.windows.length_ms)?,
             Read::Samples { windows } => write!(f, "samples over {} ms of ", windows.length_ms)?,

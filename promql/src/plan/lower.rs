@@ -273,9 +273,6 @@ impl Lowering<'_> {
             Eval::Histogram(kind) => self.histogram(kind, call),
             Eval::Info => self.info(call),
             Eval::Special(kind) => self.special(kind, call),
-            Eval::NotYet => {
-                Err(QueryError::Execution(format!("function {:?} is not supported yet", call.func.name)))
-            }
         }
     }
 
@@ -370,6 +367,10 @@ impl Lowering<'_> {
             SpecialKind::Timestamp => match call.args[0].unwrap_paren() {
                 Expr::Vector(selector) => self.instant(selector, InstantValue::Time)?,
                 other => Node::Timestamp(self.boxed(other)?),
+            },
+            SpecialKind::StartTimestamp => match call.args[0].unwrap_paren() {
+                Expr::Vector(selector) => self.instant(selector, InstantValue::Start)?,
+                other => Node::NoStarts(self.boxed(other)?),
             },
             SpecialKind::Absent => {
                 let vector = self.node(&call.args[0])?;

@@ -96,6 +96,8 @@ pub enum InstantValue {
     Sample,
     /// Its time in seconds.
     Time,
+    /// When its count began, in seconds; 0 where that is not known.
+    Start,
     /// Its time in seconds too, but of floats only; a histogram stays one, for `info` to refuse.
     InfoTime,
 }
@@ -160,6 +162,8 @@ pub enum Node {
     Time,
     /// `timestamp()` of something that is not a selector: the evaluation time of each element.
     Timestamp(Box<Node>),
+    /// `start_timestamp()` of something that is not a selector: nothing that is computed has one.
+    NoStarts(Box<Node>),
     Extreme {
         max: bool,
         left: Box<Node>,
@@ -264,6 +268,7 @@ impl Node {
             Node::Invariant(inner)
             | Node::Negate(inner)
             | Node::Timestamp(inner)
+            | Node::NoStarts(inner)
             | Node::ToScalar(inner)
             | Node::ToVector(inner)
             | Node::Absent { vector: inner, .. }

@@ -171,7 +171,7 @@ impl<'q> Lexer<'q> {
             ':' if self.bracket_open => return self.colon_in_bracket(),
             c if (is_alpha(c) || c == ':') && !self.bracket_open => {
                 self.skip_while(|c| is_alphanumeric(c) || c == ':');
-                Token::of_word(&self.query[self.start..self.at])
+                self.word()
             }
             c if is_alpha(c) => {
                 let fault = || format!("unexpected character: {}, expected ':'", quote_char(Some(c)));
@@ -182,6 +182,14 @@ impl<'q> Lexer<'q> {
                 None => return Err(format!("unexpected character: {}", quote_char(Some(c)))),
             },
         }))
+    }
+
+    /// A fill stands before the value in its brackets; without them it may name a metric.
+    fn word(&self) -> Token {
+        let token = Token::of_word(&self.query[self.start..self.at]);
+        let is_fill = matches!(token, Token::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+        let filled = || self.query[self.at..].trim_start_matches(is_space).starts_with('(');
+        if is_fill && !filled() { Token::Identifier } else { token }
     }
 
     fn order_operator(&mut self, c: char) -> Token {

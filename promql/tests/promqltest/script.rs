@@ -7,6 +7,8 @@ use hearth_model::{Labels, duration};
 pub struct LoadedSeries {
     pub labels: Labels,
     pub cells: Vec<Cell>,
+    /// The cells are start timestamps, milliseconds from the sample at the same interval: `series@st`.
+    pub starts: bool,
 }
 
 #[derive(Debug)]
@@ -187,7 +189,7 @@ fn add_expectation(eval: &mut Eval, line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The commands with their lines. Indented lines belong to the command before them.
+/// The commands with their lines. Indented lines belong to the command before them, unless they are evals.
 pub fn parse(text: &str) -> Result<Vec<(usize, Command)>, String> {
     let mut commands: Vec<(usize, Command)> = Vec::new();
     for (number, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line)) {
@@ -199,7 +201,7 @@ pub fn parse(text: &str) -> Result<Vec<(usize, Command)>, String> {
             continue;
         }
         let at = |error: String| format!("line {number}: {error}");
-        if line.starts_with(char::is_whitespace) {
+        if line.starts_with(char::is_whitespace) && !trimmed.starts_with("eval ") {
             match commands.last_mut() {
                 Some((_, Command::Load(load))) => load.series.push(parse_series(trimmed).map_err(at)?),
                 Some((_, Command::Eval(eval))) => add_expectation(eval, trimmed).map_err(at)?,

@@ -90,15 +90,16 @@ fn parse_labels(text: &str) -> Result<Labels, String> {
 
 pub fn parse_series(line: &str) -> Result<LoadedSeries, String> {
     let end = labels_end(line);
-    let labels = parse_labels(&line[..end])?;
-    if line[end..].trim_start().starts_with('@') {
-        return Err("start timestamps are not supported".to_owned());
-    }
+    let (mut labels, mut rest) = (&line[..end], &line[end..]);
+    let starts = labels.ends_with("@st") || rest.starts_with("@st");
+    labels = labels.strip_suffix("@st").unwrap_or(labels);
+    rest = rest.strip_prefix("@st").unwrap_or(rest);
+    let push = if starts { push_starts } else { push_item };
     let mut cells = Vec::new();
-    for item in items(&line[end..])? {
-        push_item(item, &mut cells).map_err(|e| format!("{item:?}: {e}"))?;
+    for item in items(rest)? {
+        push(item, &mut cells).map_err(|e| format!("{item:?}: {e}"))?;
     }
-    Ok(LoadedSeries { labels, cells })
+    Ok(LoadedSeries { labels: parse_labels(labels)?, cells, starts })
 }
 
 /// Splits at whitespace outside of histograms.
@@ -161,6 +162,25 @@ fn push_item(item: &str, cells: &mut Vec<Cell>) -> Result<(), String> {
         cells.push(Cell::Float(value));
         value += step;
     }
+    Ok(())
+}
+
+/// `-1m`, `-30s-1mx2`, `_`: durations with a sign, and a step to be added some times.
+fn push_starts(item: &str, cells: &mut Vec<Cell>) -> Result<(), String> {
+    if item.starts_with('_') {
+        return push_item(item, cells);
+    }
+    let (durations, count) = match item.rsplit_once('x') {
+        Some((durations, count)) => (durations, times(count)?),
+        None => (item, 0),
+    };
+    let duration = |text: &str| crate::script::parse_time(text.strip_prefix('+').unwrap_or(text));
+    let sign = durations.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-'));
+    let (first, step) = match sign {
+        Some((at, _)) => (duration(&durations[..at])?, duration(&durations[at..])?),
+        None => (duration(durations)?, 0),
+    };
+    cells.extend((0..=count as i64).map(|i| Cell::Float((first + i * step) as f64)));
     Ok(())
 }
 

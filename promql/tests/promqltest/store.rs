@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub struct Loaded {
     series: Vec<(Labels, BTreeMap<i64, Cell>)>,
+    /// By series: a sample's time and its start timestamp.
+    starts: Vec<(Labels, Vec<(i64, i64)>)>,
 }
 
 impl Loaded {
@@ -26,6 +28,16 @@ impl Loaded {
 
     pub fn add(&mut self, load: &Load) -> Result<(), String> {
         for series in &load.series {
+            if series.starts {
+                let at = |i: usize| i as i64 * load.interval_ms;
+                let start = |(i, cell): (usize, &Cell)| match cell {
+                    Cell::Float(offset_ms) => Some((at(i), at(i) + *offset_ms as i64)),
+                    _ => None,
+                };
+                let starts = series.cells.iter().enumerate().filter_map(start).collect();
+                self.starts.push((series.labels.clone(), starts));
+                continue;
+            }
             let into = self.samples(&series.labels);
             for (i, cell) in series.cells.iter().enumerate().filter(|(_, c)| **c != Cell::Nothing) {
                 into.insert(i as i64 * load.interval_ms, cell.clone());
@@ -64,6 +76,9 @@ impl Loaded {
         }
         let outcome = store.write(&batch);
         assert!(outcome.refused.is_empty(), "refused: {:?}", outcome.refused);
+        for (labels, starts) in &self.starts {
+            store.set_starts(labels, starts);
+        }
         store
     }
 }
@@ -94,7 +109,7 @@ fn custom_bucket_histograms(
     interval_ms: i64,
 ) -> BTreeMap<Labels, BTreeMap<i64, Cell>> {
     let mut parts: BTreeMap<Labels, BTreeMap<i64, Parts>> = BTreeMap::new();
-    for LoadedSeries { labels, cells } in series {
+    for LoadedSeries { labels, cells, .. } in series {
         let name = labels.metric_name();
         let Some((base, kind)) = name.rsplit_once('_') else { continue };
         let bound = labels.value("le").parse::<f64>().ok();

@@ -31,6 +31,16 @@ impl Reach {
         Reach { sampled, to_start: carry(first_ms - start_ms), to_end: carry(end_ms - last_ms) }
     }
 
+    /// The same for a counter that is known to have started from zero at `start_ms`, within the window: what
+    /// lies before counts for nothing. One sample alone has no distance to another, and reaches no further.
+    pub fn since(start_ms: i64, count: usize, first_ms: i64, last_ms: i64, end_ms: i64) -> Reach {
+        let sampled = (last_ms - first_ms) as f64 / 1000.0;
+        let between = if count > 1 { sampled / (count - 1) as f64 } else { 0.0 };
+        let gap = (end_ms - last_ms) as f64 / 1000.0;
+        let to_end = if gap >= between * 1.1 { between / 2.0 } else { gap };
+        Reach { sampled: (last_ms - start_ms) as f64 / 1000.0, to_start: 0.0, to_end }
+    }
+
     /// What the difference between last and first sample is multiplied with; `divisor` turns an increase
     /// into a rate.
     pub fn factor(&self, divisor: f64) -> f64 {

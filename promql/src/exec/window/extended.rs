@@ -51,7 +51,13 @@ pub fn evaluate(
             looks +=
                 samples.histograms[window.clone()].iter().map(|(_, h)| histogram_samples(h)).sum::<u64>();
             if !window.is_empty() {
-                with_histograms(call, step, &mixed::View::new(samples, seen, window, metric), out, notes);
+                with_histograms(
+                    call,
+                    step,
+                    &mixed::View { samples: samples.within(seen, window), metric },
+                    out,
+                    notes,
+                );
                 continue;
             }
         }
@@ -87,11 +93,11 @@ fn with_histograms(
         }
         return;
     }
-    if !seen.times.is_empty() {
+    if !seen.samples.times.is_empty() {
         return seen.mixed(call, notes);
     }
     let view = histogram::View {
-        all: seen.histograms,
+        all: seen.samples.histograms,
         start_ms,
         end_ms,
         smoothed: call.extended == Some(Extended::Smoothed),

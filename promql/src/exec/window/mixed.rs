@@ -6,19 +6,15 @@ use crate::exec::notes::{Note, Notes};
 use crate::exec::tile::StepColumn;
 use crate::exec::window::counter::{Extrapolation, Reach};
 use crate::exec::window::over_time::differ;
+use crate::exec::window::start::Span;
 use crate::functions::RangeKind;
 use crate::query::QueryError;
 use hearth_model::{CounterReset, Histogram};
-use std::ops::Range;
 use std::sync::Arc;
-
-type Stamped = (i64, Arc<Histogram>);
 
 /// What a window of such a series sees.
 pub struct View<'a> {
-    pub times: &'a [i64],
-    pub values: &'a [f64],
-    pub histograms: &'a [Stamped],
+    pub samples: Samples<'a>,
     pub metric: &'a str,
 }
 
@@ -51,11 +47,11 @@ pub fn evaluate(
     let mut looks = 0;
     for step in 0..call.windows.count {
         let (floats, window) = (scratch.bounds.window(step), scratch.histogram_bounds.window(step));
-        let view = View::new(samples, floats, window, metric);
-        looks += view.histograms.iter().map(|(_, h)| histogram_samples(h)).sum::<u64>();
+        let view = View { samples: samples.within(floats, window), metric };
+        looks += view.samples.histograms.iter().map(|(_, h)| histogram_samples(h)).sum::<u64>();
         if !floats_only {
             view.evaluate(call, step, out, notes);
-        } else if !view.histograms.is_empty() && out.present.get(step) {
+        } else if !view.samples.histograms.is_empty() && out.present.get(step) {
             notes.add(call.position, Note::HistogramIgnoredInMixedRange { metric: metric.to_owned() });
         }
     }
@@ -63,68 +59,52 @@ pub fn evaluate(
 }
 
 impl<'a> View<'a> {
-    pub fn new(
-        samples: Samples<'a>,
-        floats: Range<usize>,
-        histograms: Range<usize>,
-        metric: &'a str,
-    ) -> View<'a> {
-        View {
-            times: &samples.times[floats.clone()],
-            values: &samples.values[floats],
-            histograms: &samples.histograms[histograms],
-            metric,
-        }
-    }
-
     /// From the newest sample at or before the start, of whichever kind; nothing where no sample lies
     /// after the start.
     pub fn anchored(&self, start_ms: i64) -> Option<View<'a>> {
-        let floats_before = self.times.partition_point(|&t| t <= start_ms);
-        let histograms_before = self.histograms.partition_point(|(t, _)| *t <= start_ms);
-        if floats_before == self.times.len() && histograms_before == self.histograms.len() {
+        let floats_before = self.samples.times.partition_point(|&t| t <= start_ms);
+        let histograms_before = self.samples.histograms.partition_point(|(t, _)| *t <= start_ms);
+        if floats_before == self.samples.times.len() && histograms_before == self.samples.histograms.len() {
             return None;
         }
-        let float = floats_before.checked_sub(1).map(|i| self.times[i]);
-        let histogram = histograms_before.checked_sub(1).map(|i| self.histograms[i].0);
+        let float = floats_before.checked_sub(1).map(|i| self.samples.times[i]);
+        let histogram = histograms_before.checked_sub(1).map(|i| self.samples.histograms[i].0);
         let anchor = float.max(histogram);
         let skip = |before: usize, newest: Option<i64>| before - usize::from(before > 0 && newest == anchor);
-        let floats = skip(floats_before, float);
-        Some(View {
-            times: &self.times[floats..],
-            values: &self.values[floats..],
-            histograms: &self.histograms[skip(histograms_before, histogram)..],
-            metric: self.metric,
-        })
+        let floats = skip(floats_before, float)..self.samples.times.len();
+        let histograms = skip(histograms_before, histogram)..self.samples.histograms.len();
+        Some(View { samples: self.samples.within(floats, histograms), metric: self.metric })
     }
 
     pub fn evaluate(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
-        let newest_float = self.times.last();
+        let newest_float = self.samples.times.last();
         match call.kind {
-            RangeKind::Count => self.set(out, step, (self.times.len() + self.histograms.len()) as f64),
+            RangeKind::Count => {
+                self.set(out, step, (self.samples.times.len() + self.samples.histograms.len()) as f64)
+            }
             RangeKind::Present => self.set(out, step, 1.0),
-            RangeKind::Changes => self.set(out, step, self.count(|a, b| a.changed(b))),
-            RangeKind::Resets => self.set(out, step, self.count(|a, b| a.was_reset(b))),
-            RangeKind::First => match (self.times.first(), self.histograms.first()) {
+            RangeKind::Changes => self.set(out, step, self.count(|now, before| now.1.changed(&before.1))),
+            RangeKind::Resets => self.set(out, step, self.count(was_reset)),
+            RangeKind::First => match (self.samples.times.first(), self.samples.histograms.first()) {
                 (float, Some((time, h))) if float.is_none_or(|f| time < f) => {
                     out.set_histogram(step, h.clone());
                 }
-                (Some(_), _) => out.set(step, self.values[0]),
+                (Some(_), _) => out.set(step, self.samples.values[0]),
                 (None, _) => {}
             },
-            RangeKind::Last => match (newest_float, self.histograms.last()) {
+            RangeKind::Last => match (newest_float, self.samples.histograms.last()) {
                 (float, Some((time, h))) if float.is_none_or(|f| time > f) => {
                     out.set_histogram(step, h.clone());
                 }
-                (Some(_), _) => out.set(step, self.values[self.values.len() - 1]),
+                (Some(_), _) => out.set(step, self.samples.values[self.samples.values.len() - 1]),
                 (None, _) => {}
             },
             RangeKind::TsOfFirst | RangeKind::TsOfLast => {
                 let both = [
-                    self.times.first(),
+                    self.samples.times.first(),
                     newest_float,
-                    self.histograms.first().map(|(t, _)| t),
-                    self.histograms.last().map(|(t, _)| t),
+                    self.samples.histograms.first().map(|(t, _)| t),
+                    self.samples.histograms.last().map(|(t, _)| t),
                 ];
                 let times = both.into_iter().flatten().copied();
                 let time = if call.kind == RangeKind::TsOfFirst { times.min() } else { times.max() };
@@ -141,36 +121,33 @@ impl<'a> View<'a> {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.times.is_empty() && self.histograms.is_empty()
-    }
-
     fn set(&self, out: &mut StepColumn, step: usize, value: f64) {
-        if !self.is_empty() {
+        if !self.samples.is_empty() {
             out.set(step, value);
         }
     }
 
     /// Floats and histograms in the order of time.
-    fn samples(&self) -> impl Iterator<Item = (i64, Sample<'_>)> {
+    fn in_order(&self) -> impl Iterator<Item = Stamped<'_>> {
+        let samples = &self.samples;
         let (mut f, mut h) = (0, 0);
         std::iter::from_fn(move || {
-            let float_first = match (self.times.get(f), self.histograms.get(h)) {
+            let float_first = match (samples.times.get(f), samples.histograms.get(h)) {
                 (Some(time), Some((other, _))) => time < other,
                 (float, _) => float.is_some(),
             };
             if float_first {
                 f += 1;
-                return Some((self.times[f - 1], Sample::Float(self.values[f - 1])));
+                return Some((samples.float_span(f - 1), Sample::Float(samples.values[f - 1])));
             }
             h += 1;
-            self.histograms.get(h - 1).map(|(time, histogram)| (*time, Sample::Histogram(histogram)))
+            let (_, histogram) = samples.histograms.get(h - 1)?;
+            Some((samples.histogram_span(h - 1), Sample::Histogram(histogram)))
         })
     }
 
-    fn count(&self, hit: impl Fn(&Sample<'_>, &Sample<'_>) -> bool) -> f64 {
-        let later = self.samples().skip(1);
-        self.samples().zip(later).filter(|((_, before), (_, now))| hit(now, before)).count() as f64
+    fn count(&self, hit: impl Fn(&Stamped<'_>, &Stamped<'_>) -> bool) -> f64 {
+        self.in_order().zip(self.in_order().skip(1)).filter(|(before, now)| hit(now, before)).count() as f64
     }
 
     pub fn mixed(&self, call: &RangeCall, notes: &mut Notes) {
@@ -178,14 +155,14 @@ impl<'a> View<'a> {
     }
 
     fn total(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
-        let Some(((_, first), rest)) = self.histograms.split_first() else {
+        let Some(((_, first), rest)) = self.samples.histograms.split_first() else {
             let kernel = super::over_time::simple(call.kind);
-            if let Some(kernel) = kernel.filter(|_| !self.values.is_empty()) {
-                out.set(step, kernel(self.values));
+            if let Some(kernel) = kernel.filter(|_| !self.samples.values.is_empty()) {
+                out.set(step, kernel(self.samples.values));
             }
             return;
         };
-        if !self.times.is_empty() {
+        if !self.samples.times.is_empty() {
             return self.mixed(call, notes);
         }
         let mut total = HistogramTotal::new(first, call.kind == RangeKind::Avg);
@@ -205,40 +182,113 @@ impl<'a> View<'a> {
     }
 
     fn extrapolated(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
-        let is_counter = call.kind != RangeKind::Delta;
-        let (start, end) = (call.windows.start_ms(step), call.windows.end_ms(step));
-        let divisor = Extrapolation::divisor(call);
-        if !self.times.is_empty() && !self.histograms.is_empty() {
-            return self.mixed(call, notes);
+        let samples = &self.samples;
+        if !samples.times.is_empty() && !samples.histograms.is_empty() {
+            self.mixed(call, notes);
+        } else if !samples.times.is_empty() {
+            self.extrapolated_floats(call, step, out, notes);
+        } else if !samples.histograms.is_empty() {
+            self.extrapolated_histograms(call, step, out, notes);
         }
-        if self.times.len() > 1 {
-            let last = self.times.len() - 1;
-            let reach = Reach::of(last + 1, self.times[0], self.times[last], start, end);
-            let mut change = self.values[last] - self.values[0];
-            if is_counter {
-                for pair in self.values.windows(2).filter(|pair| pair[1] < pair[0]) {
-                    change += pair[0];
-                }
-                out.set(step, change * reach.factor_of_counter(self.values[0], change, divisor));
-            } else {
-                out.set(step, change * reach.factor(divisor));
+    }
+
+    /// How far a counter's samples reach when it is known to have started within the window, from nothing.
+    fn since_start(
+        &self,
+        call: &RangeCall,
+        step: usize,
+        first: Span,
+        last: Span,
+        count: usize,
+    ) -> Option<Reach> {
+        if call.kind == RangeKind::Delta {
+            return None;
+        }
+        let start_ms = first.within(call.windows.start_ms(step))?;
+        let end_ms = call.windows.end_ms(step);
+        Some(Reach::since(start_ms, count, first.time_ms, last.time_ms, end_ms))
+    }
+
+    fn extrapolated_floats(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
+        let (values, times) = (self.samples.values, self.samples.times);
+        let last = times.len() - 1;
+        let is_counter = call.kind != RangeKind::Delta;
+        let divisor = Extrapolation::divisor(call);
+        let mut change = values[last] - values[0];
+        for i in (1..=last).filter(|_| is_counter) {
+            let (before, now) = (self.samples.float_span(i - 1), self.samples.float_span(i));
+            self.note_overlap(call, before, now, notes);
+            if values[i] < values[i - 1] || now.is_reset_after(before) {
+                change += values[i - 1];
             }
-        } else if self.histograms.len() > 1 {
-            let last = self.histograms.len() - 1;
-            let Some(change) = self.increase(call, is_counter, notes) else { return };
-            let reach = Reach::of(last + 1, self.histograms[0].0, self.histograms[last].0, start, end);
-            let factor = if is_counter {
-                reach.factor_of_counter(self.histograms[0].1.count, change.count, divisor)
-            } else {
-                reach.factor(divisor)
+        }
+        let (first, newest) = (self.samples.float_span(0), self.samples.float_span(last));
+        if let Some(reach) = self.since_start(call, step, first, newest, last + 1) {
+            out.set(step, (change + values[0]) * reach.factor(divisor));
+        } else if last > 0 {
+            let (start, end) = (call.windows.start_ms(step), call.windows.end_ms(step));
+            let reach = Reach::of(last + 1, times[0], times[last], start, end);
+            let factor = match is_counter {
+                true => reach.factor_of_counter(values[0], change, divisor),
+                false => reach.factor(divisor),
             };
-            out.set_histogram(step, Arc::new(histogram::scaled(&change, factor)));
+            out.set(step, change * factor);
+        }
+    }
+
+    fn extrapolated_histograms(
+        &self,
+        call: &RangeCall,
+        step: usize,
+        out: &mut StepColumn,
+        notes: &mut Notes,
+    ) {
+        let all = self.samples.histograms;
+        let last = all.len() - 1;
+        let is_counter = call.kind != RangeKind::Delta;
+        let divisor = Extrapolation::divisor(call);
+        let change = match last {
+            0 => None,
+            _ => match self.increase(call, is_counter, notes) {
+                None => return,
+                change => change,
+            },
+        };
+        let (first, newest) = (self.samples.histogram_span(0), self.samples.histogram_span(last));
+        let since_start = self.since_start(call, step, first, newest, last + 1);
+        let (change, factor) = match (change, since_start) {
+            (None, None) => return,
+            (None, Some(reach)) => (Histogram::clone(&all[0].1), reach.factor(divisor)),
+            (Some(change), Some(reach)) => {
+                let mut total = Sparse::of(&change);
+                match total.add(Sparse::of(&all[0].1), 1.0) {
+                    Err(_) => return self.incompatible(call, notes),
+                    Ok(remarks) => without_resets(remarks).note("addition", call.position, notes),
+                }
+                (total.into_histogram(), reach.factor(divisor))
+            }
+            (Some(change), None) => {
+                let (start, end) = (call.windows.start_ms(step), call.windows.end_ms(step));
+                let reach = Reach::of(last + 1, all[0].0, all[last].0, start, end);
+                let factor = match is_counter {
+                    true => reach.factor_of_counter(all[0].1.count, change.count, divisor),
+                    false => reach.factor(divisor),
+                };
+                (change, factor)
+            }
+        };
+        out.set_histogram(step, Arc::new(histogram::scaled(&change, factor)));
+    }
+
+    fn note_overlap(&self, call: &RangeCall, before: Span, now: Span, notes: &mut Notes) {
+        if now.overlaps(before) {
+            notes.add(call.position, Note::StartTimeOverlap { metric: self.metric.to_owned() });
         }
     }
 
     /// Last minus first; what was lost at resets is added back for counters.
     fn increase(&self, call: &RangeCall, is_counter: bool, notes: &mut Notes) -> Option<Histogram> {
-        let all = self.histograms;
+        let all = self.samples.histograms;
         let (first, last) = (&*all[0].1, &*all[all.len() - 1].1);
         let is_gauge = |h: &Histogram| h.reset == CounterReset::Gauge;
         let metric = || self.metric.to_owned();
@@ -248,7 +298,8 @@ impl<'a> View<'a> {
         }
         // A first sample before a reset does not count: its layout must not matter either.
         let second = &*all[1].1;
-        let skipped = is_counter && reset::detect(second, first);
+        let span = |i: usize| self.samples.histogram_span(i);
+        let skipped = is_counter && (span(1).is_reset_after(span(0)) || reset::detect(second, first));
         let blank = skipped.then(|| Histogram {
             schema: second.schema,
             custom_values: second.custom_values.clone(),
@@ -275,14 +326,15 @@ impl<'a> View<'a> {
         }
         let mut total = Sparse::of(last);
         total.coarsen(schema);
-        let bounds = |remarks: Remarks| Remarks { reset_collision: false, ..remarks };
-        bounds(total.add(Sparse::of(before), -1.0).ok()?).note("subtraction", call.position, &mut said);
+        let remarks = total.add(Sparse::of(before), -1.0).ok()?;
+        without_resets(remarks).note("subtraction", call.position, &mut said);
         if is_counter {
             let mut before = before;
-            for (_, now) in &all[1..] {
-                if reset::detect(now, before) {
+            for (i, (_, now)) in all.iter().enumerate().skip(1) {
+                self.note_overlap(call, span(i - 1), span(i), &mut said);
+                if span(i).is_reset_after(span(i - 1)) || reset::detect(now, before) {
                     let remarks = total.add(Sparse::of(before), 1.0).ok()?;
-                    bounds(remarks).note("addition", call.position, &mut said);
+                    without_resets(remarks).note("addition", call.position, &mut said);
                 }
                 before = now;
             }
@@ -297,16 +349,16 @@ impl<'a> View<'a> {
     /// From the last two samples.
     fn instant(&self, call: &RangeCall, step: usize, out: &mut StepColumn, notes: &mut Notes) {
         let is_rate = call.kind == RangeKind::Irate;
-        let mut newest: Option<(i64, Sample<'_>)> = None;
-        let mut before: Option<(i64, Sample<'_>)> = None;
-        for sample in self.samples() {
+        let (mut newest, mut before): (Option<Stamped<'_>>, Option<Stamped<'_>>) = (None, None);
+        for sample in self.in_order() {
             before = newest.replace(sample);
         }
         let (Some((from, before)), Some((to, newest))) = (before, newest) else { return };
-        let seconds = if is_rate { (to - from) as f64 / 1000.0 } else { 1.0 };
+        let seconds = if is_rate { (to.time_ms - from.time_ms) as f64 / 1000.0 } else { 1.0 };
+        let started = is_rate && to.is_reset_after(from);
         match (before, newest) {
             (Sample::Float(before), Sample::Float(now)) => {
-                let change = if is_rate && now < before { now } else { now - before };
+                let change = if started || (is_rate && now < before) { now } else { now - before };
                 out.set(step, change / seconds);
             }
             (Sample::Histogram(before), Sample::Histogram(now)) => {
@@ -318,7 +370,7 @@ impl<'a> View<'a> {
                 } else if !is_rate && !gauges {
                     notes.add(call.position, Note::NativeNotGauge { metric });
                 }
-                let change = if is_rate && reset::detect(now, before) {
+                let change = if started || (is_rate && reset::detect(now, before)) {
                     let mut change = Histogram::clone(now);
                     change.reset = CounterReset::Gauge;
                     change
@@ -338,6 +390,8 @@ impl<'a> View<'a> {
     }
 }
 
+type Stamped<'a> = (Span, Sample<'a>);
+
 enum Sample<'a> {
     Float(f64),
     Histogram(&'a Histogram),
@@ -351,12 +405,18 @@ impl Sample<'_> {
             _ => true,
         }
     }
+}
 
-    fn was_reset(&self, before: &Sample<'_>) -> bool {
-        match (before, self) {
-            (Sample::Float(a), Sample::Float(b)) => b < a,
-            (Sample::Histogram(a), Sample::Histogram(b)) => reset::detect(b, a),
-            _ => true,
-        }
-    }
+fn was_reset(now: &Stamped<'_>, before: &Stamped<'_>) -> bool {
+    let fell = match (&before.1, &now.1) {
+        (Sample::Float(a), Sample::Float(b)) => b < a,
+        (Sample::Histogram(a), Sample::Histogram(b)) => reset::detect(b, a),
+        _ => return true,
+    };
+    fell || now.0.is_reset_after(before.0)
+}
+
+/// Resets are dealt with one by one, so that it does not matter which of them contradict.
+fn without_resets(remarks: Remarks) -> Remarks {
+    Remarks { reset_collision: false, ..remarks }
 }

@@ -12,6 +12,7 @@ pub mod extended;
 pub mod mixed;
 pub mod over_time;
 pub mod regression;
+pub mod start;
 
 use super::notes::Notes;
 use super::tile::StepColumn;
@@ -23,6 +24,7 @@ use crate::syntax::PositionRange;
 use crate::syntax::ast::Extended;
 use counter::Extrapolation;
 use hearth_model::{Columns, Histogram, is_stale};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A scalar argument: one value for all steps, or one for each.
@@ -64,6 +66,36 @@ pub struct Samples<'a> {
     pub times: &'a [i64],
     pub values: &'a [f64],
     pub histograms: &'a [(i64, Arc<Histogram>)],
+    /// Start timestamps, see [`Columns::starts`].
+    pub starts: &'a [i64],
+    pub histogram_starts: &'a [i64],
+}
+
+impl<'a> Samples<'a> {
+    pub fn of(columns: &'a Columns) -> Samples<'a> {
+        Samples {
+            times: &columns.times,
+            values: &columns.values,
+            histograms: &columns.histograms,
+            starts: &columns.starts,
+            histogram_starts: &columns.histogram_starts,
+        }
+    }
+
+    /// Those of one window.
+    pub fn within(&self, floats: Range<usize>, histograms: Range<usize>) -> Samples<'a> {
+        Samples {
+            times: &self.times[floats.clone()],
+            values: &self.values[floats.clone()],
+            histograms: &self.histograms[histograms.clone()],
+            starts: self.starts.get(floats).unwrap_or(&[]),
+            histogram_starts: self.histogram_starts.get(histograms).unwrap_or(&[]),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty() && self.histograms.is_empty()
+    }
 }
 
 /// Which samples each window sees: those from `lo` up to, not including, `hi`.
@@ -129,8 +161,7 @@ impl Scratch {
         out.reset(call.windows.count);
         let live = self.without_stale(columns);
         let columns = live.as_ref().unwrap_or(columns);
-        let samples =
-            Samples { times: &columns.times, values: &columns.values, histograms: &columns.histograms };
+        let samples = Samples::of(columns);
         if columns.times_id == 0 || columns.times_id != self.times_id {
             self.bounds.fill(&call.seen, samples.times.len(), |i| samples.times[i]);
             if Extrapolation::needed_by(call.kind) {
@@ -142,7 +173,7 @@ impl Scratch {
         if let Some(extended) = call.extended {
             self.histogram_bounds.fill(&call.seen, samples.histograms.len(), |i| samples.histograms[i].0);
             looks += extended::evaluate(self, call, extended, samples, metric, out, notes);
-        } else if samples.histograms.is_empty() {
+        } else if samples.histograms.is_empty() && !samples.has_starts() {
             self.floats(call, samples, out)?;
         } else {
             self.histogram_bounds.fill(&call.windows, samples.histograms.len(), |i| samples.histograms[i].0);
@@ -162,13 +193,17 @@ impl Scratch {
         }
         let mut live = std::mem::take(&mut self.live);
         live.clear();
-        for (&time, &value) in columns.times.iter().zip(&columns.values) {
+        for (i, (&time, &value)) in columns.times.iter().zip(&columns.values).enumerate() {
             if !is_stale(value) {
                 live.times.push(time);
                 live.values.push(value);
+                live.starts.extend(columns.starts.get(i));
             }
         }
-        live.histograms.extend(columns.histograms.iter().filter(|(_, h)| !h.is_stale()).cloned());
+        for (i, histogram) in columns.histograms.iter().enumerate().filter(|(_, (_, h))| !h.is_stale()) {
+            live.histograms.push(histogram.clone());
+            live.histogram_starts.extend(columns.histogram_starts.get(i));
+        }
         Some(live)
     }
 
@@ -241,10 +276,13 @@ pub fn latest(
                     continue;
                 }
                 found += histogram_samples(histogram);
-                if value == InstantValue::Time {
-                    out.set(step, *time as f64 / 1000.0);
-                } else {
-                    out.set_histogram(step, histogram.clone());
+                let start_ms = columns.histogram_starts.get(window.end - 1);
+                match value {
+                    InstantValue::Time => out.set(step, seconds(*time)),
+                    InstantValue::Start => out.set(step, seconds(start_ms.copied().unwrap_or(0))),
+                    InstantValue::Sample | InstantValue::InfoTime => {
+                        out.set_histogram(step, histogram.clone());
+                    }
                 }
                 continue;
             }
@@ -255,12 +293,17 @@ pub fn latest(
             found += 1;
             let told = match value {
                 InstantValue::Sample => columns.values[i],
-                InstantValue::Time | InstantValue::InfoTime => columns.times[i] as f64 / 1000.0,
+                InstantValue::Time | InstantValue::InfoTime => seconds(columns.times[i]),
+                InstantValue::Start => seconds(columns.starts.get(i).copied().unwrap_or(0)),
             };
             out.set(step, told);
         }
     }
     found
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
 }
 
 /// How many float samples a histogram counts for against the limit: its size in units of 16 bytes.
