@@ -1,7 +1,27 @@
-//! Samples to bytes and back. `bits` moves bits, `gorilla` is the chunk codec.
+//! Samples to bytes and back.
+//!
+//! `values`, `times` and `histograms` are the sealed chunks of blocks: up to [`CHUNK_SAMPLES_MAX`] samples,
+//! each chunk choosing for itself how to be small. `gorilla` is the head's open chunk. The rest are their
+//! parts: `layout` has every byte of a sealed chunk, `granule` and `widths` pack words, `sparse` leaves
+//! zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words,
+//! `decimal` turns floats into integers, `search` finds the cheapest way.
 
 pub mod bits;
+mod column;
+mod cursor;
+mod decimal;
 pub mod gorilla;
+mod granule;
+mod layout;
+mod predict;
+mod search;
+mod sparse;
+mod special;
+pub mod times;
+pub mod values;
+mod widths;
+
+pub use layout::CHUNK_SAMPLES_MAX;
 
 /// Why bytes are not a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +30,16 @@ pub enum CodecError {
     Truncated,
     /// A value window that no encoder writes.
     BadWindow,
+    /// A kind of chunk that this version does not know.
+    UnknownKind(u8),
+    /// More of something than a chunk may have.
+    BadCount,
+    /// A number of more than 64 bits, or beyond its bounds.
+    BadNumber,
+    /// A width that no granule has, or a code without a width.
+    BadWidth,
+    /// A position behind the last sample.
+    BadPosition,
 }
 
 impl std::fmt::Display for CodecError {
@@ -17,6 +47,11 @@ impl std::fmt::Display for CodecError {
         f.write_str(match self {
             CodecError::Truncated => "chunk ends before its samples do",
             CodecError::BadWindow => "chunk has an impossible value window",
+            CodecError::UnknownKind(kind) => return write!(f, "chunk is of the unknown kind {kind:#04x}"),
+            CodecError::BadCount => "chunk has an impossible number of its parts",
+            CodecError::BadNumber => "chunk has a number out of bounds",
+            CodecError::BadWidth => "chunk has an impossible width",
+            CodecError::BadPosition => "chunk has a position behind its last sample",
         })
     }
 }

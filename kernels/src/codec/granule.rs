@@ -1,0 +1,131 @@
+//! Granules: eight words of the same width, so that they fill whole bytes, as many as the width has bits.
+//!
+//! Word `i` of a granule stands at bit `i * width`, counted from the least significant bit of the first
+//! byte on. The last granule of a run may hold fewer words; it then ends with its last word's last byte.
+//! Widths are 0 to 57 and 64: up to 57 bits lie within eight bytes wherever they begin.
+
+use super::CodecError;
+
+/// Words in a granule.
+pub(super) const GRANULE: usize = 8;
+
+/// Bytes that an unpacking of one granule may look at.
+pub(super) const WINDOW_BYTES: usize = 64;
+
+/// The width that holds words of up to so many bits.
+#[inline(always)]
+pub(super) fn allowed_width(bits: u32) -> u8 {
+    if bits > 57 { 64 } else { bits as u8 }
+}
+
+pub(super) fn is_width(width: u8) -> bool {
+    width <= 57 || width == 64
+}
+
+/// Bytes of a granule that holds `words` words.
+#[inline(always)]
+pub(super) fn granule_bytes(width: u8, words: usize) -> usize {
+    (usize::from(width) * words).div_ceil(8)
+}
+
+#[inline(always)]
+pub(super) fn mask(width: u8) -> u64 {
+    if width >= 64 { u64::MAX } else { (1 << width) - 1 }
+}
+
+/// Appends up to eight words that fit the width.
+pub(super) fn pack(words: &[u64], width: u8, out: &mut Vec<u8>) {
+    debug_assert!(words.len() <= GRANULE && words.iter().all(|w| *w <= mask(width)));
+    let mut bytes = [0u8; WINDOW_BYTES + 8];
+    let (mut pending, mut used, mut at) = (0u64, 0u32, 0);
+    for &word in words {
+        pending |= word << used;
+        used += u32::from(width);
+        if used >= 64 {
+            bytes[at..at + 8].copy_from_slice(&pending.to_le_bytes());
+            at += 8;
+            used -= 64;
+            // What of the word did not fit; nothing where it ended with the eight bytes.
+            pending = if used == 0 { 0 } else { word >> (u32::from(width) - used) };
+        }
+    }
+    bytes[at..at + 8].copy_from_slice(&pending.to_le_bytes());
+    out.extend_from_slice(&bytes[..granule_bytes(width, words.len())]);
+}
+
+/// Takes eight words out of a granule: the specification of every faster form.
+#[inline(always)]
+pub(super) fn unpack(window: &[u8; WINDOW_BYTES], width: u8, words: &mut [u64; GRANULE]) {
+    let (width_bits, mask) = (usize::from(width), mask(width));
+    for (i, word) in words.iter_mut().enumerate() {
+        let bit = i * width_bits;
+        let at = (bit >> 3) & 63;
+        let mut bytes = [0u8; 8];
+        bytes.copy_from_slice(&window[at.min(56)..at.min(56) + 8]);
+        *word = (u64::from_le_bytes(bytes) >> (bit & 7)) & mask;
+    }
+}
+
+/// The bytes from `at` on, zeros past the end.
+#[inline(always)]
+pub(super) fn window(payload: &[u8], at: usize) -> [u8; WINDOW_BYTES] {
+    match payload.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(window) => *window,
+        None => {
+            let mut window = [0; WINDOW_BYTES];
+            let rest = payload.get(at..).unwrap_or_default();
+            window[..rest.len()].copy_from_slice(rest);
+            window
+        }
+    }
+}
+
+/// Bytes of a run of `words` words whose granules have these widths.
+pub(super) fn run_bytes(widths: &[u8], words: usize) -> usize {
+    let whole: usize = widths.iter().map(|w| usize::from(*w)).sum();
+    match (widths.last(), words % GRANULE) {
+        (Some(&last), rest @ 1..) => whole - usize::from(last) + granule_bytes(last, rest),
+        _ => whole,
+    }
+}
+
+/// Takes a run of granules out of the payload into `words`, eight a granule; those behind the run's end
+/// are anything.
+pub(super) fn unpack_run(
+    payload: &[u8],
+    widths: &[u8],
+    count: usize,
+    words: &mut [u64],
+) -> Result<usize, CodecError> {
+    let bytes = run_bytes(widths, count);
+    if bytes > payload.len() {
+        return Err(CodecError::Truncated);
+    }
+    let mut at = 0;
+    let (granules, _) = words.as_chunks_mut::<GRANULE>();
+    for (&width, words) in widths.iter().zip(granules) {
+        unpack(&window(payload, at), width, words);
+        at += usize::from(width);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_come_back(words in prop::collection::vec(any::<u64>(), 1..=8), width in 0u8..=58) {
+            let width = allowed_width(u32::from(width));
+            let words: Vec<u64> = words.iter().map(|w| w & mask(width)).collect();
+            let mut bytes = Vec::new();
+            pack(&words, width, &mut bytes);
+            prop_assert_eq!(bytes.len(), granule_bytes(width, words.len()));
+            let mut out = [0; GRANULE];
+            unpack(&window(&bytes, 0), width, &mut out);
+            prop_assert_eq!(&out[..words.len()], &words[..]);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Sealed chunks of floats, exact to the last bit whatever they are: NaN payloads, -0.0 and subnormals
+//! come back as they were. `layout` has the bytes.
+
+use super::CodecError;
+use super::column::{Opened, room};
+use super::cursor::zigzag_bytes;
+use super::decimal::{self, POWERS};
+use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
+use super::predict::Meaning;
+use super::search::{DECIMAL, Domain, ORDERED, Search};
+use std::cell::RefCell;
+
+thread_local! {
+    static ENCODER: RefCell<Encoder> = RefCell::new(Encoder::new());
+}
+
+/// Appends a chunk of these values.
+///
+/// # Panics
+/// Where there are none, or more than [`CHUNK_SAMPLES_MAX`].
+pub fn encode(values: &[f64], out: &mut Vec<u8>) {
+    ENCODER.with_borrow_mut(|encoder| encoder.encode(bytemuck::must_cast_slice(values), out));
+}
+
+/// Appends the values of the chunk that `bytes` begin with, and returns how many bytes it has. What
+/// follows the chunk may be anything. On an error `out` is as it was; it never grows by more than
+/// [`CHUNK_SAMPLES_MAX`].
+pub fn decode(bytes: &[u8], out: &mut Vec<f64>) -> Result<usize, CodecError> {
+    let chunk = Opened::new(bytes)?;
+    let (start, count) = (out.len(), chunk.header.count);
+    out.resize(start + room(count), 0.0);
+    let read = chunk.read(Meaning::Float, bytemuck::must_cast_slice_mut(&mut out[start..]));
+    out.truncate(start + if read.is_ok() { count } else { 0 });
+    read
+}
+
+/// How many values the chunk has that `bytes` begin with.
+pub fn count(bytes: &[u8]) -> Result<usize, CodecError> {
+    Ok(Opened::new(bytes)?.header.count)
+}
+
+/// More specials than one in so many values: the domain does not suit them.
+const SPECIALS_SHARE: usize = 8;
+
+/// How often the exponent is guessed anew from the values that it did not fit.
+const GUESSES: usize = 2;
+
+/// Decimal chunks that cost more bits a value than this may be dearer than the order of floats.
+const DEAR_BITS: usize = 24;
+
+struct Encoder {
+    search: Search,
+    check: Vec<f64>,
+}
+
+impl Encoder {
+    fn new() -> Self {
+        Encoder { search: Search::new(), check: Vec::with_capacity(room(CHUNK_SAMPLES_MAX)) }
+    }
+
+    fn encode(&mut self, bits: &[u64], out: &mut Vec<u8>) {
+        assert!((1..=CHUNK_SAMPLES_MAX).contains(&bits.len()), "a chunk of {} values", bits.len());
+        if bits.iter().all(|b| *b == bits[0]) {
+            constant(bits[0], bits.len()).write(out);
+            return;
+        }
+        let start = out.len();
+        self.search.begin(bits.len());
+        let decimal = self.decimals(bits);
+        if !decimal || self.search.cost_bytes() * 8 > bits.len() * DEAR_BITS {
+            self.ordered(bits);
+            self.search.xor(bits);
+        }
+        if !self.search.write(bits, out) || !self.comes_back(&out[start..], bits) {
+            out.truncate(start);
+            raw(bits, out);
+        }
+    }
+
+    /// Whether the chunk says what it shall.
+    fn comes_back(&mut self, chunk: &[u8], bits: &[u64]) -> bool {
+        self.check.clear();
+        let read = decode(chunk, &mut self.check);
+        let same = read == Ok(chunk.len()) && bytemuck::must_cast_slice::<f64, u64>(&self.check) == bits;
+        debug_assert!(same, "a chunk of values does not come back: {read:?}");
+        same
+    }
+
+    /// Tries the values as decimal integers; false where they are none.
+    fn decimals(&mut self, bits: &[u64]) -> bool {
+        let Some(mut exponent) = decimal::guess_exponent(bits.iter().copied(), 0) else { return false };
+        self.convert(bits, exponent);
+        for _ in 0..GUESSES {
+            let misses = self.search.specials[DECIMAL].positions();
+            let missed = misses.iter().map(|at| bits[usize::from(*at)]);
+            match decimal::guess_exponent(missed, exponent) {
+                Some(better) if better > exponent => exponent = better,
+                _ => break,
+            }
+            self.convert(bits, exponent);
+        }
+        let misses = self.search.specials[DECIMAL].positions().len();
+        if misses * SPECIALS_SHARE > bits.len().max(SPECIALS_SHARE) {
+            return false;
+        }
+        self.search.count_specials(DECIMAL, bits);
+        self.search
+            .integers(bits.len(), Domain { decimal: true, exponent, any_factor: true, specials: DECIMAL });
+        true
+    }
+
+    /// Turns values into integers; what is none repeats the one before, and is special.
+    fn convert(&mut self, bits: &[u64], exponent: u8) {
+        let power = POWERS[usize::from(exponent)];
+        let Search { words, specials, .. } = &mut self.search;
+        let specials = &mut specials[DECIMAL];
+        specials.clear();
+        let first = bits.iter().map(|b| decimal::to_integer(*b, power)).find(|(_, fits)| *fits);
+        let mut last = first.map_or(0, |(word, _)| word);
+        for (at, (word, &bits)) in words.iter_mut().zip(bits).enumerate() {
+            let (integer, fits) = decimal::to_integer(bits, power);
+            if fits {
+                last = integer;
+            } else {
+                specials.push(at);
+            }
+            *word = last;
+        }
+    }
+
+    /// Tries the values as places in the order of floats.
+    fn ordered(&mut self, bits: &[u64]) {
+        let Search { words, specials, .. } = &mut self.search;
+        let specials = &mut specials[ORDERED];
+        let plain = bits.iter().find(|b| !decimal::is_special(**b));
+        let mut last = decimal::ordered(*plain.unwrap_or(&bits[0]));
+        for (at, (word, &bits)) in words.iter_mut().zip(bits).enumerate() {
+            if decimal::is_special(bits) {
+                specials.push(at);
+            } else {
+                last = decimal::ordered(bits);
+            }
+            *word = last;
+        }
+        self.search.count_specials(ORDERED, bits);
+        self.search.integers(
+            bits.len(),
+            Domain { decimal: false, exponent: 0, any_factor: false, specials: ORDERED },
+        );
+    }
+}
+
+/// The smallest header of a constant.
+fn constant(bits: u64, count: usize) -> Header<'static> {
+    let mut header = Header::new(Kind::of(Predictor::Constant), count);
+    header.first = bits;
+    let exponent = decimal::guess_exponent([bits].into_iter(), 0).unwrap_or(0);
+    let (word, fits) = decimal::to_integer(bits, POWERS[usize::from(exponent)]);
+    if fits && zigzag_bytes(word as i64) < 7 {
+        header.kind.decimal = true;
+        header.exponent = exponent;
+        header.first = word;
+    }
+    header
+}
+
+fn raw(bits: &[u64], out: &mut Vec<u8>) {
+    Header::new(Kind::of(Predictor::Raw), bits.len()).write(out);
+    for bits in bits {
+        out.extend_from_slice(&bits.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;
