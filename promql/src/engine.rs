@@ -37,6 +37,8 @@ pub struct EngineOptions {
     pub parse: ParseOptions,
     /// `promql-delayed-name-removal`
     pub delayed_name_removal: bool,
+    /// `type-and-unit-labels`: whether something is a counter is told by its `__type__` label, not its name.
+    pub type_and_unit_labels: bool,
     /// `use-start-timestamps`: what a store knows of when counts began tells resets. Of no effect over a
     /// store that does not keep it.
     pub use_start_timestamps: bool,
@@ -51,6 +53,7 @@ impl Default for EngineOptions {
             default_subquery_step_ms: 60_000,
             parse: ParseOptions::default(),
             delayed_name_removal: false,
+            type_and_unit_labels: false,
             use_start_timestamps: false,
         }
     }
@@ -126,6 +129,7 @@ impl<S: Scatter> Engine<S> {
             step_ms: request.times.step_ms,
             lookback_ms: request.options.lookback_ms.unwrap_or(self.options.lookback_ms),
             default_subquery_step_ms: self.options.default_subquery_step_ms,
+            counter_by_type: self.options.type_and_unit_labels,
             max_steps: self.options.max_samples,
         };
         let delayed = self.options.delayed_name_removal;

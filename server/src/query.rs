@@ -4,11 +4,11 @@
 //! [`Threads`] gives that its own threads, so that no query keeps the control threads from scraping,
 //! receiving and answering. It never looks into a query.
 
-use crate::flags::Flags;
+use crate::flags::{Features, Flags};
+use crate::settings;
 use hearth_model::store::{BoxFuture, Catalogue, MatcherSets};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
 use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest};
-use hearth_promql::syntax::ParseOptions;
 use hearth_promql::{Engine, EngineOptions, Query};
 use std::any::Any;
 use std::future::Future;
@@ -25,7 +25,7 @@ const THREADS_PER_CORE: usize = 4;
 pub fn engine(
     store: hearth_engine::Handle,
     flags: &Flags,
-    parse: ParseOptions,
+    features: &Features,
     default_subquery_step_ms: i64,
 ) -> Engine<hearth_engine::Handle> {
     let options = EngineOptions {
@@ -33,7 +33,9 @@ pub fn engine(
         max_samples: flags.count("query.max-samples") as u64,
         max_concurrency: flags.count("query.max-concurrency"),
         default_subquery_step_ms,
-        parse,
+        parse: settings::parse_options(features),
+        delayed_name_removal: features.delayed_name_removal,
+        type_and_unit_labels: features.type_and_unit_labels,
         ..EngineOptions::default()
     };
     Engine::new(store, options)

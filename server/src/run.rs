@@ -91,7 +91,7 @@ pub async fn run(
         close(store).await;
         return Err(Failure::usage(format!("Error loading config: {error}")));
     }
-    let engine = query::engine(store.clone(), flags, parse_options, subquery_step_ms);
+    let engine = query::engine(store.clone(), flags, features, subquery_step_ms);
     state.set_ready(Backend {
         query: Arc::new(query::Threads::new(engine, queries.clone())),
         append: Arc::new(store.clone()),

@@ -15,7 +15,12 @@ const ALL_QUERIES_SHARE: usize = 4;
 const ONE_QUERY_SHARE: usize = 8;
 
 pub fn parse_options(features: &Features) -> ParseOptions {
-    ParseOptions { experimental_functions: features.experimental_functions, ..ParseOptions::default() }
+    ParseOptions {
+        experimental_functions: features.experimental_functions,
+        extended_range_selectors: features.extended_range_selectors,
+        fill_modifiers: features.fill_modifiers,
+        ..ParseOptions::default()
+    }
 }
 
 pub fn build_info() -> BuildInfo {

@@ -3,7 +3,7 @@
 use super::aggregate::{Accumulator, FoldOp, ranked};
 use super::binary::{Operator, matching, scalar, sets};
 use super::call::{date, info, label, math, order, quantile};
-use super::labels::{Uniter, refuse_equal, relabelled};
+use super::labels::{TYPE, Uniter, refuse_equal, relabelled};
 use super::limits::Limits;
 use super::merge::Merged;
 use super::notes::{Note, Notes};
@@ -322,7 +322,7 @@ impl Finish<'_> {
         let mut one = |labels: &RowLabels, columns: &Columns| -> Result<(), QueryError> {
             let metric = labels.labels.value(METRIC_NAME);
             scratch.evaluate(&call, columns, metric, &mut column, &mut notes)?;
-            note_result(&call, metric, &column, &mut notes);
+            note_result(&call, metric, labels.labels.value(TYPE), &column, &mut notes);
             if column.any() {
                 let labels = if node.keeps_name { labels.clone() } else { labels.dropping_name(delayed) };
                 out.push(labels, column.view())?;

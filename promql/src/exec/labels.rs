@@ -7,9 +7,13 @@ use hearth_model::label::{METRIC_NAME, is_classic_label_name, write_quoted};
 use std::collections::HashMap;
 use std::fmt::Write;
 
+pub const TYPE: &str = "__type__";
+
 /// Labels that say what the metric is, not what was measured: gone once a value is computed from it.
+pub const NAMES: [&str; 3] = [METRIC_NAME, TYPE, "__unit__"];
+
 pub fn names_the_metric(name: &str) -> bool {
-    name == METRIC_NAME || name == "__type__" || name == "__unit__"
+    NAMES.contains(&name)
 }
 
 pub fn without_name(labels: &Labels) -> Labels {

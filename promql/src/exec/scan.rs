@@ -4,6 +4,7 @@
 use super::aggregate::Accumulator;
 use super::call::math;
 use super::histogram::reset;
+use super::labels::TYPE;
 use super::labels::result_labels;
 use super::limits::{Held, Limits};
 use super::notes::{Note, Notes};
@@ -11,10 +12,11 @@ use super::number::general;
 use super::tile::{RowLabels, StepColumn, Tile};
 use super::window::{self, RangeCall, Scratch};
 use crate::functions::RangeKind;
-use crate::plan::{Fragment, Read, RowOp};
+use crate::plan::{Fold, Fragment, Read, RowOp};
 use crate::query::QueryError;
 use hearth_model::label::METRIC_NAME;
 use hearth_model::{Columns, Labels, Projection, Select, SeriesCursor, ShardView};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// All fragments of a query, for one shard after the other.
@@ -79,11 +81,44 @@ struct Scan<'a> {
     scratch: Scratch,
     column: StepColumn,
     into: Into,
-    groups: usize,
+    groups: Groups,
     notes: Notes,
     looks: u64,
     /// For the buffers above: they grow with the steps, not with the series.
     _buffers: Held,
+}
+
+/// The groups of a fold, by those of the cursor.
+enum Groups {
+    AsRead { count: usize },
+    Untyped(Untyped),
+}
+
+/// Where the cursor tells more apart than the fold: series that only differ in their type.
+#[derive(Default)]
+struct Untyped {
+    /// By number of the cursor's group.
+    known: HashMap<u32, usize, ahash::RandomState>,
+    by_labels: HashMap<Labels, usize, ahash::RandomState>,
+    labels: Vec<Labels>,
+}
+
+impl Groups {
+    fn of(&mut self, read: u32, labels: impl Fn(u32) -> Labels) -> usize {
+        match self {
+            Groups::AsRead { count } => {
+                *count = (*count).max(read as usize + 1);
+                read as usize
+            }
+            Groups::Untyped(groups) => *groups.known.entry(read).or_insert_with(|| {
+                let untyped = labels(read).filter(|name| name != TYPE);
+                *groups.by_labels.entry(untyped).or_insert_with_key(|key| {
+                    groups.labels.push(key.clone());
+                    groups.labels.len() - 1
+                })
+            }),
+        }
+    }
 }
 
 enum Into {
@@ -111,7 +146,10 @@ impl<'a> Scan<'a> {
             scratch: Scratch::default(),
             column: StepColumn::default(),
             into,
-            groups: 0,
+            groups: match &fragment.fold {
+                Some(Fold { hides_type: true, .. }) => Groups::Untyped(Untyped::default()),
+                _ => Groups::AsRead { count: 0 },
+            },
             notes: Notes::default(),
             looks: 0,
             _buffers: buffers,
@@ -136,17 +174,13 @@ impl<'a> Scan<'a> {
             }
             Read::Range(call) => {
                 // The name is pinned whenever a fold has hidden the labels.
-                let found;
-                let metric = match &self.fragment.metric {
-                    Some(metric) => metric.as_str(),
-                    None => {
-                        found = labels(columns.group);
-                        found.value(METRIC_NAME)
-                    }
-                };
+                let pinned = self.fragment.metric.as_deref();
+                let shown = (pinned.is_none() || call.counter_by_type).then(|| labels(columns.group));
+                let label = |name| shown.as_ref().map_or("", |labels| labels.value(name));
+                let metric = pinned.unwrap_or_else(|| label(METRIC_NAME));
                 self.looks +=
                     self.scratch.evaluate(call, columns, metric, &mut self.column, &mut self.notes)?;
-                note_result(call, metric, &self.column, &mut self.notes);
+                note_result(call, metric, label(TYPE), &self.column, &mut self.notes);
             }
         }
         if !self.column.any() {
@@ -158,10 +192,9 @@ impl<'a> Scan<'a> {
                 RowOp::Negate => math::negate(&mut self.column),
             }
         }
-        let group = columns.group as usize;
         match &mut self.into {
             Into::Fold(accumulator) => {
-                self.groups = self.groups.max(group + 1);
+                let group = self.groups.of(columns.group, &labels);
                 accumulator.reach(group + 1)?;
                 accumulator.add(group, self.column.view())
             }
@@ -198,9 +231,12 @@ impl<'a> Scan<'a> {
             Into::Tile(tile) => Partial::Tile(tile),
             Into::Samples(series, held) => Partial::Samples { series, held },
             Into::Fold(accumulator) => {
-                let labels = (0..self.groups)
-                    .map(|group| RowLabels { labels: labels(group as u32), drop_name: false })
-                    .collect();
+                let labels = match self.groups {
+                    Groups::AsRead { count } => (0..count).map(|group| labels(group as u32)).collect(),
+                    Groups::Untyped(untyped) => untyped.labels,
+                };
+                let labels =
+                    labels.into_iter().map(|labels| RowLabels { labels, drop_name: false }).collect();
                 Partial::Fold { accumulator, labels }
             }
         })
@@ -208,11 +244,16 @@ impl<'a> Scan<'a> {
 }
 
 /// What the result of a range function gives reason to remark.
-pub fn note_result(call: &RangeCall, metric: &str, out: &StepColumn, notes: &mut Notes) {
-    let counter = matches!(call.kind, RangeKind::Rate | RangeKind::Increase);
-    let named = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
-    if counter && !metric.is_empty() && !named && out.present.any() {
-        notes.add(call.position, Note::PossibleNonCounter { metric: metric.to_owned() });
+pub fn note_result(call: &RangeCall, metric: &str, kind: &str, out: &StepColumn, notes: &mut Notes) {
+    if call.wants_counter() && !metric.is_empty() && out.present.any() {
+        let named = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| metric.ends_with(suffix));
+        let metric = || metric.to_owned();
+        if call.counter_by_type && !matches!(kind, "counter" | "histogram") {
+            let note = Note::PossibleNonCounterLabel { metric: metric(), kind: kind.to_owned() };
+            notes.add(call.position, note);
+        } else if !call.counter_by_type && !named {
+            notes.add(call.position, Note::PossibleNonCounter { metric: metric() });
+        }
     }
     if call.kind == RangeKind::Quantile {
         for step in (0..call.windows.count).filter(|&step| out.present.get(step)) {

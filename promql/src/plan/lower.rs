@@ -27,6 +27,8 @@ pub struct Surroundings {
     pub step_ms: i64,
     pub lookback_ms: i64,
     pub default_subquery_step_ms: i64,
+    /// Counters are told by the label for their type.
+    pub counter_by_type: bool,
     /// Most steps a subquery may have.
     pub max_steps: u64,
 }
@@ -193,6 +195,7 @@ impl Lowering<'_> {
             windows,
             seen: self.seen(windows, selector.extended),
             extended: selector.extended,
+            counter_by_type: false,
             steps: self.steps,
             position: selector.position,
             param_positions: Vec::new(),
@@ -301,7 +304,17 @@ impl Lowering<'_> {
             let extended = matrix.selector.extended;
             check_extended(extended, kind, call)?;
             let seen = self.seen(windows, extended);
-            let call = RangeCall { kind, params, windows, seen, extended, steps, position, param_positions };
+            let call = RangeCall {
+                kind,
+                params,
+                windows,
+                seen,
+                extended,
+                counter_by_type: self.around.counter_by_type,
+                steps,
+                position,
+                param_positions,
+            };
             let fragment = self.add(&matrix.selector, Read::Range(call), !keeps_name)?;
             return Ok(Node::Fragment(fragment));
         }
@@ -317,6 +330,7 @@ impl Lowering<'_> {
             windows,
             seen,
             extended,
+            counter_by_type: self.around.counter_by_type,
             steps,
             position,
             param_positions,

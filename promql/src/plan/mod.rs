@@ -114,6 +114,9 @@ pub enum RowOp {
 pub struct Fold {
     pub op: FoldOp,
     pub projection: Projection,
+    /// The projection tells series of different types apart, which the result does not: the labels of its
+    /// groups are without the type.
+    pub hides_type: bool,
     pub position: PositionRange,
 }
 

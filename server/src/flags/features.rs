@@ -4,7 +4,17 @@
 use super::Flags;
 
 /// Names that turn something on.
-const SERVED: &[&str] = &["promql-experimental-functions", "promql-per-step-stats"];
+const SERVED: &[&str] = &[
+    "promql-binop-fill-modifiers",
+    "promql-delayed-name-removal",
+    "promql-experimental-functions",
+    "promql-extended-range-selectors",
+    "promql-per-step-stats",
+    TYPE_AND_UNIT,
+];
+
+/// Served by queries; what is scraped is not given these labels yet.
+const TYPE_AND_UNIT: &str = "type-and-unit-labels";
 
 /// Names whose behaviour Prometheus made the default, or dropped.
 const ALWAYS_ON: &[&str] = &[
@@ -36,14 +46,10 @@ const NOT_YET: &[&str] = &[
     "old-ui",
     "otlp-deltatocumulative",
     "otlp-native-delta-ingestion",
-    "promql-binop-fill-modifiers",
-    "promql-delayed-name-removal",
-    "promql-extended-range-selectors",
     "remote-write-receiver",
     "search-api",
     "st-storage",
     "st-synthesis",
-    "type-and-unit-labels",
     "use-start-timestamps",
     "use-uncached-io",
     "xor2-encoding",
@@ -53,6 +59,10 @@ const NOT_YET: &[&str] = &[
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Features {
     pub experimental_functions: bool,
+    pub extended_range_selectors: bool,
+    pub fill_modifiers: bool,
+    pub delayed_name_removal: bool,
+    pub type_and_unit_labels: bool,
     pub per_step_stats: bool,
     /// A text and the name it is about, for one log line each.
     pub warnings: Vec<(&'static str, String)>,
@@ -65,11 +75,18 @@ impl Features {
         for name in names.map(str::trim).filter(|name| !name.is_empty()) {
             match name {
                 "promql-experimental-functions" => features.experimental_functions = true,
+                "promql-extended-range-selectors" => features.extended_range_selectors = true,
+                "promql-binop-fill-modifiers" => features.fill_modifiers = true,
+                "promql-delayed-name-removal" => features.delayed_name_removal = true,
+                TYPE_AND_UNIT => {
+                    features.type_and_unit_labels = true;
+                    features.warnings.push((warning(name), name.to_owned()));
+                }
                 "promql-per-step-stats" => features.per_step_stats = true,
                 _ => features.warnings.push((warning(name), name.to_owned())),
             }
         }
-        debug_assert_eq!(SERVED.len(), 2, "a served feature has a field of its own");
+        debug_assert_eq!(SERVED.len(), 6, "a served feature has a field of its own");
         features
     }
 }
@@ -77,6 +94,8 @@ impl Features {
 fn warning(name: &str) -> &'static str {
     if name == "remote-write-receiver" {
         "This option for --enable-feature is not supported. Please use --web.enable-remote-write-receiver"
+    } else if name == TYPE_AND_UNIT {
+        "This option for --enable-feature has an effect on queries only yet"
     } else if NOT_YET.contains(&name) {
         "This option for --enable-feature has no effect yet"
     } else if ALWAYS_ON.contains(&name) {

@@ -117,4 +117,8 @@ fn features_are_sorted_out() {
             ("This option for --enable-feature has no effect yet", "old-ui".to_owned()),
         ]
     );
+    let flags = run(&["--enable-feature=promql-delayed-name-removal,promql-binop-fill-modifiers"]);
+    let features = Features::of(&flags.expect("valid"));
+    assert!(features.delayed_name_removal && features.fill_modifiers && !features.type_and_unit_labels);
+    assert_eq!(features.warnings, []);
 }

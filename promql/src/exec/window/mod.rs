@@ -53,11 +53,20 @@ pub struct RangeCall {
     /// What is looked at: the windows, and with `anchored` or `smoothed` the lookback around them.
     pub seen: Windows,
     pub extended: Option<Extended>,
+    /// Whether this is a counter is told by the label for its type, not by its name.
+    pub counter_by_type: bool,
     /// When each window's result is evaluated; differs from the window's end by the offset.
     pub steps: Steps,
     /// Of the range vector and of the parameters, for notes.
     pub position: PositionRange,
     pub param_positions: Vec<PositionRange>,
+}
+
+impl RangeCall {
+    /// Makes sense of counters only.
+    pub fn wants_counter(&self) -> bool {
+        matches!(self.kind, RangeKind::Rate | RangeKind::Increase)
+    }
 }
 
 /// One series' samples without stale markers.

@@ -2,6 +2,7 @@
 //! shard computes by itself.
 
 use crate::exec::aggregate::FoldOp;
+use crate::exec::labels::{NAMES, TYPE, names_the_metric};
 use crate::plan::lower::constant;
 use crate::plan::{AggregateNode, Fold, Fragment, Node, Read, RowOp};
 use hearth_model::Projection;
@@ -57,16 +58,21 @@ fn fold_of(aggregate: &AggregateNode, fragments: &[Fragment]) -> Option<(usize, 
         return None;
     }
     // A dropped name needs a look at whole label sets unless it is pinned; grouping by it even then.
-    let by_name = !aggregate.without && aggregate.grouping.iter().any(|name| name == METRIC_NAME);
+    let by_name = !aggregate.without && aggregate.grouping.iter().any(|name| names_the_metric(name));
     if fragment.drops_name && (fragment.metric.is_none() || by_name) {
         return None;
     }
     let mut names = aggregate.grouping.clone();
+    let asks_type =
+        matches!(&fragment.read, Read::Range(call) if call.counter_by_type && call.wants_counter());
     let projection = if aggregate.without {
-        names.push(METRIC_NAME.to_owned());
+        let dropped = if fragment.drops_name { &NAMES[..] } else { &[METRIC_NAME] };
+        names.extend(dropped.iter().map(|&name| name.to_owned()));
+        names.retain(|name| !asks_type || name != TYPE);
         Projection::Without(names)
     } else {
+        names.extend(asks_type.then(|| TYPE.to_owned()));
         Projection::Only(names)
     };
-    Some((i, Fold { op, projection, position: aggregate.input_position }))
+    Some((i, Fold { op, projection, hides_type: asks_type, position: aggregate.input_position }))
 }
