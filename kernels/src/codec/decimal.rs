@@ -1,10 +1,69 @@
 //! Floats as integers: decimal ones times a power of ten, and any by its place in the order of floats.
 
-use super::layout::EXPONENT_MAX;
-
 /// Powers of ten, all exact.
-pub(super) const POWERS: [f64; EXPONENT_MAX as usize + 1] =
+const POWERS: [f64; 16] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// The floats nearest to 10^-1 and on.
+const FRACTIONS: [f64; 12] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12];
+
+/// How an integer becomes a float: by its code in `layout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unit(u8);
+
+/// The arithmetic of a unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Way {
+    Same,
+    Divide(f64),
+    /// Twice by a thousand.
+    Twice,
+    Multiply(f64),
+}
+
+const TWICE: u8 = 16;
+
+impl Unit {
+    pub const ONE: Unit = Unit(0);
+
+    pub fn of_code(code: u8) -> Option<Unit> {
+        (usize::from(code) <= usize::from(TWICE) + FRACTIONS.len()).then_some(Unit(code))
+    }
+
+    pub fn code(self) -> u8 {
+        self.0
+    }
+
+    pub fn way(self) -> Way {
+        match self.0 {
+            0 => Way::Same,
+            code @ ..TWICE => Way::Divide(POWERS[usize::from(code)]),
+            TWICE => Way::Twice,
+            code => Way::Multiply(FRACTIONS[usize::from(code - TWICE - 1)]),
+        }
+    }
+
+    /// What the float is multiplied by to come near its integer.
+    fn power(self) -> f64 {
+        match self.0 {
+            code @ ..TWICE => POWERS[usize::from(code)],
+            TWICE => 1e6,
+            code => POWERS[usize::from(code - TWICE)],
+        }
+    }
+}
+
+impl Way {
+    #[inline(always)]
+    pub fn apply(self, integer: f64) -> f64 {
+        match self {
+            Way::Same => integer,
+            Way::Divide(by) => integer / by,
+            Way::Twice => integer / 1e3 / 1e3,
+            Way::Multiply(by) => integer * by,
+        }
+    }
+}
 
 /// Adding it to a float below 2^51 leaves the nearest integer in the low bits.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
@@ -13,20 +72,53 @@ const ROUNDER: f64 = 6_755_399_441_055_744.0;
 const LIMIT: f64 = (1u64 << 51) as f64;
 
 /// What a decimal word stands for.
-#[inline(always)]
-pub(super) fn from_integer(word: u64, power: f64) -> u64 {
-    (word as i64 as f64 / power).to_bits()
+pub(super) fn from_integer(word: u64, unit: Unit) -> u64 {
+    unit.way().apply(word as i64 as f64).to_bits()
 }
 
-/// The integer of a float, and whether it stands for exactly that float, bit for bit.
+/// Turns floats into the nearest integers of a unit; a bit for each of a granule's eight says where the
+/// integer does not stand for exactly that float, bit for bit.
 #[inline(always)]
-pub(super) fn to_integer(bits: u64, power: f64) -> (u64, bool) {
-    let scaled = f64::from_bits(bits) * power;
-    let rounded = scaled + ROUNDER;
-    let back = (rounded - ROUNDER) / power;
-    let word = rounded.to_bits().wrapping_sub(ROUNDER.to_bits());
-    // -0.0 comes back as 0.0, NaN as another NaN or none, infinities are beyond the limit.
-    (word, (scaled.abs() < LIMIT) & (back.to_bits() == bits))
+pub(super) fn to_integers(bits: &[u64], unit: Unit, words: &mut [u64], misses: &mut [u8]) {
+    match unit.way() {
+        Way::Same => convert(bits, 1.0, |x| x, words, misses),
+        Way::Divide(by) => convert(bits, by, |x| x / by, words, misses),
+        Way::Twice => convert(bits, 1e6, |x| x / 1e3 / 1e3, words, misses),
+        Way::Multiply(by) => convert(bits, unit.power(), |x| x * by, words, misses),
+    }
+}
+
+#[inline(always)]
+fn convert(bits: &[u64], power: f64, back: impl Fn(f64) -> f64, words: &mut [u64], misses: &mut [u8]) {
+    let one = |bits: u64, word: &mut u64| {
+        let scaled = f64::from_bits(bits) * power;
+        let rounded = scaled + ROUNDER;
+        *word = rounded.to_bits().wrapping_sub(ROUNDER.to_bits());
+        // -0.0 comes back as 0.0, NaN as another NaN or none, infinities are beyond the limit.
+        !((scaled.abs() < LIMIT) & (back(rounded - ROUNDER).to_bits() == bits))
+    };
+    let (granules, rest) = bits.as_chunks::<8>();
+    for ((granule, words), misses) in granules.iter().zip(words.as_chunks_mut::<8>().0).zip(misses.iter_mut())
+    {
+        let mut missed = [0u8; 8];
+        for ((bits, word), missed) in granule.iter().zip(words).zip(&mut missed) {
+            *missed = u8::from(one(*bits, word));
+        }
+        *misses = missed.iter().enumerate().fold(0, |all, (i, missed)| all | missed << i);
+    }
+    if !rest.is_empty() {
+        let words = &mut words[granules.len() * 8..];
+        let missed =
+            rest.iter().zip(words).enumerate().map(|(i, (bits, word))| u8::from(one(*bits, word)) << i);
+        misses[granules.len()] = missed.fold(0, |all, missed| all | missed);
+    }
+}
+
+/// The integer of a float, where one stands for exactly it.
+pub(super) fn to_integer(bits: u64, unit: Unit) -> Option<u64> {
+    let (mut word, mut missed) = ([0], [0]);
+    to_integers(&[bits], unit, &mut word, &mut missed);
+    (missed == [0]).then_some(word[0])
 }
 
 /// The place of a float among all floats, by sign and size; its own inverse.
@@ -41,28 +133,63 @@ pub(super) fn is_special(bits: u64) -> bool {
     (bits & 0x7ff0_0000_0000_0000 == 0x7ff0_0000_0000_0000) | (bits == 1 << 63)
 }
 
-/// The smallest exponent, from `least` on, that makes an integer of the float.
-fn exponent_of(bits: u64, least: u8) -> Option<u8> {
-    (least..=EXPONENT_MAX).find(|&e| to_integer(bits, POWERS[usize::from(e)]).1)
-}
-
-/// Values that are looked at to guess the exponent.
+/// Values that are looked at to guess the unit.
 const SAMPLED: usize = 16;
 
-/// The exponent, from `least` on, that fits nearly all values looked at; none where a quarter of them
-/// fits none.
-pub(super) fn guess_exponent(values: impl ExactSizeIterator<Item = u64>, least: u8) -> Option<u8> {
-    // Odd, so that values of a period of two are not all of one kind.
-    let step = (values.len() / SAMPLED) | 1;
-    let (mut exponent, mut looked, mut misses) = (least, 0, 0);
-    for bits in values.step_by(step).filter(|b| !is_special(*b)) {
-        looked += 1;
-        match exponent_of(bits, exponent) {
-            Some(found) => exponent = found,
-            None => misses += 1,
+/// Units that are tried where dividing by a power of ten does not do: the commoner ones first.
+const UNCOMMON: [Unit; 10] = [
+    Unit(TWICE + 3),
+    Unit(TWICE),
+    Unit(TWICE + 6),
+    Unit(TWICE + 9),
+    Unit(TWICE + 2),
+    Unit(TWICE + 1),
+    Unit(TWICE + 4),
+    Unit(TWICE + 5),
+    Unit(TWICE + 7),
+    Unit(TWICE + 8),
+];
+
+/// A few of many values, for guesses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sampled {
+    bits: [u64; SAMPLED],
+    count: usize,
+}
+
+impl Sampled {
+    pub fn of(values: impl ExactSizeIterator<Item = u64>) -> Sampled {
+        let (mut bits, mut count) = ([0; SAMPLED], 0);
+        // Odd, so that values of a period of two are not all of one kind.
+        let step = (values.len() / SAMPLED) | 1;
+        for value in values.step_by(step).filter(|b| !is_special(*b)).take(SAMPLED) {
+            bits[count] = value;
+            count += 1;
         }
+        Sampled { bits, count }
     }
-    (misses * 4 <= looked).then_some(exponent)
+
+    fn bits(&self) -> &[u64] {
+        &self.bits[..self.count]
+    }
+
+    /// The power of ten, from that of `least` on, whose integers fit nearly all values looked at; none
+    /// where a quarter of them fits none.
+    pub fn power(&self, least: Unit) -> Option<Unit> {
+        let (mut unit, mut misses) = (least, 0);
+        for &bits in self.bits() {
+            match (unit.0..TWICE).map(Unit).find(|u| to_integer(bits, *u).is_some()) {
+                Some(found) => unit = found,
+                None => misses += 1,
+            }
+        }
+        (misses * 4 <= self.count).then_some(unit)
+    }
+
+    /// The first other unit whose integers fit all values looked at.
+    pub fn uncommon(&self) -> Option<Unit> {
+        UNCOMMON.into_iter().find(|unit| self.bits().iter().all(|b| to_integer(*b, *unit).is_some()))
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +198,8 @@ mod tests {
 
     #[track_caller]
     fn check(values: &[f64], expect: Option<u8>) {
-        assert_eq!(guess_exponent(values.iter().map(|v| v.to_bits()), 0), expect);
+        let sampled = Sampled::of(values.iter().map(|v| v.to_bits()));
+        assert_eq!(sampled.power(Unit::ONE).map(Unit::code), expect);
     }
 
     #[test]
@@ -94,8 +222,21 @@ mod tests {
     #[test]
     fn what_is_no_decimal_is_told() {
         for value in [-0.0, f64::NAN, f64::INFINITY, 5e-324, 4_503_599_627_370_496.0, 1e300] {
-            assert!(!to_integer(value.to_bits(), 1.0).1, "{value}");
+            assert_eq!(to_integer(value.to_bits(), Unit::ONE), None, "{value}");
         }
-        assert_eq!(to_integer((-12.34f64).to_bits(), 100.0), ((-1234i64) as u64, true));
+        assert_eq!(to_integer((-12.34f64).to_bits(), Unit(2)), Some((-1234i64) as u64));
+    }
+
+    #[test]
+    fn seconds_of_exporters_are_told_apart() {
+        let made = |make: &dyn Fn(f64) -> f64| {
+            Sampled::of(
+                (1..60).map(|i| make(f64::from(i) * 7_654_321.0).to_bits()).collect::<Vec<_>>().into_iter(),
+            )
+        };
+        assert_eq!(made(&|i| i * 0.001).uncommon(), Some(Unit(TWICE + 3)));
+        assert_eq!(made(&|i| i / 1000.0 / 1000.0).uncommon(), Some(Unit(TWICE)));
+        assert_eq!(made(&|i| i * 1e-9).uncommon(), Some(Unit(TWICE + 9)));
+        assert_eq!(made(&|i| i / 1000.0).power(Unit::ONE), Some(Unit(3)));
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! kind     u8      bits 0-2 predictor, 3 decimal, 4 signed, 5 scaled, 6 sparse, 7 specials
 //! count    varint  samples less one; there are 1 to 1,024
-//! shape    u8      bits 0-3 decimal exponent, 4-6 entries of the width table less one, 7 zero;
+//! shape    u8      bits 0-3 and, as the highest, 7: unit; bits 4-6: entries of the width table less one;
 //!                  left out for RAW and for a CONSTANT that is not decimal
 //! scale            [scaled] XOR: shift u8, 0 to 63; else factor varint, remainder varint
 //! start            by predictor, see below
@@ -29,14 +29,19 @@
 //! | 6 LINE | first zigzag, step zigzag, varint breaks, each: gap varint, shift zigzag | w(i) = first + i * step + shifts up to i + u(r) |
 //!
 //! Where *scaled* is set, w(i) then becomes w(i) * factor + remainder. A time is the word. A value is
-//! float(w) / 10^exponent where *decimal* is set; else the float whose bits stand in that place when all
+//! made from the integer by its unit where *decimal* is set (below); else the float whose bits stand in that place when all
 //! floats are ordered by sign and size (bits of a negative one are flipped but for the sign). XOR and RAW
 //! words are the float's bits as they are. Arithmetic wraps at 64 bits. In sparse form a residual of zero
 //! is left out and the others are stored less one. Specials replace the values at their positions:
 //! 0 stale marker, 1 NaN of Go, 2 and 3 quiet NaN of either sign, 4 and 5 infinities, 6 -0.0, 255 any bits.
+//!
+//! Units, because exporters make seconds of milliseconds in several ways, and each rounds its own way:
+//! 0-15 float(w) / 10^unit; 16 float(w) / 1000 / 1000; 17-28 float(w) * the float nearest to
+//! 10^(16 - unit). Where *decimal* is not set the unit is 0.
 
 use super::CodecError;
 use super::cursor::{Cursor, push_varint, push_zigzag, varint_bytes, zigzag_bytes};
+use super::decimal::Unit;
 
 /// Samples that a chunk may have: enough to make headers vanish, few enough to stay in the first cache.
 pub const CHUNK_SAMPLES_MAX: usize = 1024;
@@ -45,10 +50,6 @@ pub(super) const GRANULES_MAX: usize = CHUNK_SAMPLES_MAX / super::granule::GRANU
 
 /// Entries of a width table.
 pub(super) const TABLE_MAX: usize = 8;
-
-/// Exponents of ten that a chunk may divide by: those whose power is an exact float and whose decimals a
-/// float can still hold.
-pub(super) const EXPONENT_MAX: u8 = 15;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Predictor {
@@ -147,7 +148,7 @@ impl Scale {
 pub(super) struct Header<'a> {
     pub kind: Kind,
     pub count: usize,
-    pub exponent: u8,
+    pub unit: Unit,
     /// Entries of the width table.
     pub entries: usize,
     pub scale: Scale,
@@ -166,7 +167,7 @@ impl<'a> Header<'a> {
         Header {
             kind,
             count,
-            exponent: 0,
+            unit: Unit::ONE,
             entries: 1,
             scale: Scale::ONE,
             shift: 0,
@@ -182,9 +183,9 @@ impl<'a> Header<'a> {
         let mut header = Header::new(kind, count);
         if kind.has_shape() {
             let shape = cursor.byte()?;
-            header.exponent = shape & 15;
+            header.unit = Unit::of_code((shape & 15) | (shape >> 7) << 4).ok_or(CodecError::BadNumber)?;
             header.entries = usize::from(shape >> 4 & 7) + 1;
-            if shape >> 7 != 0 || (header.exponent != 0 && !kind.decimal) {
+            if header.unit != Unit::ONE && !kind.decimal {
                 return Err(CodecError::BadNumber);
             }
         }
@@ -233,7 +234,8 @@ impl<'a> Header<'a> {
         out.push(self.kind.byte());
         push_varint(self.count as u64 - 1, out);
         if self.kind.has_shape() {
-            out.push(self.exponent | (self.entries as u8 - 1) << 4);
+            let unit = self.unit.code();
+            out.push((unit & 15) | (self.entries as u8 - 1) << 4 | (unit >> 4) << 7);
         }
         if self.kind.scaled {
             if self.kind.predictor == Predictor::Xor {

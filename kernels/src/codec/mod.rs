@@ -5,6 +5,11 @@
 //! parts: `layout` has every byte of a sealed chunk, `granule` and `widths` pack words, `sparse` leaves
 //! zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words,
 //! `decimal` turns floats into integers, `search` finds the cheapest way.
+//!
+//! Eight neighbours share a granule, rather than eight samples from distant parts of the chunk (lanes,
+//! which need no prefix sums): counted with the same search on the recorded values in `corpus/`, granules
+//! need 3.69 bits a value at 128 samples and 3.39 at 1,024, lanes 3.83 and 3.47; on a Poisson counter 5.34
+//! and 5.05 against 6.08 and 5.10. Neighbours move and rest together, and lanes need a start each.
 
 pub mod bits;
 mod column;

@@ -2,7 +2,7 @@
 
 use super::CodecError;
 use super::cursor::unzigzag;
-use super::decimal::{POWERS, from_integer, ordered};
+use super::decimal::{from_integer, ordered};
 use super::granule::GRANULE;
 use super::layout::{Header, Predictor, position};
 
@@ -77,8 +77,7 @@ fn finish(header: &Header<'_>, meaning: Meaning, words: &mut [u64]) {
     match meaning {
         Meaning::Integer => {}
         Meaning::Float if header.kind.decimal => {
-            let power = POWERS[usize::from(header.exponent)];
-            words.iter_mut().for_each(|word| *word = from_integer(*word, power));
+            words.iter_mut().for_each(|word| *word = from_integer(*word, header.unit));
         }
         Meaning::Float => words.iter_mut().for_each(|word| *word = ordered(*word)),
     }
@@ -105,9 +104,5 @@ fn add_line(header: &Header<'_>, words: &mut [u64]) -> Result<(), CodecError> {
 
 /// What every value of a CONSTANT is.
 pub(super) fn constant(header: &Header<'_>) -> u64 {
-    if header.kind.decimal {
-        from_integer(header.first, POWERS[usize::from(header.exponent)])
-    } else {
-        header.first
-    }
+    if header.kind.decimal { from_integer(header.first, header.unit) } else { header.first }
 }

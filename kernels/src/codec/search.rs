@@ -2,6 +2,7 @@
 //! counted, and the cheapest is kept. A candidate that cannot win is left as soon as that is known.
 
 use super::cursor::zigzag;
+use super::decimal::Unit;
 use super::granule::{self, GRANULE, allowed_width};
 use super::layout::{CHUNK_SAMPLES_MAX, GRANULES_MAX, Header, Kind, Predictor, Scale};
 use super::sparse::{self, Masks};
@@ -29,7 +30,7 @@ pub(super) const DECIMAL: usize = 2;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Domain {
     pub decimal: bool,
-    pub exponent: u8,
+    pub unit: Unit,
     /// Whether a common factor may be other than a power of two.
     pub any_factor: bool,
     pub specials: usize,
@@ -113,7 +114,7 @@ impl Search {
         let mut header = Header::new(Kind::of(Predictor::Delta), count);
         header.kind.decimal = domain.decimal;
         header.kind.specials = !self.specials[domain.specials].positions().is_empty();
-        header.exponent = domain.exponent;
+        header.unit = domain.unit;
         self.differ(count);
         if let Some(scale) = self.common_scale(count, domain.any_factor) {
             header.kind.scaled = true;

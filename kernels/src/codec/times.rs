@@ -6,6 +6,7 @@
 
 use super::CodecError;
 use super::column::{Opened, room};
+use super::decimal::Unit;
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
 use super::search::{Domain, NONE, Search};
@@ -52,7 +53,8 @@ impl Encoder {
         self.search.begin(count);
         self.search.words[..count].copy_from_slice(words);
         self.search.lines(count);
-        self.search.integers(count, Domain { decimal: false, exponent: 0, any_factor: true, specials: NONE });
+        self.search
+            .integers(count, Domain { decimal: false, unit: Unit::ONE, any_factor: true, specials: NONE });
         if !self.search.write(words, out) || !self.comes_back(&out[start..], words) {
             out.truncate(start);
             Header::new(Kind::of(Predictor::Raw), count).write(out);

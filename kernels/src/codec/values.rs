@@ -4,10 +4,11 @@
 use super::CodecError;
 use super::column::{Opened, room};
 use super::cursor::zigzag_bytes;
-use super::decimal::{self, POWERS};
+use super::decimal::{self, Sampled, Unit};
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
 use super::search::{DECIMAL, Domain, ORDERED, Search};
+use crate::arch::ARCH;
 use std::cell::RefCell;
 
 thread_local! {
@@ -42,7 +43,10 @@ pub fn count(bytes: &[u8]) -> Result<usize, CodecError> {
 /// More specials than one in so many values: the domain does not suit them.
 const SPECIALS_SHARE: usize = 8;
 
-/// How often the exponent is guessed anew from the values that it did not fit.
+/// Digits behind the point that exporters do print or divide to.
+const DIGITS: u8 = 9;
+
+/// How often the power of ten is guessed anew from the values that it did not fit.
 const GUESSES: usize = 2;
 
 /// Decimal chunks that cost more bits a value than this may be dearer than the order of floats.
@@ -88,44 +92,64 @@ impl Encoder {
 
     /// Tries the values as decimal integers; false where they are none.
     fn decimals(&mut self, bits: &[u64]) -> bool {
-        let Some(mut exponent) = decimal::guess_exponent(bits.iter().copied(), 0) else { return false };
-        self.convert(bits, exponent);
-        for _ in 0..GUESSES {
-            let misses = self.search.specials[DECIMAL].positions();
-            let missed = misses.iter().map(|at| bits[usize::from(*at)]);
-            match decimal::guess_exponent(missed, exponent) {
-                Some(better) if better > exponent => exponent = better,
-                _ => break,
+        let sampled = Sampled::of(bits.iter().copied());
+        let mut misses = usize::MAX;
+        let mut unit = sampled.power(Unit::ONE);
+        if let Some(unit) = &mut unit {
+            misses = self.convert(bits, *unit);
+            for _ in 0..GUESSES {
+                let missed =
+                    self.search.specials[DECIMAL].positions().iter().map(|at| bits[usize::from(*at)]);
+                match Sampled::of(missed).power(*unit) {
+                    Some(better) if better != *unit => *unit = better,
+                    _ => break,
+                }
+                misses = self.convert(bits, *unit);
             }
-            self.convert(bits, exponent);
         }
-        let misses = self.search.specials[DECIMAL].positions().len();
+        let strange = |at: &u16| !decimal::is_special(bits[usize::from(*at)]);
+        let many_digits = unit.is_none_or(|unit| unit.code() > DIGITS);
+        if (many_digits || self.search.specials[DECIMAL].positions().iter().any(strange))
+            && let Some(uncommon) = sampled.uncommon()
+        {
+            // Perhaps the exporter multiplied where this divides.
+            let before = misses;
+            misses = self.convert(bits, uncommon);
+            match unit {
+                Some(unit) if misses > before || misses == before && !many_digits => {
+                    misses = self.convert(bits, unit);
+                }
+                _ => unit = Some(uncommon),
+            }
+        }
+        let Some(unit) = unit else { return false };
         if misses * SPECIALS_SHARE > bits.len().max(SPECIALS_SHARE) {
             return false;
         }
         self.search.count_specials(DECIMAL, bits);
-        self.search
-            .integers(bits.len(), Domain { decimal: true, exponent, any_factor: true, specials: DECIMAL });
+        self.search.integers(bits.len(), Domain { decimal: true, unit, any_factor: true, specials: DECIMAL });
         true
     }
 
-    /// Turns values into integers; what is none repeats the one before, and is special.
-    fn convert(&mut self, bits: &[u64], exponent: u8) {
-        let power = POWERS[usize::from(exponent)];
+    /// Turns values into integers; what is none repeats the one before, and is special. Returns how many
+    /// those are.
+    fn convert(&mut self, bits: &[u64], unit: Unit) -> usize {
         let Search { words, specials, .. } = &mut self.search;
         let specials = &mut specials[DECIMAL];
         specials.clear();
-        let first = bits.iter().map(|b| decimal::to_integer(*b, power)).find(|(_, fits)| *fits);
-        let mut last = first.map_or(0, |(word, _)| word);
-        for (at, (word, &bits)) in words.iter_mut().zip(bits).enumerate() {
-            let (integer, fits) = decimal::to_integer(bits, power);
-            if fits {
-                last = integer;
-            } else {
-                specials.push(at);
+        let mut misses = [0u8; CHUNK_SAMPLES_MAX / 8];
+        ARCH.dispatch(Convert { bits, unit, words: &mut words[..bits.len()], misses: &mut misses });
+        for (granule, &missed) in misses.iter().enumerate().filter(|(_, missed)| **missed != 0) {
+            for bit in (0..8).filter(|bit| missed >> bit & 1 != 0) {
+                specials.push(granule * 8 + bit);
             }
-            *word = last;
         }
+        let good = (0..bits.len()).find(|at| misses[at / 8] >> (at % 8) & 1 == 0);
+        for &at in specials.positions() {
+            let at = usize::from(at);
+            words[at] = if at == 0 { good.map_or(0, |good| words[good]) } else { words[at - 1] };
+        }
+        specials.positions().len()
     }
 
     /// Tries the values as places in the order of floats.
@@ -145,8 +169,27 @@ impl Encoder {
         self.search.count_specials(ORDERED, bits);
         self.search.integers(
             bits.len(),
-            Domain { decimal: false, exponent: 0, any_factor: false, specials: ORDERED },
+            Domain { decimal: false, unit: Unit::ONE, any_factor: false, specials: ORDERED },
         );
+    }
+}
+
+/// [`decimal::to_integers`] on the machine's widest vectors.
+struct Convert<'a> {
+    bits: &'a [u64],
+    unit: Unit,
+    words: &'a mut [u64],
+    misses: &'a mut [u8],
+}
+
+impl pulp::NullaryFnOnce for Convert<'_> {
+    type Output = ();
+
+    // Always inlined, as are its callees: a body behind a call would not be compiled for the wide
+    // instruction set.
+    #[inline(always)]
+    fn call(self) {
+        decimal::to_integers(self.bits, self.unit, self.words, self.misses);
     }
 }
 
@@ -154,11 +197,10 @@ impl Encoder {
 fn constant(bits: u64, count: usize) -> Header<'static> {
     let mut header = Header::new(Kind::of(Predictor::Constant), count);
     header.first = bits;
-    let exponent = decimal::guess_exponent([bits].into_iter(), 0).unwrap_or(0);
-    let (word, fits) = decimal::to_integer(bits, POWERS[usize::from(exponent)]);
-    if fits && zigzag_bytes(word as i64) < 7 {
+    let unit = Sampled::of([bits].into_iter()).power(Unit::ONE).unwrap_or(Unit::ONE);
+    if let Some(word) = decimal::to_integer(bits, unit).filter(|word| zigzag_bytes(*word as i64) < 7) {
         header.kind.decimal = true;
-        header.exponent = exponent;
+        header.unit = unit;
         header.first = word;
     }
     header
