@@ -17,3 +17,18 @@ pub fn detected() -> &'static str {
         _ => "vector",
     }
 }
+
+/// Vector instructions that a kernel may use where the machine has them. Less than all serves tests, which
+/// compare each with the scalar specification, and measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Scalar,
+    Avx2,
+    Avx512,
+}
+
+impl Level {
+    pub const WIDEST: Level = Level::Avx512;
+
+    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx2, Level::Avx512];
+}

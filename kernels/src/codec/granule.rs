@@ -4,7 +4,7 @@
 //! byte on. The last granule of a run may hold fewer words; it then ends with its last word's last byte.
 //! Widths are 0 to 57 and 64: up to 57 bits lie within eight bytes wherever they begin.
 
-use super::CodecError;
+use super::vectors::Vectors;
 
 /// Words in a granule.
 pub(super) const GRANULE: usize = 8;
@@ -53,31 +53,14 @@ pub(super) fn pack(words: &[u64], width: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[..granule_bytes(width, words.len())]);
 }
 
-/// Takes eight words out of a granule: the specification of every faster form.
-#[inline(always)]
-pub(super) fn unpack(window: &[u8; WINDOW_BYTES], width: u8, words: &mut [u64; GRANULE]) {
-    let (width_bits, mask) = (usize::from(width), mask(width));
-    for (i, word) in words.iter_mut().enumerate() {
-        let bit = i * width_bits;
-        let at = (bit >> 3) & 63;
-        let mut bytes = [0u8; 8];
-        bytes.copy_from_slice(&window[at.min(56)..at.min(56) + 8]);
-        *word = (u64::from_le_bytes(bytes) >> (bit & 7)) & mask;
-    }
-}
-
 /// The bytes from `at` on, zeros past the end.
-#[inline(always)]
-pub(super) fn window(payload: &[u8], at: usize) -> [u8; WINDOW_BYTES] {
-    match payload.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(window) => *window,
-        None => {
-            let mut window = [0; WINDOW_BYTES];
-            let rest = payload.get(at..).unwrap_or_default();
-            window[..rest.len()].copy_from_slice(rest);
-            window
-        }
-    }
+#[cold]
+fn window(payload: &[u8], at: usize) -> [u8; WINDOW_BYTES] {
+    let mut window = [0; WINDOW_BYTES];
+    let rest = &payload[at..];
+    let length = rest.len().min(WINDOW_BYTES);
+    window[..length].copy_from_slice(&rest[..length]);
+    window
 }
 
 /// Bytes of a run of `words` words whose granules have these widths.
@@ -90,28 +73,22 @@ pub(super) fn run_bytes(widths: &[u8], words: usize) -> usize {
 }
 
 /// Takes a run of granules out of the payload into `words`, eight a granule; those behind the run's end
-/// are anything.
-pub(super) fn unpack_run(
-    payload: &[u8],
-    widths: &[u8],
-    count: usize,
-    words: &mut [u64],
-) -> Result<usize, CodecError> {
-    let bytes = run_bytes(widths, count);
-    if bytes > payload.len() {
-        return Err(CodecError::Truncated);
-    }
+/// are anything. The payload is at least [`run_bytes`] long.
+#[inline(always)]
+pub(super) fn unpack_run<V: Vectors>(vectors: V, payload: &[u8], widths: &[u8], words: &mut [u64]) {
     let mut at = 0;
-    let (granules, _) = words.as_chunks_mut::<GRANULE>();
-    for (&width, words) in widths.iter().zip(granules) {
-        unpack(&window(payload, at), width, words);
-        at += usize::from(width);
+    for (&width, words) in widths.iter().zip(words.as_chunks_mut::<GRANULE>().0) {
+        match payload[at..].first_chunk() {
+            Some(window) => vectors.unpack(window, width, words),
+            None => vectors.unpack(&window(payload, at), width, words),
+        }
+        at = (at + usize::from(width)).min(payload.len());
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::vectors::Scalar;
     use super::*;
     use proptest::prelude::*;
 
@@ -124,7 +101,7 @@ mod tests {
             pack(&words, width, &mut bytes);
             prop_assert_eq!(bytes.len(), granule_bytes(width, words.len()));
             let mut out = [0; GRANULE];
-            unpack(&window(&bytes, 0), width, &mut out);
+            Scalar.unpack(&window(&bytes, 0), width, &mut out);
             prop_assert_eq!(&out[..words.len()], &words[..]);
         }
     }

@@ -24,6 +24,7 @@ mod sparse;
 mod special;
 pub mod times;
 pub mod values;
+mod vectors;
 mod widths;
 
 pub use layout::CHUNK_SAMPLES_MAX;

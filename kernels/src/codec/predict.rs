@@ -2,9 +2,10 @@
 
 use super::CodecError;
 use super::cursor::unzigzag;
-use super::decimal::{from_integer, ordered};
+use super::decimal::{Way, from_integer, ordered};
 use super::granule::GRANULE;
 use super::layout::{Header, Predictor, position};
+use super::vectors::Vectors;
 
 /// What the words of a chunk are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,59 +16,38 @@ pub(super) enum Meaning {
     Float,
 }
 
-/// A chunk's rules, and how far they have come.
-#[derive(Debug, Clone, Copy)]
-struct State {
-    word: u64,
-    step: u64,
-}
-
+/// Turns a chunk's residuals into its words, and these into values.
 #[inline(always)]
-fn run(words: &mut [u64], mut state: State, rule: impl Fn(&mut State, u64) -> u64) {
-    for word in words {
-        *word = rule(&mut state, *word);
-    }
-}
-
-/// Turns a chunk's residuals into its words, and these into values: the specification.
-pub(super) fn restore(header: &Header<'_>, meaning: Meaning, words: &mut [u64]) -> Result<(), CodecError> {
+pub(super) fn restore<V: Vectors>(
+    vectors: V,
+    header: &Header<'_>,
+    meaning: Meaning,
+    words: &mut [u64],
+) -> Result<(), CodecError> {
     let (first, step) = (header.first, header.step);
     if header.kind.signed {
         words.iter_mut().for_each(|word| *word = unzigzag(*word));
     }
     match header.kind.predictor {
         Predictor::Constant | Predictor::Raw => {}
-        Predictor::Xor => run(words, State { word: first, step }, |state, residual| {
-            state.word ^= residual << header.shift;
-            state.word
-        }),
+        Predictor::Xor => vectors.xor(words, first, header.shift),
         Predictor::Frame => words.iter_mut().for_each(|word| *word = word.wrapping_add(first)),
-        Predictor::Delta => {
-            let word = first.wrapping_sub(step);
-            run(words, State { word, step }, |state, residual| {
-                state.word = state.word.wrapping_add(state.step).wrapping_add(residual);
-                state.word
-            });
-        }
+        Predictor::Delta => vectors.sum(words, first.wrapping_sub(step), step),
         Predictor::Change => {
-            let word = first.wrapping_sub(step);
-            run(words, State { word, step }, |state, residual| {
-                state.step = state.step.wrapping_add(residual);
-                state.word = state.word.wrapping_add(state.step);
-                state.word
-            });
+            vectors.sum(words, step, 0);
+            vectors.sum(words, first.wrapping_sub(step), 0);
         }
         Predictor::Line => add_line(header, words)?,
     }
-    if header.kind.predictor == Predictor::Xor {
-        return Ok(());
+    if header.kind.predictor != Predictor::Xor {
+        finish(vectors, header, meaning, words);
     }
-    finish(header, meaning, words);
     Ok(())
 }
 
 /// Words as they were before they were divided, and what they mean.
-fn finish(header: &Header<'_>, meaning: Meaning, words: &mut [u64]) {
+#[inline(always)]
+fn finish<V: Vectors>(vectors: V, header: &Header<'_>, meaning: Meaning, words: &mut [u64]) {
     let scale = header.scale;
     if header.kind.scaled {
         for word in words.iter_mut() {
@@ -76,10 +56,20 @@ fn finish(header: &Header<'_>, meaning: Meaning, words: &mut [u64]) {
     }
     match meaning {
         Meaning::Integer => {}
-        Meaning::Float if header.kind.decimal => {
-            words.iter_mut().for_each(|word| *word = from_integer(*word, header.unit));
-        }
+        Meaning::Float if header.kind.decimal => match header.unit.way() {
+            Way::Same => floats(vectors, words, |integer| integer),
+            Way::Divide(by) => floats(vectors, words, |integer| integer / by),
+            Way::Twice => floats(vectors, words, |integer| Way::Twice.apply(integer)),
+            Way::Multiply(by) => floats(vectors, words, |integer| integer * by),
+        },
         Meaning::Float => words.iter_mut().for_each(|word| *word = ordered(*word)),
+    }
+}
+
+#[inline(always)]
+fn floats<V: Vectors>(vectors: V, words: &mut [u64], way: impl Fn(f64) -> f64) {
+    for word in words {
+        *word = way(vectors.float(*word)).to_bits();
     }
 }
 

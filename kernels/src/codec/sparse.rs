@@ -152,20 +152,3 @@ pub(super) fn compress(residuals: &[u64], out: &mut [u64]) -> usize {
     }
     at
 }
-
-/// Spreads the residuals that stand at the end of `words`, before eight words of room, over all of it:
-/// the specification. What is read is never behind what was written, since every residual still to come
-/// has a place still to come.
-pub(super) fn expand(masks: &Masks, words: &mut [u64]) {
-    let mut from = masks.granules * GRANULE - masks.count;
-    for (granule, &mask) in masks.granules().iter().enumerate() {
-        let mut spread = [0u64; GRANULE];
-        for (i, word) in spread.iter_mut().enumerate() {
-            if mask >> i & 1 != 0 {
-                *word = words[from].wrapping_add(1);
-                from += 1;
-            }
-        }
-        words[granule * GRANULE..][..GRANULE].copy_from_slice(&spread);
-    }
-}

@@ -10,6 +10,7 @@ use super::decimal::Unit;
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
 use super::search::{Domain, NONE, Search};
+use crate::arch::Level;
 use std::cell::RefCell;
 
 thread_local! {
@@ -28,10 +29,15 @@ pub fn encode(times: &[i64], out: &mut Vec<u8>) {
 /// follows the chunk may be anything. On an error `out` is as it was; it never grows by more than
 /// [`CHUNK_SAMPLES_MAX`]. Whether they ascend is for the caller to check.
 pub fn decode(bytes: &[u8], out: &mut Vec<i64>) -> Result<usize, CodecError> {
+    decode_on(Level::WIDEST, bytes, out)
+}
+
+/// [`decode`] with vectors no wider than the limit: the same values, bit for bit.
+pub fn decode_on(limit: Level, bytes: &[u8], out: &mut Vec<i64>) -> Result<usize, CodecError> {
     let chunk = Opened::new(bytes)?;
     let (start, count) = (out.len(), chunk.header.count);
     out.resize(start + room(count), 0);
-    let read = chunk.read(Meaning::Integer, bytemuck::must_cast_slice_mut(&mut out[start..]));
+    let read = chunk.read(limit, Meaning::Integer, bytemuck::must_cast_slice_mut(&mut out[start..]));
     out.truncate(start + if read.is_ok() { count } else { 0 });
     read
 }
@@ -85,6 +91,11 @@ mod tests {
         let mut out = vec![5];
         assert_eq!(decode(&bytes, &mut out), Ok(bytes.len()));
         assert_eq!(&out[1..], times);
+        for level in Level::ALL {
+            let mut again = Vec::new();
+            assert_eq!(decode_on(level, &bytes, &mut again), Ok(bytes.len()));
+            assert_eq!(again, times, "{level:?}");
+        }
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length], &mut Vec::new()).is_err(), "cut at {length}");
         }

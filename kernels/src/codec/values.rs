@@ -8,7 +8,7 @@ use super::decimal::{self, Sampled, Unit};
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
 use super::search::{DECIMAL, Domain, ORDERED, Search};
-use crate::arch::ARCH;
+use crate::arch::{ARCH, Level};
 use std::cell::RefCell;
 
 thread_local! {
@@ -27,10 +27,15 @@ pub fn encode(values: &[f64], out: &mut Vec<u8>) {
 /// follows the chunk may be anything. On an error `out` is as it was; it never grows by more than
 /// [`CHUNK_SAMPLES_MAX`].
 pub fn decode(bytes: &[u8], out: &mut Vec<f64>) -> Result<usize, CodecError> {
+    decode_on(Level::WIDEST, bytes, out)
+}
+
+/// [`decode`] with vectors no wider than the limit: the same values, bit for bit.
+pub fn decode_on(limit: Level, bytes: &[u8], out: &mut Vec<f64>) -> Result<usize, CodecError> {
     let chunk = Opened::new(bytes)?;
     let (start, count) = (out.len(), chunk.header.count);
     out.resize(start + room(count), 0.0);
-    let read = chunk.read(Meaning::Float, bytemuck::must_cast_slice_mut(&mut out[start..]));
+    let read = chunk.read(limit, Meaning::Float, bytemuck::must_cast_slice_mut(&mut out[start..]));
     out.truncate(start + if read.is_ok() { count } else { 0 });
     read
 }

@@ -14,6 +14,15 @@ fn check(values: &[f64]) -> usize {
     assert_eq!(bits(&out[1..]), bits(values));
     assert_eq!(out[0], 7.5);
     assert_eq!(count(chunk), Ok(values.len()));
+    for level in Level::ALL {
+        // With bytes behind the chunk, and without.
+        for tail in [0, 100] {
+            let (mut again, mut bytes) = (Vec::new(), chunk.to_vec());
+            bytes.resize(chunk.len() + tail, 0xff);
+            assert_eq!(decode_on(level, &bytes, &mut again), Ok(chunk.len()));
+            assert_eq!(bits(&again), bits(values), "{level:?}");
+        }
+    }
     for length in 0..chunk.len() {
         let mut none = Vec::new();
         let cut = decode(&chunk[..length], &mut none);
@@ -103,8 +112,20 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..7, flags in 0u8..32) {
+        let mut bytes = bytes;
+        // Most of all bytes are no kind.
+        if let Some(first) = bytes.first_mut() {
+            *first = if *first < 32 { *first } else { kind | flags << 3 };
+        }
         let mut out = Vec::new();
+        let expect = decode_on(Level::Scalar, &bytes, &mut out);
+        for level in Level::ALL {
+            let mut again = Vec::new();
+            prop_assert_eq!(decode_on(level, &bytes, &mut again), expect);
+            prop_assert!(again.iter().map(|v| v.to_bits()).eq(out.iter().map(|v| v.to_bits())), "{:?}", level);
+        }
+        out.clear();
         match decode(&bytes, &mut out) {
             Ok(read) => prop_assert!(read <= bytes.len() && (1..=CHUNK_SAMPLES_MAX).contains(&out.len())),
             Err(_) => prop_assert!(out.is_empty()),

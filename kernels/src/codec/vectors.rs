@@ -1,0 +1,278 @@
+//! The steps of reading a chunk that gain from wide vectors, each with its scalar specification; and the
+//! choice of the machine's widest.
+//!
+//! What follows no pattern across neighbours is one source for all widths: it is compiled anew within
+//! [`Vectors::vectorize`]. Only unpacking, spreading and sums over neighbours are written by hand.
+
+use super::granule::{GRANULE, WINDOW_BYTES, mask};
+use super::sparse::Masks;
+use crate::arch::Level;
+use pulp::NullaryFnOnce;
+
+/// A machine's vectors. The default methods are the specification.
+pub(super) trait Vectors: Copy {
+    /// Runs the code compiled for these vectors; it and its callees must be `#[inline(always)]`.
+    fn vectorize<F: NullaryFnOnce>(self, f: F) -> F::Output;
+
+    /// Takes eight words out of a granule.
+    #[inline(always)]
+    fn unpack(self, window: &[u8; WINDOW_BYTES], width: u8, words: &mut [u64; GRANULE]) {
+        let (width_bits, mask) = (usize::from(width), mask(width));
+        for (i, word) in words.iter_mut().enumerate() {
+            let bit = i * width_bits;
+            // Of the last word of the widest granule on, no byte is past the window.
+            let at = (bit >> 3).min(WINDOW_BYTES - 8);
+            let mut bytes = [0u8; 8];
+            bytes.copy_from_slice(&window[at..at + 8]);
+            *word = (u64::from_le_bytes(bytes) >> (bit & 7)) & mask;
+        }
+    }
+
+    /// Spreads the residuals that stand at the end of `words`, before eight words of room, over all of it,
+    /// and adds one to each. What is read is never behind what was written, since every residual still to
+    /// come has a place still to come.
+    #[inline(always)]
+    fn spread(self, masks: &Masks, words: &mut [u64]) {
+        let mut from = masks.granules().len() * GRANULE - masks.count();
+        for (granule, &mask) in masks.granules().iter().enumerate() {
+            let mut spread = [0u64; GRANULE];
+            for (i, word) in spread.iter_mut().enumerate() {
+                if mask >> i & 1 != 0 {
+                    *word = words[from].wrapping_add(1);
+                    from += 1;
+                }
+            }
+            words[granule * GRANULE..][..GRANULE].copy_from_slice(&spread);
+        }
+    }
+
+    /// Each word becomes the sum of `before`, of all words up to it, and of as many steps.
+    #[inline(always)]
+    fn sum(self, words: &mut [u64], before: u64, step: u64) {
+        let mut sum = before;
+        for word in words {
+            sum = sum.wrapping_add(step).wrapping_add(*word);
+            *word = sum;
+        }
+    }
+
+    /// Each word becomes the XOR of `before` and of all words up to it, these shifted.
+    #[inline(always)]
+    fn xor(self, words: &mut [u64], before: u64, shift: u8) {
+        let mut all = before;
+        for word in words {
+            all ^= *word << shift;
+            *word = all;
+        }
+    }
+
+    /// The nearest float of a signed integer.
+    #[inline(always)]
+    fn float(self, word: u64) -> f64 {
+        word as i64 as f64
+    }
+}
+
+/// No vectors: the specification.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalar;
+
+impl Vectors for Scalar {
+    fn vectorize<F: NullaryFnOnce>(self, f: F) -> F::Output {
+        f.call()
+    }
+}
+
+/// The halves of an integer as floats of exact size, one rounding when they are joined: what vectors
+/// without a conversion of 64-bit integers do.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+fn float_by_halves(word: u64) -> f64 {
+    // 2^52, 2^84 + 2^63, and the sum of both.
+    let low = f64::from_bits(0x4330_0000_0000_0000 | (word & 0xffff_ffff));
+    let high = f64::from_bits(0x4530_0000_8000_0000 ^ (word >> 32));
+    (high - f64::from_bits(0x4530_0000_8010_0000)) + low
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::*;
+    use core::arch::x86_64::{__m512i, _mm512_permutexvar_epi8};
+    use pulp::x86::V3;
+
+    impl Vectors for V3 {
+        #[inline(always)]
+        fn vectorize<F: NullaryFnOnce>(self, f: F) -> F::Output {
+            V3::vectorize(self, f)
+        }
+
+        #[inline(always)]
+        fn float(self, word: u64) -> f64 {
+            float_by_halves(word)
+        }
+    }
+
+    pulp::simd_type! {
+        /// AVX-512 with permutations of bytes: Ice Lake, Zen 4 and later.
+        pub(crate) struct Wide {
+            avx: "avx",
+            avx2: "avx2",
+            bmi1: "bmi1",
+            bmi2: "bmi2",
+            popcnt: "popcnt",
+            lzcnt: "lzcnt",
+            avx512f: "avx512f",
+            avx512bw: "avx512bw",
+            avx512dq: "avx512dq",
+            avx512vl: "avx512vl",
+            avx512vbmi: "avx512vbmi",
+        }
+    }
+
+    /// For each width: for each byte of eight words, the byte of the granule that it comes from.
+    static BYTES: [[u8; 64]; 65] = {
+        let mut table = [[0; 64]; 65];
+        let mut width = 0;
+        while width <= 64 {
+            let mut at = 0;
+            while at < 64 {
+                let from = (at / 8) * width / 8 + at % 8;
+                table[width][at] = if from < 64 { from as u8 } else { 63 };
+                at += 1;
+            }
+            width += 1;
+        }
+        table
+    };
+
+    /// For each width: by how many bits each word is off its first byte.
+    static SHIFTS: [[u64; 8]; 65] = {
+        let mut table = [[0; 8]; 65];
+        let mut width = 0;
+        while width <= 64 {
+            let mut i = 0;
+            while i < 8 {
+                table[width][i] = (i * width % 8) as u64;
+                i += 1;
+            }
+            width += 1;
+        }
+        table
+    };
+
+    #[inline(always)]
+    fn load(words: [u64; 8]) -> __m512i {
+        pulp::cast(words)
+    }
+
+    impl Wide {
+        /// Sums of all lanes up to each.
+        #[inline(always)]
+        fn sums(self, lanes: __m512i) -> __m512i {
+            let (f, zero) = (self.avx512f, load([0; 8]));
+            let lanes = f._mm512_add_epi64(lanes, f._mm512_alignr_epi64::<7>(lanes, zero));
+            let lanes = f._mm512_add_epi64(lanes, f._mm512_alignr_epi64::<6>(lanes, zero));
+            f._mm512_add_epi64(lanes, f._mm512_alignr_epi64::<4>(lanes, zero))
+        }
+
+        #[inline(always)]
+        fn xors(self, lanes: __m512i) -> __m512i {
+            let (f, zero) = (self.avx512f, load([0; 8]));
+            let lanes = f._mm512_xor_si512(lanes, f._mm512_alignr_epi64::<7>(lanes, zero));
+            let lanes = f._mm512_xor_si512(lanes, f._mm512_alignr_epi64::<6>(lanes, zero));
+            f._mm512_xor_si512(lanes, f._mm512_alignr_epi64::<4>(lanes, zero))
+        }
+
+        /// The last lane in every lane.
+        #[inline(always)]
+        fn last(self, lanes: __m512i) -> __m512i {
+            self.avx512f._mm512_permutexvar_epi64(load([7; 8]), lanes)
+        }
+    }
+
+    impl Vectors for Wide {
+        #[inline(always)]
+        fn vectorize<F: NullaryFnOnce>(self, f: F) -> F::Output {
+            Wide::vectorize(self, f)
+        }
+
+        #[inline(always)]
+        fn unpack(self, window: &[u8; WINDOW_BYTES], width: u8, words: &mut [u64; GRANULE]) {
+            let (f, width) = (self.avx512f, usize::from(width).min(64));
+            let (bytes, from): (__m512i, __m512i) = (pulp::cast(*window), pulp::cast(BYTES[width]));
+            // SAFETY: the token `self.avx512vbmi` exists only where the machine has the instruction.
+            let moved = unsafe { _mm512_permutexvar_epi8(from, bytes) };
+            let shifted = f._mm512_srlv_epi64(moved, load(SHIFTS[width]));
+            *words = pulp::cast(f._mm512_and_si512(shifted, load([mask(width as u8); 8])));
+        }
+
+        #[inline(always)]
+        fn spread(self, masks: &Masks, words: &mut [u64]) {
+            let f = self.avx512f;
+            let mut from = masks.granules().len() * GRANULE - masks.count();
+            for (granule, &mask) in masks.granules().iter().enumerate() {
+                let Some(packed) = words[from..].first_chunk::<GRANULE>() else { return };
+                let lanes = f._mm512_maskz_expand_epi64(mask, load(*packed));
+                let lanes = f._mm512_mask_add_epi64(lanes, mask, lanes, load([1; 8]));
+                words[granule * GRANULE..][..GRANULE].copy_from_slice(&pulp::cast::<_, [u64; 8]>(lanes));
+                from += mask.count_ones() as usize;
+            }
+        }
+
+        #[inline(always)]
+        fn sum(self, words: &mut [u64], before: u64, step: u64) {
+            let f = self.avx512f;
+            let mut before = load([before; 8]);
+            let step = load([step; 8]);
+            for words in words.as_chunks_mut::<GRANULE>().0 {
+                let sums = self.sums(f._mm512_add_epi64(load(*words), step));
+                *words = pulp::cast(f._mm512_add_epi64(sums, before));
+                // Not the last of what was stored: so only one addition waits for the granule before.
+                before = f._mm512_add_epi64(before, self.last(sums));
+            }
+        }
+
+        #[inline(always)]
+        fn xor(self, words: &mut [u64], before: u64, shift: u8) {
+            let f = self.avx512f;
+            let mut before = load([before; 8]);
+            let shift = load([u64::from(shift); 8]);
+            for words in words.as_chunks_mut::<GRANULE>().0 {
+                let all = self.xors(f._mm512_sllv_epi64(load(*words), shift));
+                *words = pulp::cast(f._mm512_xor_si512(all, before));
+                before = f._mm512_xor_si512(before, self.last(all));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+use {pulp::x86::V3, x86::Wide};
+
+/// Code that runs on whichever vectors there are.
+pub(super) trait OnVectors {
+    type Output;
+
+    fn on<V: Vectors>(self, vectors: V) -> Self::Output;
+}
+
+/// Runs it on the machine's widest vectors, up to the limit.
+#[inline]
+pub(super) fn dispatch<J: OnVectors>(limit: Level, job: J) -> J::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if limit >= Level::Avx512
+            && let Some(wide) = Wide::try_new()
+        {
+            return job.on(wide);
+        }
+        if limit >= Level::Avx2
+            && let Some(v3) = V3::try_new()
+        {
+            return job.on(v3);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = limit;
+    job.on(Scalar)
+}
