@@ -3,7 +3,7 @@
 //! `values`, `times` and `histograms` are the sealed chunks of blocks: up to [`CHUNK_SAMPLES_MAX`] samples,
 //! each chunk choosing for itself how to be small. `gorilla` is the head's open chunk. The rest are their
 //! parts: `layout` has every byte of a sealed chunk, `granule` and `widths` pack words, `sparse` leaves
-//! zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words,
+//! zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words on the machine's `vectors`,
 //! `decimal` turns floats into integers, `search` finds the cheapest way.
 //!
 //! Eight neighbours share a granule, rather than eight samples from distant parts of the chunk (lanes,
@@ -17,6 +17,7 @@ mod cursor;
 mod decimal;
 pub mod gorilla;
 mod granule;
+pub mod histograms;
 mod layout;
 mod predict;
 mod search;
