@@ -6,16 +6,12 @@ use std::time::Duration;
 /// How shards run and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoChoice {
-    /// The log on io_uring where the kernel lets us, plain writes elsewhere.
+    /// As `Uring` where the kernel lets us, as `Threads` elsewhere.
     Auto,
-    /// The log on io_uring, or no start.
+    /// Shards on glommio executors and their logs on io_uring, or no start.
     Uring,
-    /// Plain writes.
+    /// Shards on plain executors, their logs written with plain calls.
     Threads,
-    /// As `Uring`, and the shards on glommio executors instead of plain ones. Not for production: on Linux
-    /// 6.18 a task of a busy shard was left asleep for ever about once in ten queries over 100,000
-    /// series, with glommio 0.9.0 and with its fork glommio-ng 0.12.0, and never on the plain executor.
-    Glommio,
 }
 
 impl std::str::FromStr for IoChoice {
@@ -25,8 +21,7 @@ impl std::str::FromStr for IoChoice {
             "auto" => Ok(IoChoice::Auto),
             "uring" => Ok(IoChoice::Uring),
             "threads" => Ok(IoChoice::Threads),
-            "glommio" => Ok(IoChoice::Glommio),
-            other => Err(format!("{other:?} is not one of auto, uring, threads, glommio")),
+            other => Err(format!("{other:?} is not one of auto, uring, threads")),
         }
     }
 }
@@ -53,6 +48,14 @@ pub const DRAIN_REQUESTS: usize = 64;
 pub const COMMIT_BUFFER_BYTES: usize = 16 << 20;
 /// A shard is asked to run this long at most before it looks at its mailbox again.
 pub const PREEMPT: Duration = Duration::from_millis(1);
+/// Longest sleep of a glommio executor: what a task waits when glommio overlooks that it is ready (see
+/// `shard/runtime.rs`). A shard that works does not notice a hundred wake-ups a second.
+pub const HEARTBEAT_BUSY: Duration = Duration::from_millis(10);
+/// The same of an idle one, which must cost nothing.
+pub const HEARTBEAT_IDLE: Duration = Duration::from_millis(100);
+/// Timers of a heartbeat, each twice as far away as the one before: the last is beyond what a shard is ever
+/// kept from its core.
+pub const HEARTBEAT_RUNGS: u32 = 12;
 /// Samples in a chunk: enough for the codec's header to vanish, few enough to read narrow ranges.
 pub const CHUNK_SAMPLES: u16 = 128;
 /// Aliases (keys in another label order) remembered by a shard; then the memory starts over.

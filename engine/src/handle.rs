@@ -232,7 +232,6 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
 enum Backend {
     Plain,
     Ring,
-    GlommioRing,
 }
 
 impl Backend {
@@ -240,7 +239,6 @@ impl Backend {
         match self {
             Backend::Plain => "threads",
             Backend::Ring => "io_uring",
-            Backend::GlommioRing => "io_uring on glommio",
         }
     }
 }
@@ -249,8 +247,7 @@ fn choose_io(choice: IoChoice) -> Result<Backend, OpenError> {
     match (choice, probe::io_uring()) {
         (IoChoice::Threads, _) => Ok(Backend::Plain),
         (IoChoice::Auto | IoChoice::Uring, Ok(())) => Ok(Backend::Ring),
-        (IoChoice::Glommio, Ok(())) => Ok(Backend::GlommioRing),
-        (IoChoice::Uring | IoChoice::Glommio, Err(why)) => Err(OpenError::NoIoUring(why)),
+        (IoChoice::Uring, Err(why)) => Err(OpenError::NoIoUring(why)),
         (IoChoice::Auto, Err(why)) => {
             tracing::warn!(
                 reason = why,
@@ -273,21 +270,19 @@ struct CoreThread {
 
 impl CoreThread {
     fn run(self, backend: Backend) {
-        if let Backend::GlommioRing = backend {
-            let (path, ready, core) = (self.options.path.clone(), self.ready.clone(), self.core);
-            if let Err(error) = runtime::run_glommio(core, |runtime| self.serve(RingDisk, runtime)) {
-                // The one who opens hears of it; when nobody listens any more there is nobody to tell.
-                let _ = ready.send(Err(OpenError::Io { path, error }));
-            }
-            return;
-        }
-        if let Some(core) = self.core {
-            runtime::pin(core);
-        }
         match backend {
-            Backend::Plain => runtime::run_threads(|runtime| self.serve(BlockingDisk, runtime)),
-            Backend::Ring | Backend::GlommioRing => {
-                runtime::run_threads(|runtime| self.serve(RingDisk, runtime));
+            Backend::Plain => {
+                if let Some(core) = self.core {
+                    runtime::pin(core);
+                }
+                runtime::run_threads(|runtime| self.serve(BlockingDisk, runtime));
+            }
+            Backend::Ring => {
+                let (path, ready, core) = (self.options.path.clone(), self.ready.clone(), self.core);
+                if let Err(error) = runtime::run_glommio(core, |runtime| self.serve(RingDisk, runtime)) {
+                    // The one who opens hears of it; when nobody listens any more there is nobody to tell.
+                    let _ = ready.send(Err(OpenError::Io { path, error }));
+                }
             }
         }
     }

@@ -1,8 +1,17 @@
-//! What a shard's thread runs on: a plain single-threaded executor, or (where asked for) a glommio one. All
-//! that a shard knows of either is [`Runtime`].
+//! What a shard's thread runs on: a glommio executor, or a plain single-threaded one where io_uring is
+//! forbidden. All that a shard knows of either is [`Runtime`].
+//!
+//! glommio may go to sleep while tasks are ready to run. Its loop (0.9.0, and the fork glommio-ng 0.12.0)
+//! arms the preemption timer, then runs the queues of tasks; when the timer has fired by the time it looks
+//! at the first queue, because the thread lost its core for that long, `run_task_queues` reports that
+//! nothing ran, which the loop takes for "nothing is ready", and parks until a message from another
+//! thread. With a timer of [`config::PREEMPT`] on busy cores that happened to a query within seconds. A
+//! parked executor still wakes for its own timers, and then finds what is ready: so there is always one,
+//! [`heartbeat`].
 
 use crate::config;
 use futures_executor::{LocalPool, LocalSpawner};
+use futures_util::future::select_all;
 use futures_util::task::LocalSpawnExt;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -16,6 +25,8 @@ use std::time::Instant;
 pub struct Runtime {
     executor: Executor,
     slice_start: Rc<Cell<Instant>>,
+    /// Whether a task asked for anything since the last heartbeat.
+    stirred: Rc<Cell<bool>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,10 +37,12 @@ enum Executor {
 
 impl Runtime {
     fn new(executor: Executor) -> Runtime {
-        Runtime { executor, slice_start: Rc::new(Cell::new(Instant::now())) }
+        let slice_start = Rc::new(Cell::new(Instant::now()));
+        Runtime { executor, slice_start, stirred: Rc::default() }
     }
 
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.stirred.set(true);
         match &self.executor {
             Executor::Glommio => drop(glommio::spawn_local(task).detach()),
             // Fails only when the pool is gone, and then so is the shard.
@@ -39,6 +52,7 @@ impl Runtime {
 
     /// Lets other tasks run where this one ran for [`config::PREEMPT`].
     pub async fn yield_if_needed(&self) {
+        self.stirred.set(true);
         if self.slice_start.get().elapsed() < config::PREEMPT {
             return;
         }
@@ -71,8 +85,25 @@ pub fn run_glommio<F: Future<Output = ()>>(
         .preempt_timer(config::PREEMPT)
         .make()
         .map_err(|e| io::Error::other(e.to_string()))?;
-    executor.run(async { main(Runtime::new(Executor::Glommio)).await });
+    executor.run(async {
+        let runtime = Runtime::new(Executor::Glommio);
+        let heartbeat = glommio::spawn_local(heartbeat(runtime.stirred.clone()));
+        main(runtime).await;
+        heartbeat.cancel().await;
+    });
     Ok(())
+}
+
+/// Bounds how long glommio sleeps beside tasks that are ready; see the head of this file. A ladder of timers:
+/// this task may itself be among those that glommio overlooks when its first timer has fired, and then
+/// the next one must still be pending.
+async fn heartbeat(stirred: Rc<Cell<bool>>) {
+    loop {
+        let first = if stirred.replace(false) { config::HEARTBEAT_BUSY } else { config::HEARTBEAT_IDLE };
+        let rungs =
+            (0..config::HEARTBEAT_RUNGS).map(|rung| Box::pin(glommio::timer::sleep(first * (1 << rung))));
+        select_all(rungs).await;
+    }
 }
 
 /// Runs `main` to its end on a plain executor on this thread.

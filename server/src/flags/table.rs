@@ -252,9 +252,9 @@ pub const FLAGS: &[Flag] = &[
     ),
     served(
         "storage.io",
-        OneOf(&["auto", "uring", "threads", "glommio"]),
+        OneOf(&["auto", "uring", "threads"]),
         "auto",
-        "How files are written: io_uring where the kernel allows it, always io_uring, or plain calls from threads. glommio: io_uring, and shards on glommio executors; not for production.",
+        "How files are written: io_uring where the kernel allows it, always io_uring, or plain calls from threads.",
     ),
     not_yet("storage.agent.path", Text, "data-agent/", "Directory of the agent's data.", NO_AGENT),
     not_yet("storage.agent.wal-compression", Switch, "true", "Compress the agent's log.", NO_AGENT),
