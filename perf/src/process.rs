@@ -175,7 +175,7 @@ pub struct Memory {
     /// Resident and not backed by a file: what the process itself asked for.
     pub anonymous_bytes: u64,
     pub resident_bytes: u64,
-    /// The most that was ever resident.
+    /// The most that was resident since the start, or since [`Server::forget_peak`].
     pub peak_bytes: u64,
 }
 
@@ -211,6 +211,13 @@ impl Server {
             resident_bytes: field("VmRSS:")?,
             peak_bytes: field("VmHWM:")?,
         })
+    }
+
+    /// Starts the count of the most that was resident anew; what is resident now.
+    pub fn forget_peak(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(&path, "5").map_err(|error| format!("{path}: {error}"))?;
+        Ok(self.memory()?.resident_bytes)
     }
 
     /// Bytes that its data takes on the medium.

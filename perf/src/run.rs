@@ -4,7 +4,7 @@
 use crate::load;
 use crate::prepared::Prepared;
 use crate::process::{Kind, Launch, Server, disk_bytes};
-use crate::queries::{self, QUESTIONS};
+use crate::queries::{self, Question};
 use crate::report::Better;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,7 @@ pub struct Course {
     pub connections: usize,
     /// After the load: work that was put off is done, and counted, here.
     pub rest: Duration,
+    pub questions: &'static [Question],
     /// Each question is asked for at least this long.
     pub question: Duration,
 }
@@ -95,14 +96,7 @@ pub fn run(
     let mut figures = Figures::default();
     ingest(&server, prepared, course, &mut figures)?;
 
-    let mut answers = Vec::new();
-    for question in QUESTIONS {
-        let cost = queries::time(&server, question, &prepared.plan, course.question)?;
-        figures.less(format!("{}, CPU ms", question.name), cost.cpu_ms);
-        figures.less(format!("{}, wall ms", question.name), cost.wall_ms);
-        answers.push(queries::ask(&server.client, question, &prepared.plan)?);
-    }
-    figures.less("peak RSS with questions, MiB", mebibytes(server.memory()?.peak_bytes));
+    let answers = ask(&server, prepared, course, &mut figures)?;
 
     server.kill()?;
     let server = launch.start()?;
@@ -116,6 +110,32 @@ pub fn run(
     figures.less("orderly stop, s", server.stop()?);
     figures.less("disk after the stop, MiB", mebibytes(disk_bytes(&launch.data())));
     Ok(Outcome { figures: figures.0, answers })
+}
+
+/// The answers, and what each cost, and the geometric means.
+fn ask(
+    server: &Server,
+    prepared: &Prepared,
+    course: &Course,
+    figures: &mut Figures,
+) -> Result<Vec<Value>, String> {
+    let (mut answers, mut logs, mut peak_bytes) = (Vec::new(), [0.0; 3], 0);
+    for question in course.questions {
+        let cost = queries::time(server, question, &prepared.plan, course.question)?;
+        let costs = [cost.cpu_ms, cost.wall_ms, mebibytes(cost.peak_bytes)];
+        for ((unit, cost), log) in [", CPU ms", ", wall ms", ", peak MiB"].iter().zip(costs).zip(&mut logs) {
+            figures.less(format!("{}{unit}", question.name), cost);
+            // A page: what costs nothing at all would make the mean zero.
+            *log += cost.max(0.004).ln();
+        }
+        answers.push(queries::ask(&server.client, question, &prepared.plan)?);
+        peak_bytes = peak_bytes.max(server.memory()?.peak_bytes);
+    }
+    figures.less("peak RSS with questions, MiB", mebibytes(peak_bytes));
+    for (unit, log) in ["CPU ms", "wall ms", "peak MiB"].iter().zip(logs) {
+        figures.less(format!("geometric mean, {unit}"), (log / course.questions.len() as f64).exp());
+    }
+    Ok(answers)
 }
 
 #[derive(Default)]

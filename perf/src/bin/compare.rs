@@ -5,7 +5,7 @@
 use hearth_perf::answer;
 use hearth_perf::flags::{Flag, Flags};
 use hearth_perf::prepared::{Plan, Prepared};
-use hearth_perf::queries::QUESTIONS;
+use hearth_perf::queries::{self, Question};
 use hearth_perf::report::Table;
 use hearth_perf::run::{self, Course, Entrant, Outcome};
 use serde_json::json;
@@ -29,6 +29,11 @@ const FLAGS: &[Flag] = &[
     ("seed", "1", "of the values"),
     ("runs", "1", "rounds over all servers; the table gives the median"),
     ("rest-s", "10", "after the load, before memory and disk are read"),
+    (
+        "questions",
+        "mixed",
+        "which set: mixed (wide and narrow, instant and range) or long (ranges by the minute)",
+    ),
     ("question-s", "1", "how long each question is asked at least"),
     ("folder", "", "where the data goes; a temporary folder if empty"),
     ("json", "", "file for the figures"),
@@ -50,6 +55,7 @@ fn compare() -> Result<(), String> {
     let course = Course {
         connections: flags.number("connections")?,
         rest: Duration::from_secs(flags.number("rest-s")?),
+        questions: queries::questions(flags.text("questions"))?,
         question: Duration::from_secs_f64(flags.number("question-s")?),
     };
     let (hearth, peers) = (PathBuf::from(flags.text("hearth")), PathBuf::from(flags.text("peers")));
@@ -76,7 +82,7 @@ fn compare() -> Result<(), String> {
             table.column(&entrant.name, &outcome.figures);
             first_answers.push((entrant.name.clone(), outcome.answers));
         }
-        report_disagreements(&first_answers);
+        report_disagreements(course.questions, &first_answers);
         tables.push(table);
     }
     let table = Table::median(&tables);
@@ -109,10 +115,10 @@ fn in_fresh_folder(
 
 /// Says where Hearth answers something else than Prometheus: figures of a wrong answer are worth nothing.
 /// VictoriaMetrics computes rates another way on purpose and is left out.
-fn report_disagreements(answers: &[(String, Vec<serde_json::Value>)]) {
+fn report_disagreements(questions: &[Question], answers: &[(String, Vec<serde_json::Value>)]) {
     let Some((_, expected)) = answers.iter().find(|(name, _)| name == "prometheus") else { return };
     for (name, answers) in answers.iter().filter(|(name, _)| name.starts_with("hearth")) {
-        for (question, (ours, theirs)) in QUESTIONS.iter().zip(answers.iter().zip(expected)) {
+        for (question, (ours, theirs)) in questions.iter().zip(answers.iter().zip(expected)) {
             for difference in answer::differences(ours, theirs) {
                 eprintln!("{name} differs from prometheus, {}: {difference}", question.name);
             }
