@@ -196,17 +196,15 @@ impl<S: Scatter> Engine<S> {
                 notes.merge(found.1);
             }
         }
-        let mut merged = Vec::with_capacity(partials.len());
-        for (fragment, (partials, mut found)) in plan.fragments.iter().zip(partials) {
-            merged.push(merge(fragment, partials, plan.delayed_name_removal, limits, &mut found)?);
-            for twin in &fragment.twins {
-                found.repeat_at(&fragment.positions(), twin);
-            }
-            notes.merge(found);
+        let (mut merged, mut found) = (Vec::with_capacity(partials.len()), Vec::new());
+        for (fragment, (partials, mut notes)) in plan.fragments.iter().zip(partials) {
+            merged.push(merge(fragment, partials, plan.delayed_name_removal, limits, &mut notes)?);
+            found.push(notes);
         }
         let mut finish = Finish {
             plan,
             merged,
+            found,
             uses_left: plan.uses.clone(),
             limits: limits.clone(),
             notes: std::mem::take(notes),

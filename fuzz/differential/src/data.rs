@@ -143,7 +143,8 @@ impl Filler<'_> {
             ("inf", &[f64::INFINITY, f64::NEG_INFINITY, 1.0]),
             ("positive_inf", &[f64::INFINITY]),
             ("some_nan", &[1.0, f64::NAN, -3.0, 2.5]),
-            ("tiny", &[5e-324, 1e-310, -2.2e-308]),
+            // Not smaller: Prometheus takes wrong logarithms of denormal numbers, and on amd64 only.
+            ("tiny", &[2.3e-308, 5e-308, -2.3e-308]),
             ("huge", &[1.7e308, 1e300, -1.7e308, 1e308]),
             ("zero", &[0.0, -0.0]),
             ("large_whole", &[9_007_199_254_740_993.0, 9_007_199_254_740_992.0, 1e15]),
@@ -238,14 +239,17 @@ impl Filler<'_> {
     fn native_histograms(&mut self) {
         for (number, (job, instance)) in targets().enumerate() {
             for name in ["native", "native_gauge", "native_custom"] {
-                let mut counts = vec![0.0; 4];
+                // Far from zero even after a reset: 3.5 carries the slope of a histogram back to below zero.
+                let mut counts = vec![9_000.0; 4];
                 let mut points = Vec::new();
                 for time_ms in self.times(100) {
                     for count in &mut counts {
                         *count += f64::from(self.random.u32(0..5));
                     }
                     if self.random.u32(0..50) == 0 || name == "native_gauge" {
-                        counts.iter_mut().for_each(|count| *count = f64::from(self.random.u32(0..4)));
+                        let least =
+                            if name == "native_gauge" { 9_000 } else { 4_000 + self.random.u32(0..1_000) };
+                        counts.iter_mut().for_each(|count| *count = f64::from(least + self.random.u32(0..4)));
                     }
                     if self.random.u32(0..12) != 0 {
                         points.push((time_ms, histogram(name, number, &counts)));

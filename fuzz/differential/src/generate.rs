@@ -233,6 +233,11 @@ impl<'a> Generator<'a> {
                 let upper = self.pick(&["0.2", "1", "3", "12", "+Inf", "NaN"]);
                 Some(format!("{name}({lower}, {upper}, {inner})"))
             }
+            // 3.5 has a deviation even where there is NaN among the values; later versions answer NaN.
+            "mad_over_time" => {
+                let metric = self.pick(&["temperature", "load", "requests_total", "latency_count"]);
+                Some(format!("{name}({metric}[{}]{})", self.pick(RANGES), self.modifiers()))
+            }
             "double_exponential_smoothing" => {
                 let factors =
                     format!("{}, {}", self.pick(&["0.3", "0.9", "0.01"]), self.pick(&["0.5", "0.99"]));
@@ -283,11 +288,33 @@ impl<'a> Generator<'a> {
             _ if op.param_type() == Some(ValueType::Scalar) => format!("{}, ", self.scalar(depth.min(2) - 1)),
             _ => String::new(),
         };
-        let inner = self.vector(depth - 1);
+        // Which of equal values are among the best follows from the order of the series, and Prometheus
+        // gives only these a certain one.
+        let inner = match op {
+            AggregateOp::Topk | AggregateOp::Bottomk => self.ordered(),
+            _ => self.vector(depth - 1),
+        };
         match self.random.u32(0..3) {
             0 => format!("{}({parameter}{inner})", op.name()),
             1 => format!("{} by ({}) ({parameter}{inner})", op.name(), self.label_list()),
             _ => format!("{} without ({}) ({parameter}{inner})", op.name(), self.label_list()),
+        }
+    }
+
+    /// A vector whose series come in the order of their labels, as the data are written.
+    fn ordered(&mut self) -> String {
+        let selector = self.selector();
+        match self.random.u32(0..3) {
+            0 => selector + &self.modifiers(),
+            1 => {
+                let function =
+                    self.pick(&["rate", "delta", "max_over_time", "sum_over_time", "count_over_time"]);
+                format!("{function}({selector}[{}]{})", self.pick(RANGES), self.modifiers())
+            }
+            _ => {
+                let op = self.pick(&["sum", "max", "count", "avg"]);
+                format!("{op} by ({}) ({selector})", self.label_list())
+            }
         }
     }
 

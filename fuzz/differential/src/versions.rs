@@ -1,6 +1,10 @@
 //! What the newer Prometheus that Hearth follows says otherwise than the 3.5 that it is compared with. Each
 //! line is a change of theirs, not a licence of ours; everything else must be equal.
 
+use hearth_promql::syntax::ast::{At, Expr};
+use hearth_promql::syntax::{ParseOptions, parse};
+use serde_json::Value;
+
 /// Of warnings and infos: the text as both versions have it, or nothing where only the newer one has it.
 pub fn annotation(text: &str) -> Option<String> {
     // Later versions also say it for functions that sort.
@@ -8,17 +12,95 @@ pub fn annotation(text: &str) -> Option<String> {
         return None;
     }
     // 3.5 names a metric even where there is no name.
-    Some(text.replace(" for metric name \"\"", ""))
+    let mut text = text.replace(" for metric name \"\"", "");
+    // Of several metrics, the one named is that of a series that has nothing to do with it.
+    if text.contains("exponential and custom buckets") {
+        text = text.replacen(" for metric name \"", "\0", 1);
+        if let (Some(from), Some(to)) = (text.find('\0'), text.rfind(" (")) {
+            text.replace_range(from..to, "");
+        }
+    }
+    // Later versions say how far the buckets of a classic histogram had to be lifted.
+    if let (Some(from), Some(to)) = (text.find(", from buckets "), text.rfind(" (")) {
+        text.replace_range(from..to, "");
+    }
+    Some(text)
+}
+
+/// The whole answer cannot be compared, for a reason that lies with 3.5:
+///
+/// * It gives nothing where custom buckets of different bounds meet; later versions bring them together
+///   and say so.
+/// * Under load it now and then overwrites the buckets of a native histogram that is still in use, which
+///   leaves them with another sum than the count.
+/// * Where only counts are asked for it takes the custom buckets away and then does not add what is left.
+pub fn is_incomparable(query: &str, theirs: &Value) -> bool {
+    let counts_only = ["histogram_count", "histogram_sum", "histogram_avg"].iter().any(|f| query.contains(f));
+    let warnings = theirs["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut texts =
+        warnings.chain(theirs["infos"].as_array().into_iter().flatten().filter_map(Value::as_str));
+    let refused = |text: &str| {
+        text.contains("incompatible custom buckets")
+            || (counts_only && text.contains("incompatible bucket layout"))
+    };
+    texts.any(refused) || has_broken_histogram(&theirs["data"])
+}
+
+/// Some histogram in it has buckets that do not add up to its count.
+fn has_broken_histogram(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(has_broken_histogram),
+        Value::Object(object) => is_broken(object) || object.values().any(has_broken_histogram),
+        _ => false,
+    }
+}
+
+fn is_broken(object: &serde_json::Map<String, Value>) -> bool {
+    let number = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok());
+    let (Some(count), Some(buckets)) =
+        (object.get("count").and_then(number), object.get("buckets").and_then(Value::as_array))
+    else {
+        return false;
+    };
+    let sizes: Vec<f64> = buckets.iter().filter_map(|bucket| number(&bucket[3])).collect();
+    let (sum, magnitude) = (sizes.iter().sum::<f64>(), sizes.iter().map(|size| size.abs()).sum::<f64>());
+    (sum - count).abs() > 1e-9 * magnitude.max(count.abs())
 }
 
 /// Of errors: the text as both versions have it.
-pub fn error(text: &str) -> &str {
+pub fn error(text: &str) -> String {
     // Which of several groups is found first is nobody's promise.
     const DUPLICATES: &str = "found duplicate series for the match group";
     if text.starts_with(DUPLICATES) {
-        return DUPLICATES;
+        return DUPLICATES.to_owned();
     }
-    text
+    // A word that has no name is told by its number in the grammar, which has grown since.
+    text.replace("<Item 57402>", "<Item 57400>")
+}
+
+/// 3.5 does not look for `@ start()` and `@ end()` in the parameter of an aggregation, and reads such a
+/// selector at each step.
+pub fn asks_what_changed(query: &str) -> bool {
+    parse(query, &ParseOptions::ALL).is_ok_and(|expr| has_pinned_parameter(&expr))
+}
+
+fn has_pinned_parameter(expr: &Expr) -> bool {
+    let pinned = match expr {
+        Expr::Aggregate(aggregate) => aggregate.param.as_deref().is_some_and(is_pinned),
+        _ => false,
+    };
+    pinned || expr.children().any(has_pinned_parameter)
+}
+
+/// Some selector within is pinned to an end of the query.
+fn is_pinned(expr: &Expr) -> bool {
+    let at = match expr {
+        Expr::Vector(selector) => selector.at,
+        Expr::Matrix(matrix) => matrix.selector.at,
+        Expr::Subquery(subquery) => subquery.at,
+        _ => None,
+    };
+    matches!(at, Some(At::Start | At::End)) || expr.children().any(is_pinned)
 }
 
 /// How far apart two equal values may lie, relative to the larger: room for sums in another order. 3.5 adds
@@ -42,6 +124,7 @@ pub fn is_raised_elsewhere(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn only_what_changed_is_put_aside() {
@@ -55,6 +138,14 @@ mod tests {
             is_raised_elsewhere("Scalar value -Inf underflows int64")
                 && !is_raised_elsewhere("Scalar value 5")
         );
+        let lifted = "fixed (see x) for metric name \"b\", from buckets 1 to 2, over 3 samples (1:2)";
+        assert_eq!(annotation(lifted).as_deref(), Some("fixed (see x) for metric name \"b\" (1:2)"));
+        assert!(
+            asks_what_changed("1 + quantile(scalar(a @ end()), b)")
+                && !asks_what_changed("quantile(1, b @ end())")
+        );
+        let histogram = |count| json!({"result": [[1, {"count": count, "buckets": [[0, "1", "2", "3"]]}]]});
+        assert!(has_broken_histogram(&histogram("4")) && !has_broken_histogram(&histogram("3")));
         assert_eq!((tolerance("stddev_over_time(a[1m])"), tolerance("stdvar by (x) (a)")), (1e-12, 1e-6));
     }
 }

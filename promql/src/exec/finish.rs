@@ -33,6 +33,8 @@ pub enum Operand {
 pub struct Finish<'a> {
     pub plan: &'a Plan,
     pub merged: Vec<Merged>,
+    /// What there was to remark on each fragment.
+    pub found: Vec<Notes>,
     /// How often each of them will still be asked for: the last one gets it, the others a copy.
     pub uses_left: Vec<usize>,
     pub limits: Arc<Limits>,
@@ -114,6 +116,15 @@ impl Finish<'_> {
     }
 
     fn fragment(&mut self, fragment: usize) -> Result<Operand, QueryError> {
+        // What was remarked on the way is remarked now: a note belongs to where it was given last.
+        let source = &self.plan.fragments[fragment];
+        let found = &self.found[fragment];
+        self.notes.merge(
+            match source.twins.get((self.plan.uses[fragment] - self.uses_left[fragment]).wrapping_sub(1)) {
+                Some(twin) => found.moved(&source.positions(), twin),
+                None => found.clone(),
+            },
+        );
         self.uses_left[fragment] -= 1;
         let last = self.uses_left[fragment] == 0;
         match &mut self.merged[fragment] {
@@ -197,12 +208,15 @@ impl Finish<'_> {
         position: PositionRange,
         steps: &Steps,
     ) -> Result<Operand, QueryError> {
-        let tile = self.tile(vector, steps)?;
+        let mut tile = *self.tile(vector, steps)?;
+        if matches!(kind, SortKind::Ascending | SortKind::Descending) {
+            tile = order::floats_only(tile)?;
+        }
         if self.plan.instant && steps.count == 1 {
-            return order::sort(kind, *tile, labels).map(vector_of);
+            return order::sort(kind, tile, labels).map(vector_of);
         }
         self.notes.add(position, Note::SortInRangeQuery);
-        Ok(Operand::Tile(tile))
+        Ok(vector_of(tile))
     }
 
     fn histogram(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
@@ -211,7 +225,7 @@ impl Finish<'_> {
         };
         let tile = self.tile(vector, steps)?;
         let params = self.params(params, steps)?;
-        let call = quantile::HistogramCall { kind: *kind, params: &params, label, positions };
+        let call = quantile::HistogramCall { kind: *kind, steps, params: &params, label, positions };
         quantile::evaluate(&call, &tile, self.delayed(), &mut self.notes).map(vector_of)
     }
 
@@ -397,7 +411,10 @@ impl Finish<'_> {
                     accumulator.add(group, tile.row(row))?;
                 }
             }
-            return accumulator.finish(groups.labels, node.input_position, &mut self.notes).map(vector_of);
+            // Of all the series Prometheus names the one that is as far down the list as the group is.
+            let metric = |group: usize| tile.labels(group).labels.value(METRIC_NAME).to_owned();
+            let notes = &mut self.notes;
+            return accumulator.finish(groups.labels, node.input_position, metric, notes).map(vector_of);
         }
         let Some(param) = &node.param else { unreachable!("{} has a parameter", node.op.name()) };
         if node.op == AggregateOp::CountValues {

@@ -46,7 +46,10 @@ pub fn merge(
                     .collect();
                 total.merge(accumulator, &groups)?;
             }
-            Ok(Merged::Tile(total.finish(rows, fold.position, notes)?))
+            let named = fragment.metric.as_deref().filter(|_| delayed || !fragment.drops_name);
+            let metric = |_: usize| named.unwrap_or_default().to_owned();
+            // In whatever order the shards saw the groups: what picks series above must not depend on it.
+            Ok(Merged::Tile(total.finish(rows, fold.position, metric, notes)?.sort_by_labels()?))
         }
         (_, None) => Ok(Merged::Tile(merge_tiles(fragment, partials, delayed, limits)?)),
     }

@@ -1,8 +1,11 @@
 //! Warnings and infos of a query: Prometheus' texts, each once, with the position of what caused it.
 
+use super::call::date;
+use super::number::{general, two_digits};
 use crate::syntax::PositionRange;
 use crate::syntax::position::LineColumn;
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt::Write;
 
 /// Most texts of each kind that an answer shows; the rest is counted.
@@ -23,7 +26,6 @@ pub enum Note {
     NativeNotCounter { metric: String },
     NativeNotGauge { metric: String },
     MixedExponentialCustom { metric: String },
-    MixedExponentialCustomAggregation,
     IncompatibleBucketLayout { operator: &'static str },
     CounterResetCollision { operation: &'static str },
     StartTimeOverlap { metric: String },
@@ -109,10 +111,6 @@ impl Note {
                 out,
                 "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric:?}"
             ),
-            MixedExponentialCustomAggregation => write!(
-                out,
-                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"\""
-            ),
             IncompatibleBucketLayout { operator } => {
                 write!(out, "incompatible bucket layout encountered for binary operator {operator}")
             }
@@ -183,41 +181,102 @@ impl Note {
     }
 }
 
-/// The notes of a query or of a part of it; equal ones count once.
+/// How far classic buckets had to be lifted for [`Note::ForcedMonotonicity`], over all that it was said for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lifted {
+    pub least_bound: f64,
+    pub greatest_bound: f64,
+    pub most: f64,
+    pub times: u64,
+    pub first_ms: i64,
+    pub last_ms: i64,
+}
+
+impl Lifted {
+    fn merge(&mut self, other: Lifted) {
+        self.least_bound = self.least_bound.min(other.least_bound);
+        self.greatest_bound = self.greatest_bound.max(other.greatest_bound);
+        self.most = self.most.max(other.most);
+        self.times += other.times;
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
+    }
+
+    fn text(&self) -> String {
+        format!(
+            ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+            general(self.least_bound),
+            general(self.greatest_bound),
+            two_digits(self.most),
+            self.times,
+            date::rfc3339(self.first_ms),
+            date::rfc3339(self.last_ms)
+        )
+    }
+}
+
+/// Where a note was given last, and what it adds up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Kept {
+    start: u32,
+    lifted: Option<Lifted>,
+}
+
+/// The notes of a query or of a part of it. Equal ones count once, wherever they are given: as with
+/// Prometheus, the position is that of the last, in the order of evaluation.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
-    /// By start of the position.
-    kept: BTreeSet<(u32, Note)>,
+    kept: BTreeMap<Note, Kept>,
 }
 
 impl Notes {
     pub fn add(&mut self, position: PositionRange, note: Note) {
-        if self.kept.len() < MAX_NOTES_KEPT {
-            self.kept.insert((position.start, note));
-        }
+        self.keep(note, Kept { start: position.start, lifted: None });
     }
 
-    pub fn merge(&mut self, other: Notes) {
-        let room = MAX_NOTES_KEPT.saturating_sub(self.kept.len());
-        self.kept.extend(other.kept.into_iter().take(room));
+    /// A [`Note::ForcedMonotonicity`].
+    pub fn add_lifted(&mut self, position: PositionRange, metric: String, lifted: Lifted) {
+        let kept = Kept { start: position.start, lifted: Some(lifted) };
+        self.keep(Note::ForcedMonotonicity { metric }, kept);
     }
 
-    /// The notes again, at the positions of another part of the text that computes the same.
-    pub fn repeat_at(&mut self, from: &[PositionRange], to: &[PositionRange]) {
-        let mut again = Notes::default();
-        for (start, note) in &self.kept {
-            for (_, to) in from.iter().zip(to).filter(|(from, _)| from.start == *start) {
-                again.add(*to, note.clone());
+    fn keep(&mut self, note: Note, mut kept: Kept) {
+        let full = self.kept.len() >= MAX_NOTES_KEPT;
+        match self.kept.entry(note) {
+            Entry::Vacant(entry) if !full => drop(entry.insert(kept)),
+            Entry::Vacant(_) => {}
+            Entry::Occupied(mut before) => {
+                if let (Some(lifted), Some(before)) = (&mut kept.lifted, before.get().lifted) {
+                    lifted.merge(before);
+                }
+                before.insert(kept);
             }
         }
-        self.merge(again);
+    }
+
+    /// Takes in what was remarked later.
+    pub fn merge(&mut self, other: Notes) {
+        other.kept.into_iter().for_each(|(note, kept)| self.keep(note, kept));
+    }
+
+    /// The notes as another part of the text that computes the same gives them, at its own positions.
+    pub fn moved(&self, from: &[PositionRange], to: &[PositionRange]) -> Notes {
+        let mut moved = self.clone();
+        for kept in moved.kept.values_mut() {
+            let mut pairs = from.iter().zip(to);
+            if let Some((_, to)) = pairs.find(|(from, _)| from.start == kept.start) {
+                kept.start = to.start;
+            }
+        }
+        moved
     }
 
     /// Warnings and infos as an answer shows them.
     pub fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (BTreeSet::new(), BTreeSet::new());
-        for (start, note) in &self.kept {
-            let text = format!("{} ({})", note.text(), LineColumn::of(query, *start));
+        for (note, kept) in &self.kept {
+            let lifted = kept.lifted.map_or_else(String::new, |lifted| lifted.text());
+            let text = format!("{}{lifted} ({})", note.text(), LineColumn::of(query, kept.start));
             if note.is_info() {
                 infos.insert(text)
             } else {

@@ -288,7 +288,7 @@ impl Lowering<'_> {
         let range = call.args.iter().find(is_matrix).map(Expr::unwrap_paren);
         let Some(range) = range else { unreachable!("a range function has a range vector") };
         let others: Vec<&Expr> = call.args.iter().filter(|e| !is_matrix(e)).collect();
-        let param_positions = others.iter().map(|e| e.position()).collect();
+        let param_positions = others.iter().map(|e| self.argument_position(e, call)).collect();
         let params = others.into_iter().map(|e| self.node(e)).collect::<Result<Vec<_>, _>>()?;
         // Prometheus puts the samples of a subquery in its place, and they stand nowhere in the text.
         let position =
@@ -338,6 +338,14 @@ impl Lowering<'_> {
         Ok(Node::Range(Box::new(RangeNode { call, params, source, keeps_name })))
     }
 
+    /// Where a note on an argument stands: within its brackets, except where it is evaluated but once and
+    /// the call is not. Prometheus wraps such an argument, brackets and all, and sees only the wrapping.
+    fn argument_position(&self, argument: &Expr, call: &Call) -> PositionRange {
+        let invariant = |e: &Expr| is_invariant(e, &self.around);
+        let whole = !reads_the_clock(call) && call.args.iter().all(invariant);
+        if invariant(argument) && !whole { argument.position() } else { argument.unwrap_paren().position() }
+    }
+
     fn histogram(&mut self, kind: HistogramKind, call: &Call) -> Result<Node, QueryError> {
         let args = &call.args;
         let (vector, params) = match kind {
@@ -346,7 +354,7 @@ impl Lowering<'_> {
             HistogramKind::Quantiles => (&args[0], &args[2..]),
             _ => (&args[0], &args[1..]),
         };
-        let positions = params.iter().chain([vector.unwrap_paren()]).map(Expr::position).collect();
+        let positions = params.iter().chain([vector]).map(|e| self.argument_position(e, call)).collect();
         let label = match kind {
             HistogramKind::Quantiles => texts(&args[1..2]).remove(0),
             _ => String::new(),

@@ -2,6 +2,7 @@
 //! beside the data, and merge between shards; the others ([`ranked`]) need the values themselves and run
 //! over the merged tile.
 
+mod best;
 pub mod ranked;
 
 use super::histogram::HistogramTotal;
@@ -243,6 +244,7 @@ impl Accumulator {
         self,
         labels: Vec<RowLabels>,
         position: PositionRange,
+        metric: impl Fn(usize) -> String,
         notes: &mut Notes,
     ) -> Result<Tile, QueryError> {
         if self.histogram_ignored {
@@ -251,7 +253,9 @@ impl Accumulator {
         let mut tile = Tile::new(self.steps, self.held.limits());
         let mut column = StepColumn::default();
         for (group, labels) in labels.into_iter().enumerate() {
-            self.group_column(group, &mut column, position, notes);
+            if self.group_column(group, &mut column, position, notes) {
+                notes.add(position, Note::MixedExponentialCustom { metric: metric(group) });
+            }
             if column.any() {
                 tile.push(labels, column.view())?;
             }
@@ -259,7 +263,15 @@ impl Accumulator {
         Ok(tile)
     }
 
-    fn group_column(&self, group: usize, out: &mut StepColumn, position: PositionRange, notes: &mut Notes) {
+    /// Whether exponential and custom buckets met at some step.
+    fn group_column(
+        &self,
+        group: usize,
+        out: &mut StepColumn,
+        position: PositionRange,
+        notes: &mut Notes,
+    ) -> bool {
+        let mut incompatible = false;
         let (first, words) = (group * self.steps, words_for(self.steps));
         out.reset(self.steps);
         out.present.words_mut().copy_from_slice(&self.floats[group * words..(group + 1) * words]);
@@ -283,10 +295,12 @@ impl Accumulator {
             }
             let result = if self.op == FoldOp::Avg { total.mean() } else { total.sum() };
             total.note(position, notes);
+            incompatible |= total.is_incompatible();
             if let Some(histogram) = result {
                 out.set_histogram(step, Arc::new(histogram));
             }
         }
+        incompatible
     }
 }
 

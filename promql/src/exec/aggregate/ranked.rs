@@ -7,7 +7,7 @@ use super::super::number::{decimal, general};
 use super::super::tile::{Cell, RowLabels, StepColumn, Tile};
 use super::super::window::Param;
 use super::super::window::over_time::{quantile_of_sorted, sort_values};
-use crate::exec::call::order::by_value;
+use super::best::Best;
 use crate::plan::AggregateNode;
 use crate::query::QueryError;
 use crate::syntax::ast::AggregateOp;
@@ -34,7 +34,10 @@ pub fn projection(node: &AggregateNode) -> Projection {
 
 impl Groups {
     pub fn of(tile: &Tile, node: &AggregateNode) -> Groups {
-        let projection = projection(node);
+        Groups::under(&projection(node), tile)
+    }
+
+    fn under(projection: &Projection, tile: &Tile) -> Groups {
         let mut numbers: HashMap<Labels, usize, ahash::RandomState> = HashMap::default();
         let mut groups = Groups { labels: Vec::new(), rows: Vec::new() };
         for (row, labels) in tile.all_labels().iter().enumerate() {
@@ -82,7 +85,12 @@ pub fn evaluate(
 }
 
 fn note_ignored(node: &AggregateNode, notes: &mut Notes) {
-    notes.add(node.input_position, Note::HistogramIgnoredInAggregation { operation: node.op.name() });
+    // Of the aggregations that keep series the whole is shown, of the others what they take in.
+    let position = match node.op {
+        AggregateOp::Topk | AggregateOp::Bottomk => node.position,
+        _ => node.input_position,
+    };
+    notes.add(position, Note::HistogramIgnoredInAggregation { operation: node.op.name() });
 }
 
 fn rank(
@@ -96,26 +104,23 @@ fn rank(
     let descending = node.op == AggregateOp::Topk;
     let mut kept: Vec<StepColumn> = vec![StepColumn::default(); tile.len()];
     let mut order: Vec<usize> = Vec::new();
-    let mut candidates: Vec<usize> = Vec::new();
+    let mut best = Best::default();
     for step in 0..tile.steps() {
         let most = count(param.at(step))?.min(tile.len());
         for rows in groups.rows.iter().filter(|_| most > 0) {
-            candidates.clear();
+            best.clear(descending);
             for &row in rows {
                 match tile.row(row).cell(step) {
-                    Cell::Float(_) => candidates.push(row),
+                    Cell::Float(value) => best.offer(value, row, most),
                     Cell::Histogram(_) => note_ignored(node, notes),
                     Cell::Nothing => {}
                 }
             }
-            let value = |row: usize| tile.row(row).values[step];
-            // Stable: of equal values the first series comes first.
-            candidates.sort_by(|&a, &b| by_value(value(a), value(b), descending));
-            for &row in candidates.iter().take(most) {
+            for &(value, row) in best.ranked() {
                 if kept[row].values.is_empty() {
                     kept[row].reset(tile.steps());
                 }
-                kept[row].set(step, value(row));
+                kept[row].set(step, value);
                 if instant {
                     order.push(row);
                 }
@@ -223,9 +228,13 @@ fn limit_ratio(
 /// Of all steps' quantiles only the extremes are remarked, whether there are series or not.
 fn note_invalid_quantiles(node: &AggregateNode, steps: usize, param: &Param, notes: &mut Notes) {
     let all = || (0..steps).map(|step| param.at(step));
-    let any_nan = all().any(f64::is_nan).then_some(f64::NAN);
+    // NaN is neither less nor more than anything, and hides the others.
+    let any_nan = all().any(f64::is_nan);
     let (least, most) = all().fold((0.0, 1.0), |(least, most): (f64, f64), q| (least.min(q), most.max(q)));
-    let invalid = [any_nan, (most > 1.0).then_some(most), (least < 0.0).then_some(least)];
+    let invalid = match any_nan {
+        true => [Some(f64::NAN), None],
+        false => [(most > 1.0).then_some(most), (least < 0.0).then_some(least)],
+    };
     for q in invalid.into_iter().flatten() {
         notes.add(node.param_position, Note::InvalidQuantile(general(q)));
     }
@@ -269,7 +278,15 @@ pub fn count_values(node: &AggregateNode, tile: &Tile, label: &str) -> Result<Ti
     if label.is_empty() {
         return Err(QueryError::Execution(format!("invalid label name {label:?}")));
     }
-    let groups = Groups::of(tile, node);
+    // The label is written before groups are formed: what it said before is not seen by them.
+    let projection = match projection(node) {
+        Projection::Only(names) => Projection::Only(names.into_iter().filter(|name| name != label).collect()),
+        Projection::Without(names) => {
+            Projection::Without(names.into_iter().chain([label.to_owned()]).collect())
+        }
+        Projection::All => Projection::All,
+    };
+    let groups = Groups::under(&projection, tile);
     let mut counts: Vec<(RowLabels, StepColumn)> = Vec::new();
     for (group, rows) in groups.rows.iter().enumerate() {
         let mut by_value: HashMap<String, usize, ahash::RandomState> = HashMap::default();

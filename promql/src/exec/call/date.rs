@@ -34,6 +34,15 @@ fn whole_seconds(seconds: f64) -> i128 {
     if seconds < -CALENDAR_BEGIN_SECONDS { seconds + (1 << 64) } else { seconds }
 }
 
+/// A time to the second, as RFC 3339 has it.
+pub fn rfc3339(ms: i64) -> String {
+    let seconds = ms.div_euclid(1_000);
+    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
 /// The part of the date.
 pub fn part(kind: TimeKind, seconds: f64) -> f64 {
     let seconds = whole_seconds(seconds);
@@ -71,6 +80,12 @@ mod tests {
         check(TimeKind::DayOfYear, 1_230_681_600.0, 366.0);
         check(TimeKind::Hour, -1.0, 23.0);
         check(TimeKind::Month, -1.0, 12.0);
+    }
+
+    #[test]
+    fn times_are_written_to_the_second() {
+        assert_eq!(rfc3339(1_700_000_000_999), "2023-11-14T22:13:20Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59Z");
     }
 
     /// Checked against Prometheus 3.5 on amd64.

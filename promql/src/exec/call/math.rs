@@ -26,9 +26,9 @@ fn simple(kind: MathKind) -> Option<fn(f64) -> f64> {
     Some(match kind {
         Abs => f64::abs,
         Acos => f64::acos,
-        Acosh => f64::acosh,
+        Acosh => acosh,
         Asin => f64::asin,
-        Asinh => f64::asinh,
+        Asinh => asinh,
         Atan => f64::atan,
         Atanh => f64::atanh,
         Ceil => f64::ceil,
@@ -101,5 +101,34 @@ pub fn min(a: f64, b: f64) -> f64 {
         f64::NAN
     } else {
         a.min(b)
+    }
+}
+/// Beyond this the square of a number is so large that adding one does not change it.
+const LARGE: f64 = (1u64 << 28) as f64;
+
+/// The standard library's overflows halfway to the largest number.
+fn asinh(value: f64) -> f64 {
+    if value.abs() > LARGE && value.is_finite() {
+        return (value.abs().ln() + std::f64::consts::LN_2).copysign(value);
+    }
+    value.asinh()
+}
+
+/// Likewise.
+fn acosh(value: f64) -> f64 {
+    if value > LARGE && value.is_finite() { value.ln() + std::f64::consts::LN_2 } else { value.acosh() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn areas_of_the_largest_numbers_are_finite() {
+        assert!((asinh(f64::MAX) - 710.475_860_073_943_9).abs() < 1e-12);
+        assert!((asinh(-f64::MAX) + 710.475_860_073_943_9).abs() < 1e-12);
+        assert!((acosh(f64::MAX) - 710.475_860_073_943_9).abs() < 1e-12);
+        assert!((asinh(LARGE * 2.0) - (LARGE * 2.0).asinh()).abs() < 1e-14);
+        assert_eq!((asinh(f64::INFINITY), asinh(-0.0).to_bits()), (f64::INFINITY, (-0.0f64).to_bits()));
     }
 }

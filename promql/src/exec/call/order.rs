@@ -1,17 +1,30 @@
 //! `sort`, `sort_desc`, `sort_by_label`, `sort_by_label_desc`: the order of an instant query's result.
 
-use crate::exec::tile::Tile;
+use crate::exec::tile::{Row, Tile};
 use crate::functions::SortKind;
 use crate::query::QueryError;
 use std::cmp::Ordering;
 
-/// Brings the series of a one-step tile into order. By value, NaN comes last either way and histograms
-/// drop out.
+/// What is sorted by value has no histograms, whether or not its order is to be seen.
+pub fn floats_only(tile: Tile) -> Result<Tile, QueryError> {
+    if (0..tile.len()).all(|row| tile.row(row).histograms.is_empty()) {
+        return Ok(tile);
+    }
+    let mut out = Tile::new(tile.steps(), tile.limits());
+    for row in 0..tile.len() {
+        let floats = Row { histograms: &[], ..tile.row(row) };
+        if (0..tile.steps()).any(|step| floats.has_float(step)) {
+            out.push(tile.labels(row).clone(), floats)?;
+        }
+    }
+    Ok(out)
+}
+
+/// Brings the series of a one-step tile into order. By value, NaN comes last either way.
 pub fn sort(kind: SortKind, tile: Tile, labels: &[String]) -> Result<Tile, QueryError> {
     let mut order: Vec<usize> = (0..tile.len()).collect();
     match kind {
         SortKind::Ascending | SortKind::Descending => {
-            order.retain(|&row| tile.row(row).has_float(0));
             let value = |row: usize| tile.row(row).values[0];
             order.sort_by(|&a, &b| {
                 by_value(value(a), value(b), kind == SortKind::Descending)

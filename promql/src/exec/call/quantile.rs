@@ -3,11 +3,12 @@
 
 use crate::exec::histogram::quantile as native;
 use crate::exec::labels::Uniter;
-use crate::exec::notes::{Note, Notes};
+use crate::exec::notes::{Lifted, Note, Notes};
 use crate::exec::number::{general, open_metrics};
 use crate::exec::tile::{Cell, RowLabels, StepColumn, Tile};
 use crate::exec::window::Param;
 use crate::functions::HistogramKind;
+use crate::plan::grid::Steps;
 use crate::query::QueryError;
 use crate::syntax::PositionRange;
 use hearth_model::label::METRIC_NAME;
@@ -23,6 +24,7 @@ const PRECISION: f64 = 1e-12;
 #[derive(Debug, Clone, Copy)]
 pub struct HistogramCall<'a> {
     pub kind: HistogramKind,
+    pub steps: &'a Steps,
     pub params: &'a [Param],
     pub label: &'a str,
     /// Of each parameter, then of the vector.
@@ -205,8 +207,17 @@ fn family_at(
         return Some(bucket_fraction(call.params[0].at(step), call.params[1].at(step), buckets));
     }
     let (value, forced) = bucket_quantile(call.params[result].at(step), buckets);
-    if forced {
-        notes.add(call.vector_position(), Note::ForcedMonotonicity { metric: metric() });
+    if let Some(Forced { least, greatest, most }) = forced {
+        let time_ms = call.steps.time_ms(step);
+        let lifted = Lifted {
+            least_bound: least,
+            greatest_bound: greatest,
+            most,
+            times: 1,
+            first_ms: time_ms,
+            last_ms: time_ms,
+        };
+        notes.add_lifted(call.vector_position(), metric(), lifted);
     }
     Some(value)
 }
@@ -256,9 +267,17 @@ fn coalesce(buckets: &mut Vec<Bucket>) {
     });
 }
 
+/// The bounds of the buckets whose counts had to be lifted, and by how much at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forced {
+    pub least: f64,
+    pub greatest: f64,
+    pub most: f64,
+}
+
 /// Counts must not fall towards larger bounds. What rounding did is repaired silently; the rest is too, but
 /// the answer says so.
-fn make_monotonic(buckets: &mut [Bucket]) -> bool {
+fn make_monotonic(buckets: &mut [Bucket]) -> Option<Forced> {
     let mut before = buckets[0].count;
     for bucket in &mut buckets[1..] {
         let delta = (bucket.count - before).abs();
@@ -271,39 +290,45 @@ fn make_monotonic(buckets: &mut [Bucket]) -> bool {
             before = bucket.count;
         }
     }
-    let mut forced = false;
+    let mut forced: Option<Forced> = None;
     let mut most = buckets[0].count;
     for bucket in &mut buckets[1..] {
         if bucket.count > most {
             most = bucket.count;
         } else if bucket.count < most {
+            let before =
+                forced.unwrap_or(Forced { least: f64::INFINITY, greatest: f64::NEG_INFINITY, most: 0.0 });
+            forced = Some(Forced {
+                least: before.least.min(bucket.upper),
+                greatest: before.greatest.max(bucket.upper),
+                most: before.most.max(most - bucket.count),
+            });
             bucket.count = most;
-            forced = true;
         }
     }
     forced
 }
 
-/// The quantile of sorted, cumulative buckets, linear within a bucket; and whether counts fell.
-pub fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
+/// The quantile of sorted, cumulative buckets, linear within a bucket; and where counts fell.
+pub fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Forced>) {
     if q.is_nan() {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     if q < 0.0 {
-        return (f64::NEG_INFINITY, false);
+        return (f64::NEG_INFINITY, None);
     }
     if q > 1.0 {
-        return (f64::INFINITY, false);
+        return (f64::INFINITY, None);
     }
     if buckets.last().is_none_or(|b| b.upper != f64::INFINITY) {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     coalesce(buckets);
     let forced = make_monotonic(buckets);
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
     if last == 0 || observations == 0.0 {
-        return (f64::NAN, forced && last > 0);
+        return (f64::NAN, forced);
     }
     let mut rank = q * observations;
     let at = buckets[..last].partition_point(|b| b.count < rank || b.count.is_nan());

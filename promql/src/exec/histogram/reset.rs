@@ -10,9 +10,8 @@ pub fn detect(now: &Histogram, before: &Histogram) -> bool {
     match now.reset {
         CounterReset::Reset => return true,
         CounterReset::NotReset => return false,
-        // A gauge counts nothing, so nothing starts over.
-        CounterReset::Gauge => return false,
-        CounterReset::Unknown => {}
+        // Where a gauge is taken for a counter it is compared like one.
+        CounterReset::Gauge | CounterReset::Unknown => {}
     }
     if now.count < before.count || now.schema > before.schema {
         return true;

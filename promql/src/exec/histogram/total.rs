@@ -2,7 +2,7 @@
 
 use super::layout::{Sparse, merge};
 use super::{Incompatible, Remarks};
-use crate::exec::notes::{Note, Notes};
+use crate::exec::notes::Notes;
 use crate::exec::sum::Neumaier;
 use crate::syntax::PositionRange;
 use hearth_model::{CounterReset, Histogram};
@@ -164,10 +164,12 @@ impl HistogramTotal {
         Some(total.into_histogram())
     }
 
+    /// Exponential and custom buckets met.
+    pub fn is_incompatible(&self) -> bool {
+        self.incompatible
+    }
+
     pub fn note(&self, position: PositionRange, notes: &mut Notes) {
-        if self.incompatible {
-            notes.add(position, Note::MixedExponentialCustomAggregation);
-        }
         let remarks = Remarks {
             reset_collision: self.any_reset && self.any_not_reset,
             bounds_reconciled: self.bounds_reconciled,
