@@ -86,6 +86,10 @@ pub struct Options {
     pub max_ahead: Duration,
     /// Samples older than this, against the clock, are dropped from memory and log.
     pub retention: Duration,
+    /// Length of the stretch of time that one block takes from memory, aligned to the epoch.
+    pub block_range: Duration,
+    /// How much older than the newest sample one may be and still be taken out of order.
+    pub out_of_order_window: Duration,
     /// Milliseconds since the Unix epoch. An argument, so that a test can set it.
     pub clock: fn() -> i64,
 }
@@ -104,6 +108,8 @@ impl Options {
             head_limit_bytes: crate::disk::memory_limit_bytes() / 4 * 3,
             max_ahead: Duration::from_secs(600),
             retention: Duration::from_secs(15 * 24 * 3600),
+            block_range: Duration::from_secs(2 * 3600),
+            out_of_order_window: Duration::from_secs(30 * 60),
             clock: crate::disk::wall_clock_ms,
         }
     }

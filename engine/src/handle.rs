@@ -7,9 +7,10 @@ use crate::disk::ring::RingDisk;
 use crate::disk::{Disk, cores, names, probe};
 use crate::head::status::merge_status;
 use crate::router::Router;
+use crate::shard::keeper::Keeper;
 use crate::shard::request::{AppendRequest, Appended, Job, Pick, Request};
 use crate::shard::runtime::{self, Runtime};
-use crate::shard::view::HeadView;
+use crate::shard::view::View;
 use crate::shard::{self, Store};
 use crate::wal::commit::CommitOptions;
 use crate::wal::replay::ReplayError;
@@ -25,6 +26,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Why a store did not open. Each names what and where.
 #[derive(Debug)]
@@ -170,6 +172,8 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         max_series: options.max_series,
         head_limit_bytes: options.head_limit_bytes,
         retention: options.retention,
+        block_range_ms: millis(options.block_range).max(1),
+        out_of_order_ms: millis(options.out_of_order_window),
         clock: options.clock,
     };
     let cores = cores();
@@ -218,13 +222,17 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         inner: Arc::new(Inner {
             mailboxes,
             router,
-            max_ahead_ms: i64::try_from(options.max_ahead.as_millis()).unwrap_or(i64::MAX),
+            max_ahead_ms: millis(options.max_ahead),
             clock: options.clock,
             backend: backend.name(),
             threads: Mutex::new(handles),
             _lock: lock,
         }),
     })
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How a store writes, and on which executor its shards run.
@@ -305,6 +313,8 @@ impl CoreThread {
                 Ok((state, committer)) => {
                     let (done, ended) = oneshot::channel();
                     let source = state.clone();
+                    let keeper = Keeper::new(state.clone(), disk.clone(), runtime.clone());
+                    runtime.spawn(keeper.run());
                     runtime.spawn(async move {
                         committer.run(source).await;
                         // Who waits for it is the end of this function.
@@ -351,6 +361,8 @@ fn open_shard<D: Disk>(
         damages = recovery.replayed.damages,
         lost_frames = recovery.replayed.lost_frames,
         orphans = recovery.orphans,
+        flushed = recovery.flushed,
+        blocks = state.blocks.list().len(),
         refused = recovery.refused,
         duration_ms = recovery.time.as_millis() as u64,
         "shard recovered"
@@ -381,6 +393,12 @@ impl Handle {
                 tracing::error!("a core thread had panicked");
             }
         }
+    }
+
+    /// Does at once what is due in the background: blocks to write, to bring together, to delete. `false`
+    /// when some of it failed; it is tried again later.
+    pub async fn tend(&self) -> Result<bool, StoreError> {
+        Ok(self.ask_all(Request::Tend).await?.into_iter().all(|done| done))
     }
 
     async fn send(&self, shard: usize, request: Request) -> Result<(), StoreError> {
@@ -489,11 +507,11 @@ impl Drop for StopOnDrop {
 }
 
 impl Scatter for Handle {
-    type View = HeadView;
+    type View = View;
 
     async fn scatter<T, J, F>(&self, context: QueryContext, job: J) -> Result<Vec<T>, StoreError>
     where
-        J: Fn(HeadView) -> F + Clone + Send + 'static,
+        J: Fn(View) -> F + Clone + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + 'static,
         T: Send + 'static,
     {
@@ -504,7 +522,7 @@ impl Scatter for Handle {
             let (reply, answer) = oneshot::channel();
             let (job, context) = (job.clone(), context.clone());
             let task: Job = Box::new(move |place| {
-                let work = job(HeadView::new(place, context));
+                let work = job(View::new(place, context));
                 Box::pin(async move { drop(reply.send(work.await)) })
             });
             self.send(shard, Request::Job(task)).await?;
@@ -543,6 +561,7 @@ fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
         samples_appended: a.samples_appended + b.samples_appended,
         histograms_appended: a.histograms_appended + b.histograms_appended,
         samples_repeated: a.samples_repeated + b.samples_repeated,
+        samples_late: a.samples_late + b.samples_late,
         refused,
         min_ms: a.min_ms.into_iter().chain(b.min_ms).min(),
         max_ms: a.max_ms.max(b.max_ms),
@@ -556,6 +575,15 @@ fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
         wal_corruptions: a.wal_corruptions + b.wal_corruptions,
         replay_seconds: a.replay_seconds.max(b.replay_seconds),
         read_only: a.read_only || b.read_only,
+        blocks: a.blocks + b.blocks,
+        block_bytes: a.block_bytes + b.block_bytes,
+        blocks_set_aside: a.blocks_set_aside + b.blocks_set_aside,
+        block_damages: a.block_damages + b.block_damages,
+        blocks_flushed: a.blocks_flushed + b.blocks_flushed,
+        blocks_compacted: a.blocks_compacted + b.blocks_compacted,
+        block_failures: a.block_failures + b.block_failures,
+        blocks_expired: a.blocks_expired + b.blocks_expired,
+        blocks_crowded_out: a.blocks_crowded_out + b.blocks_crowded_out,
     }
 }
 

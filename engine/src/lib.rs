@@ -4,19 +4,24 @@
 //! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
 //!
 //! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
-//! left: router, disk < index < wal < head < shard < handle. glommio and io_uring are named only in `disk` and
+//! left: router, bytes, pace, signal, disk < chunk, index < wal, block < head < compact < shard < handle. glommio and io_uring are named only in `disk` and
 //! `shard`, unsafe code only in `disk`.
 
 #![deny(unsafe_code)]
 
+mod block;
+mod bytes;
+mod chunk;
 pub mod config;
 #[allow(unsafe_code)] // raw I/O; every block says why it holds
 pub mod disk;
 pub mod handle;
 mod head;
 mod index;
+mod pace;
 mod router;
 mod shard;
+mod signal;
 pub mod wal;
 
 pub use config::{IoChoice, Options, Pinning};

@@ -14,7 +14,14 @@ use std::sync::Arc;
 const BACKENDS: [IoChoice; 2] = [IoChoice::Auto, IoChoice::Threads];
 
 fn open_at(path: &Path, io: IoChoice) -> Handle {
-    let options = Options { shards: Some(2), io, clock: || 1_000_000, ..Options::new(path) };
+    let window = std::time::Duration::from_secs(5);
+    let options = Options {
+        shards: Some(2),
+        io,
+        out_of_order_window: window,
+        clock: || 1_000_000,
+        ..Options::new(path)
+    };
     open(&options).expect("opens")
 }
 
@@ -182,7 +189,7 @@ fn refusals_name_series_and_sample() {
             refused,
             [
                 (0, 1, Refusal::DuplicateTimestamp),
-                (0, 2, Refusal::OutOfOrder),
+                (0, 2, Refusal::TooOld),
                 (1, 0, Refusal::InvalidLabels),
                 (2, 0, Refusal::OutOfBounds)
             ]
@@ -253,6 +260,51 @@ fn limits_refuse_only_what_is_new() {
         let handle = open(&full).expect("opens");
         let refused = block_on(handle.append(batch(1, 5..6), Ack::Memory));
         assert!(matches!(refused, Err(StoreError::ReadOnly(_))), "{refused:?}");
+        handle.close();
+    });
+}
+
+/// Samples a second for a thousand seconds, with blocks of a hundred.
+#[test]
+fn blocks_and_memory_read_as_one() {
+    each_backend(|path, _| {
+        let second = std::time::Duration::from_secs;
+        let options = Options {
+            shards: Some(2),
+            block_range: second(100),
+            out_of_order_window: second(10),
+            clock: || 1_000_000,
+            ..Options::new(path)
+        };
+        let open_again = || open(&options).expect("opens");
+        let handle = open_again();
+        write(&handle, batch(30, 0..1000));
+        let all = |handle: &Handle| read(handle, vec![], TimeRange::ALL, Projection::All);
+        let narrow = |handle: &Handle| {
+            let one = vec![Matcher::equal("instance", "host-7")];
+            read(handle, one, TimeRange::new(95_000, 105_000), Projection::Only(vec!["job".into()]))
+        };
+        let names = |handle: &Handle| {
+            let (context, range) = (QueryContext::unlimited, TimeRange::new(0, 50_000));
+            let sets = || vec![vec![Matcher::equal("job", "job-1")].into()];
+            let names = block_on(handle.label_names(context(), vec![], range, 0)).expect("names");
+            let values = block_on(handle.label_values(context(), "instance".into(), sets(), range, 0))
+                .expect("values");
+            let series = block_on(Catalogue::series(handle, context(), sets(), range, 4)).expect("series");
+            (names, values, series.0.len(), series.1)
+        };
+        let before = (all(&handle), narrow(&handle), names(&handle));
+        assert_eq!((before.0.len(), before.0[0].1.len(), before.1[0].1.len()), (30, 1000, 11));
+        assert_eq!(block_on(handle.tend()), Ok(true));
+        let figures = block_on(handle.figures()).expect("figures");
+        assert!(figures.blocks_flushed >= 16 && figures.blocks > 0 && figures.min_ms >= Some(900_000));
+        assert_eq!((all(&handle), narrow(&handle), names(&handle)), before);
+        let outcome = write(&handle, batch(1, 5..6));
+        assert_eq!(outcome.refused_for(Refusal::TooOld), 1);
+        handle.close();
+        drop(handle);
+        let handle = open_again();
+        assert_eq!((all(&handle), narrow(&handle), names(&handle)), before);
         handle.close();
     });
 }

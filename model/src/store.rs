@@ -371,6 +371,8 @@ pub struct StoreFigures {
     pub samples_appended: u64,
     pub histograms_appended: u64,
     pub samples_repeated: u64,
+    /// Samples taken out of order, of those appended.
+    pub samples_late: u64,
     /// Indexed as [`crate::batch::Refusal::ALL`].
     pub refused: [u64; 7],
     pub min_ms: Option<i64>,
@@ -385,6 +387,19 @@ pub struct StoreFigures {
     pub wal_corruptions: u64,
     pub replay_seconds: f64,
     pub read_only: bool,
+    pub blocks: u64,
+    pub block_bytes: u64,
+    /// Blocks that could not be read and were set aside.
+    pub blocks_set_aside: u64,
+    /// Damaged places found in blocks that serve.
+    pub block_damages: u64,
+    /// Blocks written out of memory, and made of other blocks.
+    pub blocks_flushed: u64,
+    pub blocks_compacted: u64,
+    pub block_failures: u64,
+    /// Blocks deleted because their time was over, and because they took too much room.
+    pub blocks_expired: u64,
+    pub blocks_crowded_out: u64,
 }
 
 /// What an operator asks a store.

@@ -9,6 +9,7 @@ pub(super) fn families(f: &StoreFigures) -> Vec<Family> {
     let mut out = head(f);
     out.extend(refusals(f));
     out.extend(wal(f));
+    out.extend(blocks(f));
     out.extend(own(f));
     out
 }
@@ -47,6 +48,12 @@ fn head(f: &StoreFigures) -> Vec<Family> {
             "Total number of appended samples.",
             "type",
             &appended,
+        ),
+        Family::counters(
+            "prometheus_tsdb_head_out_of_order_samples_appended_total",
+            "Total number of appended out of order samples.",
+            "type",
+            &[("float", f.samples_late)],
         ),
     ]);
     out
@@ -166,6 +173,56 @@ fn wal(f: &StoreFigures) -> Vec<Family> {
             "prometheus_tsdb_data_replay_duration_seconds",
             "Time taken to replay the data on disk.",
             f.replay_seconds,
+        ),
+    ]
+}
+
+fn blocks(f: &StoreFigures) -> Vec<Family> {
+    vec![
+        Family::gauge(
+            "prometheus_tsdb_blocks_loaded",
+            "Number of currently loaded data blocks",
+            f.blocks as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_storage_blocks_bytes",
+            "The number of bytes that are currently used for local storage by all blocks.",
+            f.block_bytes as f64,
+        ),
+        Family::counter(
+            "prometheus_tsdb_compactions_total",
+            "Total number of compactions that were executed for the partition.",
+            f.blocks_flushed + f.blocks_compacted,
+        ),
+        Family::counter(
+            "prometheus_tsdb_compactions_failed_total",
+            "Total number of compactions that failed for the partition.",
+            f.block_failures,
+        ),
+        Family::counter(
+            "prometheus_tsdb_head_truncations_total",
+            "Total number of head truncations attempted.",
+            f.blocks_flushed,
+        ),
+        Family::counter(
+            "prometheus_tsdb_time_retentions_total",
+            "The number of times that blocks were deleted because the maximum time limit was exceeded.",
+            f.blocks_expired,
+        ),
+        Family::counter(
+            "prometheus_tsdb_size_retentions_total",
+            "The number of times that blocks were deleted because the maximum number of bytes was exceeded.",
+            f.blocks_crowded_out,
+        ),
+        Family::gauge(
+            "hearth_blocks_set_aside",
+            "Blocks that could not be read: their files are in the shards' quarantine directories.",
+            f.blocks_set_aside as f64,
+        ),
+        Family::gauge(
+            "hearth_block_damages",
+            "Damaged places found in blocks; what they held is missing from answers.",
+            f.block_damages as f64,
         ),
     ]
 }

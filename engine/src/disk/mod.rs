@@ -6,12 +6,14 @@
 //! asks the same file again.
 
 pub mod blocking;
+pub mod mapped;
 pub mod names;
 pub mod probe;
 pub mod ring;
 pub mod simulated;
 mod writer;
 
+use mapped::Mapped;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::future::Future;
 use std::io::{self, Write};
@@ -59,6 +61,11 @@ pub trait Disk: Clone + 'static {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    /// Opens a sealed file for reading in place.
+    fn map(&self, path: &Path) -> io::Result<Mapped> {
+        Mapped::open(path)
     }
 
     /// Makes a directory and its parents, durable by name.

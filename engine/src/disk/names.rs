@@ -14,6 +14,16 @@ pub const WAL: &str = "wal";
 pub const SEGMENT: &str = "segment";
 /// Extension of a checkpoint: the series that outlived deleted segments.
 pub const CHECKPOINT: &str = "checkpoint";
+/// Directory of a shard's blocks, inside the shard's own.
+pub const BLOCKS: &str = "blocks";
+/// Extension of a block.
+pub const BLOCK: &str = "block";
+/// Directory of what could not be read, inside the shard's own.
+pub const QUARANTINE: &str = "quarantine";
+
+pub fn block(blocks: &Path, number: u64) -> PathBuf {
+    blocks.join(format!("{number:010}.{BLOCK}"))
+}
 
 pub fn shard_directory(data: &Path, shard: usize) -> PathBuf {
     data.join(format!("shard-{shard:04}"))

@@ -6,6 +6,7 @@
 //! data); names are durable at once, as every caller syncs the directory. A call told to fail leaves a
 //! random prefix of its bytes behind, one for which there is no room what fits.
 
+use super::mapped::Mapped;
 use super::{Disk, Log};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -222,6 +223,10 @@ impl Disk for SimulatedDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.call(|medium| Ok(medium.file(path)?.bytes.clone()))
+    }
+
+    fn map(&self, path: &Path) -> io::Result<Mapped> {
+        self.call(|medium| Ok(Mapped::memory(&medium.file(path)?.bytes)))
     }
 
     fn make_directory(&self, _: &Path) -> io::Result<()> {

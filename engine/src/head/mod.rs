@@ -6,6 +6,7 @@
 //!    with one hash are not expected in the life of the universe, so the key itself is not kept;
 //! 3. samples of a series ascend strictly in time, floats and histograms together.
 
+mod late;
 pub mod read;
 pub mod series;
 pub mod status;
@@ -16,7 +17,8 @@ use crate::index::symbols::Symbol;
 use ahash::AHashMap;
 use hashbrown::HashTable;
 use hearth_model::batch::Refusal;
-use hearth_model::{Histogram, Labels};
+use hearth_model::{Histogram, Labels, Sample, TimeRange};
+use late::{Order, Value};
 use series::Series;
 use std::sync::Arc;
 
@@ -35,6 +37,8 @@ pub struct HeadFigures {
     pub samples: u64,
     pub histograms: u64,
     pub repeated: u64,
+    /// Taken out of order.
+    pub late: u64,
     pub refused: [u64; 7],
     pub chunks_created: u64,
     pub chunks_dropped: u64,
@@ -52,7 +56,11 @@ pub struct Head {
     /// Name and value symbols of all series, one after the other.
     pairs: Vec<Symbol>,
     histograms: AHashMap<u32, Vec<(i64, Arc<Histogram>)>>,
+    late: AHashMap<u32, Vec<Sample>>,
+    window_ms: i64,
     next_reference: u32,
+    /// Older samples are refused: they are in a block, or on their way there.
+    from_ms: i64,
     chunk_bytes: usize,
     histogram_bytes: usize,
     pub figures: HeadFigures,
@@ -71,7 +79,10 @@ impl Default for Head {
             index: Index::default(),
             pairs: Vec::new(),
             histograms: AHashMap::new(),
+            late: AHashMap::new(),
+            window_ms: 0,
             next_reference: 1,
+            from_ms: i64::MIN,
             chunk_bytes: 0,
             histogram_bytes: 0,
             figures: HeadFigures::default(),
@@ -112,6 +123,10 @@ impl Head {
         if *successor != next {
             *successor = next;
         }
+    }
+
+    pub fn hash(&self, id: u32) -> u128 {
+        self.series[id as usize].hash
     }
 
     pub fn reference(&self, id: u32) -> u32 {
@@ -174,11 +189,19 @@ impl Head {
 
     #[inline]
     pub fn append(&mut self, id: u32, time: i64, value: f64) -> Fate {
+        if time < self.from_ms {
+            return Fate::Refused(Refusal::TooOld);
+        }
         let series = &mut self.series[id as usize];
         if series.has_histograms || series.last_time().is_some_and(|last| time <= last) {
-            let fate = self.judge(id, time, Some(value), None);
-            if fate != Fate::Taken {
-                return fate;
+            match self.judge(id, time, Value::Float(value)) {
+                Ok(Order::Newest) => {}
+                Ok(Order::Late) => {
+                    self.push_late(id, Sample { timestamp_ms: time, value });
+                    self.cover(time);
+                    return Fate::Taken;
+                }
+                Err(fate) => return fate,
             }
         }
         let series = &mut self.series[id as usize];
@@ -194,55 +217,83 @@ impl Head {
     }
 
     pub fn append_histogram(&mut self, id: u32, time: i64, histogram: &Histogram) -> Fate {
-        let fate = self.judge(id, time, None, Some(histogram));
-        if fate != Fate::Taken {
-            return fate;
+        if time < self.from_ms {
+            return Fate::Refused(Refusal::TooOld);
         }
+        let order = match self.judge(id, time, Value::Histogram(histogram)) {
+            Ok(order) => order,
+            Err(fate) => return fate,
+        };
         self.series[id as usize].has_histograms = true;
         self.histogram_bytes += histogram.size_bytes() + 32;
-        self.histograms.entry(id).or_default().push((time, Arc::new(histogram.clone())));
+        let histogram = Arc::new(histogram.clone());
+        match order {
+            Order::Newest => self.histograms.entry(id).or_default().push((time, histogram)),
+            Order::Late => self.push_late_histogram(id, time, histogram),
+        }
         self.cover(time);
         Fate::Taken
     }
 
-    /// The slow path of an append: the time is not after the series' newest float, or the series has
-    /// histograms too.
-    #[cold]
-    fn judge(&self, id: u32, time: i64, value: Option<f64>, histogram: Option<&Histogram>) -> Fate {
-        let series = &self.series[id as usize];
-        let histograms = self.histograms.get(&id).map_or(&[][..], |h| h);
-        let newest = series.last_time().max(histograms.last().map(|(t, _)| *t));
-        if newest.is_none_or(|newest| time > newest) {
-            return Fate::Taken;
+    /// Refuses samples before `from_ms` from now on.
+    pub fn refuse_before(&mut self, from_ms: i64) {
+        self.from_ms = self.from_ms.max(from_ms);
+    }
+
+    /// Whether samples so old are refused.
+    pub fn refuses(&self, time: i64) -> bool {
+        time < self.from_ms
+    }
+
+    /// Drops a series' chunks and histograms that end before `cutoff_ms`.
+    pub fn truncate(&mut self, id: u32, cutoff_ms: i64) {
+        let series = &mut self.series[id as usize];
+        let (bytes, chunks) = series.drop_before(cutoff_ms);
+        self.chunk_bytes -= bytes;
+        self.figures.chunks_dropped += chunks as u64;
+        if series.has_histograms
+            && let Some(histograms) = self.histograms.get_mut(&id)
+        {
+            let cut = histograms.partition_point(|(t, _)| *t < cutoff_ms);
+            self.histogram_bytes -= histograms.drain(..cut).map(|(_, h)| h.size_bytes() + 32).sum::<usize>();
+            if histograms.is_empty() {
+                self.histograms.remove(&id);
+                series.has_histograms = false;
+            }
         }
-        if let Ok(at) = histograms.binary_search_by_key(&time, |(t, _)| *t) {
-            let same = histogram.is_some_and(|h| same_bits(h, &histograms[at].1));
-            return if same { Fate::Repeated } else { Fate::Refused(Refusal::DuplicateTimestamp) };
-        }
-        match self.value_at(id, time) {
-            Some(bits) if value.is_some_and(|v| v.to_bits() == bits) => Fate::Repeated,
-            Some(_) => Fate::Refused(Refusal::DuplicateTimestamp),
-            None => Fate::Refused(Refusal::OutOfOrder),
+        if self.series[id as usize].has_late {
+            self.truncate_late(id, cutoff_ms);
         }
     }
 
-    /// Drops closed chunks and histograms that end before `cutoff_ms`.
-    pub fn drop_before(&mut self, cutoff_ms: i64) {
-        for (id, series) in self.series.iter_mut().enumerate() {
-            let (bytes, chunks) = series.drop_before(cutoff_ms);
-            self.chunk_bytes -= bytes;
-            self.figures.chunks_dropped += chunks as u64;
-            if series.has_histograms
-                && let Some(histograms) = self.histograms.get_mut(&(id as u32))
-            {
-                let cut = histograms.partition_point(|(t, _)| *t < cutoff_ms);
-                self.histogram_bytes -=
-                    histograms.drain(..cut).map(|(_, h)| h.size_bytes() + 32).sum::<usize>();
-            }
-        }
+    /// All series were truncated.
+    pub fn truncated(&mut self, cutoff_ms: i64) {
         if let Some(min) = &mut self.figures.min_ms {
             *min = (*min).max(cutoff_ms);
         }
+    }
+
+    /// Looks where the samples from `from_ms` on begin: after a gap, not there.
+    pub fn find_oldest(&mut self, from_ms: i64) {
+        let range = TimeRange::new(from_ms, i64::MAX);
+        let floats = self.series.iter().filter_map(|s| s.bounds()).filter(|(_, max)| *max >= from_ms);
+        let floats = floats.map(|(min, _)| min.max(from_ms)).min();
+        let ids = self.histograms.keys().copied();
+        let histograms = ids.filter_map(|id| self.histograms(id, range).first().map(|(t, _)| *t)).min();
+        let late =
+            self.late.keys().filter_map(|id| self.late(*id, range).first().map(|s| s.timestamp_ms)).min();
+        self.figures.min_ms = floats.into_iter().chain(histograms).chain(late).min();
+        if self.figures.min_ms.is_none() {
+            self.figures.max_ms = None;
+        }
+    }
+
+    /// Drops what ends before `cutoff_ms`, of all series.
+    pub fn drop_before(&mut self, cutoff_ms: i64) {
+        for id in 0..self.series_count() {
+            self.truncate(id, cutoff_ms);
+        }
+        self.truncated(cutoff_ms);
     }
 
     /// Memory that the head holds.
@@ -254,16 +305,4 @@ impl Head {
             + self.table.capacity() * 5
             + self.index.symbols.size_bytes()
     }
-}
-
-/// Equal, NaN for NaN, bit for bit: what a repetition of a histogram is.
-fn same_bits(a: &Histogram, b: &Histogram) -> bool {
-    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    let scalars = |h: &Histogram| bits(&[h.zero_threshold, h.zero_count, h.count, h.sum]);
-    (a.schema, a.integer, a.reset) == (b.schema, b.integer, b.reset)
-        && scalars(a) == scalars(b)
-        && (&a.positive_spans, &a.negative_spans) == (&b.positive_spans, &b.negative_spans)
-        && bits(&a.positive_counts) == bits(&b.positive_counts)
-        && bits(&a.negative_counts) == bits(&b.negative_counts)
-        && bits(&a.custom_values) == bits(&b.custom_values)
 }

@@ -1,11 +1,14 @@
 //! Reading a head: a series' labels and samples.
 
-use super::Head;
 use super::series::Series;
+use super::{Head, late};
 use crate::index::symbols::Symbol;
+use crate::index::{self, Lookup};
 use hearth_kernels::codec::bits::READ_SLACK_BYTES;
 use hearth_kernels::codec::gorilla;
-use hearth_model::{Histogram, Labels, TimeRange};
+use hearth_model::{Histogram, Labels, Matcher, TimeRange};
+use roaring::RoaringBitmap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// Buffers of a reader, used again for every series.
@@ -58,10 +61,8 @@ impl Scratch {
         }
     }
 
-    /// A series' floats within the range.
+    /// Appends a series' floats within the range.
     fn read(&mut self, series: &Series, range: TimeRange) {
-        self.times.clear();
-        self.values.clear();
         let closed = series.closed();
         let first = closed.partition_point(|c| c.max_ms < range.min_ms);
         for chunk in closed[first..].iter().take_while(|c| c.min_ms <= range.max_ms) {
@@ -76,7 +77,25 @@ impl Scratch {
     }
 }
 
+impl Lookup for Head {
+    type Error = Infallible;
+
+    fn all(&self) -> RoaringBitmap {
+        (0..self.series_count()).collect()
+    }
+
+    fn union(&self, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, Infallible> {
+        Ok(self.index.union(matcher, wanted))
+    }
+}
+
 impl Head {
+    /// The series that match all of `matchers`.
+    pub fn select(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        let Ok(found) = index::select(self, matchers);
+        found
+    }
+
     /// Name and value symbols of a series, in label order.
     pub fn symbols_of(&self, id: u32) -> &[Symbol] {
         let pairs = &self.series[id as usize].pairs;
@@ -84,18 +103,26 @@ impl Head {
     }
 
     pub fn labels_of(&self, id: u32) -> Labels {
-        self.labels(self.symbols_of(id))
-    }
-
-    /// The label set of name and value symbols.
-    pub fn labels(&self, pairs: &[Symbol]) -> Labels {
         let symbols = &self.index.symbols;
-        Labels::from_sorted(pairs.chunks_exact(2).map(|p| (symbols.text(p[0]), symbols.text(p[1]))))
+        let pairs = self.symbols_of(id).chunks_exact(2);
+        Labels::from_sorted(pairs.map(|p| (symbols.text(p[0]), symbols.text(p[1]))))
     }
 
     /// A series' floats within the range, into the scratch's columns.
     pub fn read_floats(&self, id: u32, range: TimeRange, scratch: &mut Scratch) {
+        scratch.times.clear();
+        scratch.values.clear();
+        self.append_floats(id, range, scratch);
+    }
+
+    /// Appends a series' floats within the range to the scratch's columns.
+    pub fn append_floats(&self, id: u32, range: TimeRange, scratch: &mut Scratch) {
+        let start = scratch.times.len();
         scratch.read(&self.series[id as usize], range);
+        let late = self.late(id, range);
+        if !late.is_empty() {
+            late::merge(scratch, start, late);
+        }
     }
 
     /// A series' histograms within the range.
@@ -114,6 +141,7 @@ impl Head {
         let floats = self.series[id as usize].bounds();
         floats.is_some_and(|(min, max)| TimeRange::new(min, max).overlaps(range))
             || !self.histograms(id, range).is_empty()
+            || !self.late(id, range).is_empty()
     }
 
     /// The bits of the float at exactly this time.

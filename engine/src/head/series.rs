@@ -40,6 +40,8 @@ pub struct Series {
     /// The series that followed in the last batch; its own id is never a harmful guess.
     pub successor: u32,
     pub has_histograms: bool,
+    /// It has samples that came out of order.
+    pub has_late: bool,
     open_min_ms: i64,
     state: GorillaState,
     open: Vec<u8>,
@@ -57,6 +59,7 @@ impl Series {
             pairs,
             successor: u32::MAX,
             has_histograms: false,
+            has_late: false,
             open_min_ms: 0,
             state: GorillaState::default(),
             open: Vec::new(),
@@ -130,9 +133,19 @@ impl Series {
         Some((first, last))
     }
 
-    /// Drops closed chunks that end before the cutoff; returns the bytes that were freed and the chunks.
+    /// Drops chunks that end before the cutoff; returns the bytes that were freed and the chunks.
     pub fn drop_before(&mut self, cutoff_ms: i64) -> (usize, usize) {
         let cut = self.closed.partition_point(|c| c.max_ms < cutoff_ms);
-        (self.closed.drain(..cut).map(|c| c.size_bytes()).sum(), cut)
+        let mut freed = self.closed.drain(..cut).map(|c| c.size_bytes()).sum();
+        let mut dropped = cut;
+        if self.closed.is_empty() {
+            self.closed = Vec::new();
+            if self.last_time().is_some_and(|last| last < cutoff_ms) {
+                freed += std::mem::take(&mut self.open).capacity();
+                self.state = GorillaState::default();
+                dropped += 1;
+            }
+        }
+        (freed, dropped)
     }
 }

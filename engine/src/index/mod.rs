@@ -58,36 +58,8 @@ impl Index {
         self.labels.get(&self.symbols.find(name)?)
     }
 
-    /// Ids of the series (out of `count`) that match all of `matchers`.
-    pub fn select(&self, matchers: &[Matcher], count: u32) -> RoaringBitmap {
-        // What a matcher that also matches "" demands is easier said as what it forbids.
-        let (mut demands, forbids): (Vec<&Matcher>, Vec<&Matcher>) =
-            matchers.iter().partition(|m| !m.matches_empty());
-        // The metric name is cheap to find and narrows most.
-        demands.sort_by_key(|m| (m.regex().is_some(), m.name != METRIC_NAME));
-        let mut found: Option<RoaringBitmap> = None;
-        for matcher in demands {
-            let ids = self.union(matcher, true);
-            let narrowed = match found {
-                Some(before) => before & ids,
-                None => ids,
-            };
-            if narrowed.is_empty() {
-                return narrowed;
-            }
-            found = Some(narrowed);
-        }
-        let mut found = found.unwrap_or_else(|| (0..count).collect());
-        for matcher in forbids {
-            if !matches!(matcher.regex().map(|r| r.shape()), Some(Shape::Any)) || !matcher.matches("x") {
-                found -= self.union(matcher, false);
-            }
-        }
-        found
-    }
-
     /// Ids of the series that have the label with a value that matches (or, `wanted` false, does not).
-    fn union(&self, matcher: &Matcher, wanted: bool) -> RoaringBitmap {
+    pub fn union(&self, matcher: &Matcher, wanted: bool) -> RoaringBitmap {
         let mut out = RoaringBitmap::new();
         let Some(label) = self.label(&matcher.name) else { return out };
         if let Some(values) = exact_values(matcher, wanted) {
@@ -108,8 +80,49 @@ impl Index {
     }
 }
 
+/// What a selection needs of an index, in memory or in a block.
+pub trait Lookup {
+    /// What keeps an index from being read.
+    type Error;
+
+    /// Every series.
+    fn all(&self) -> RoaringBitmap;
+
+    /// Ids of the series that have the matcher's label with a value that matches (or, `wanted` false, does
+    /// not).
+    fn union(&self, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, Self::Error>;
+}
+
+/// Ids of the series that match all of `matchers`.
+pub fn select<L: Lookup>(index: &L, matchers: &[Matcher]) -> Result<RoaringBitmap, L::Error> {
+    // What a matcher that also matches "" demands is easier said as what it forbids.
+    let (mut demands, forbids): (Vec<&Matcher>, Vec<&Matcher>) =
+        matchers.iter().partition(|m| !m.matches_empty());
+    // The metric name is cheap to find and narrows most.
+    demands.sort_by_key(|m| (m.regex().is_some(), m.name != METRIC_NAME));
+    let mut found: Option<RoaringBitmap> = None;
+    for matcher in demands {
+        let ids = index.union(matcher, true)?;
+        let narrowed = match found {
+            Some(before) => before & ids,
+            None => ids,
+        };
+        if narrowed.is_empty() {
+            return Ok(narrowed);
+        }
+        found = Some(narrowed);
+    }
+    let mut found = found.unwrap_or_else(|| index.all());
+    for matcher in forbids {
+        if !matches!(matcher.regex().map(|r| r.shape()), Some(Shape::Any)) || !matcher.matches("x") {
+            found -= index.union(matcher, false)?;
+        }
+    }
+    Ok(found)
+}
+
 /// The values for which `matches(value) == wanted`, where the matcher itself names them.
-fn exact_values(matcher: &Matcher, wanted: bool) -> Option<Vec<&str>> {
+pub fn exact_values(matcher: &Matcher, wanted: bool) -> Option<Vec<&str>> {
     use hearth_model::MatchOp;
     let positive = matches!(matcher.op, MatchOp::Equal | MatchOp::Regex);
     if positive != wanted {
@@ -144,13 +157,28 @@ mod tests {
         index
     }
 
+    struct Five(Index);
+
+    impl Lookup for Five {
+        type Error = std::convert::Infallible;
+
+        fn all(&self) -> RoaringBitmap {
+            (0..5).collect()
+        }
+
+        fn union(&self, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, Self::Error> {
+            Ok(self.0.union(matcher, wanted))
+        }
+    }
+
     #[track_caller]
     fn check(matchers: &[(&str, MatchOp, &str)], expect: &[u32]) {
         let matchers: Vec<Matcher> = matchers
             .iter()
             .map(|(name, op, value)| Matcher::new(*op, *name, *value).expect("valid matcher"))
             .collect();
-        assert_eq!(index().select(&matchers, 5).iter().collect::<Vec<_>>(), expect);
+        let Ok(found) = select(&Five(index()), &matchers);
+        assert_eq!(found.iter().collect::<Vec<_>>(), expect);
     }
 
     #[test]

@@ -43,6 +43,16 @@ impl Postings {
         }
     }
 
+    /// All ids, ascending.
+    pub fn ids(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match self {
+            Postings::None => Box::new(std::iter::empty()),
+            Postings::One(id) => Box::new(std::iter::once(*id)),
+            Postings::List(ids) => Box::new(ids.iter().copied()),
+            Postings::Bitmap(bitmap) => Box::new(bitmap.iter()),
+        }
+    }
+
     pub fn union_into(&self, out: &mut RoaringBitmap) {
         match self {
             Postings::None => {}

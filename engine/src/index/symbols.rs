@@ -33,6 +33,11 @@ impl Symbols {
         &self.text[start as usize..self.ends[at] as usize]
     }
 
+    /// Numbers are below this.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
     pub fn find(&self, text: &str) -> Option<Symbol> {
         let hash = self.hasher.hash_one(text);
         self.table.find(hash, |&s| self.text(s) == text).copied()

@@ -26,6 +26,8 @@ fn open(disk: &SimulatedDisk) -> (Rc<ShardState>, Committer<SimulatedDisk>) {
         max_series: 0,
         head_limit_bytes: u64::MAX,
         retention: Duration::MAX,
+        block_range_ms: 100,
+        out_of_order_ms: 0,
         clock: || 0,
     };
     let options = CommitOptions {

@@ -4,23 +4,37 @@
 //! came in. Queries run as tasks beside the loop and give way every millisecond.
 
 pub mod append;
+pub mod blocks;
 #[cfg(test)]
 mod commits;
+mod cursor;
+mod flush;
+mod groups;
+pub mod keeper;
+pub mod readers;
 pub mod recover;
 pub mod request;
 pub mod runtime;
 #[cfg(test)]
 mod simulation;
+mod sorting;
+mod sources;
 pub mod upkeep;
 pub mod view;
 
 use crate::config;
 use crate::disk::Disk;
 use crate::head::Head;
+use crate::pace::Pace;
 use crate::router::Router;
+use crate::signal::Signal;
 use crate::wal::commit::{CommitQueue, Committer};
+use blocks::{Blocks, Owner};
+use futures_channel::oneshot;
 use hearth_model::StoreError;
 use hearth_model::store::StoreFigures;
+use keeper::KeeperFigures;
+use readers::Readers;
 use recover::Recovery;
 use request::{Request, ShardFigures};
 use runtime::Runtime;
@@ -35,6 +49,10 @@ pub struct Store {
     pub max_series: u64,
     pub head_limit_bytes: u64,
     pub retention: Duration,
+    /// Length of the stretch of time that goes into one block.
+    pub block_range_ms: i64,
+    /// How much older than the newest sample one may be and still be taken out of order.
+    pub out_of_order_ms: i64,
     pub clock: fn() -> i64,
 }
 
@@ -45,6 +63,17 @@ pub struct ShardState {
     pub head: RefCell<Head>,
     pub queue: Rc<CommitQueue>,
     pub recovery: Recovery,
+    pub blocks: Blocks,
+    pub owner: Owner,
+    pub readers: Rc<Readers>,
+    /// Readers find older samples in blocks, and only there.
+    pub head_from_ms: Cell<i64>,
+    kept: Cell<KeeperFigures>,
+    /// Memory is short.
+    pressed: Cell<bool>,
+    keeper_work: Signal,
+    /// Who waits for the keeper's next round.
+    asked: RefCell<Vec<oneshot::Sender<bool>>>,
     last_upkeep_ms: Cell<i64>,
 }
 
@@ -55,8 +84,16 @@ pub fn open<D: Disk>(
     disk: D,
     options: crate::wal::commit::CommitOptions,
 ) -> Result<(Rc<ShardState>, Committer<D>), crate::wal::replay::ReplayError> {
+    let owner = Owner { shard: options.shard, seed: options.seed };
+    let home = options.directory.parent().unwrap_or(&options.directory).to_owned();
+    let blocks = Blocks::open(&disk, &home, owner)?;
     let mut head = Head::default();
+    head.refuse_before(blocks.cut_ms());
+    // In the log a request's floats stand before its histograms, and late samples among the others: all of
+    // it was taken.
+    head.set_window(i64::MAX);
     let recovery = recover::recover(&disk, &options, &store.router, &mut head)?;
+    head.set_window(store.out_of_order_ms);
     let queue = Rc::new(CommitQueue::new(options.commit_buffer_bytes));
     let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
     let now = (store.clock)();
@@ -66,6 +103,14 @@ pub fn open<D: Disk>(
         head: RefCell::new(head),
         queue,
         recovery,
+        head_from_ms: Cell::new(blocks.cut_ms()),
+        blocks,
+        owner,
+        readers: Rc::default(),
+        kept: Cell::default(),
+        pressed: Cell::new(false),
+        keeper_work: Signal::default(),
+        asked: RefCell::default(),
         last_upkeep_ms: Cell::new(now),
     };
     Ok((Rc::new(state), committer))
@@ -95,16 +140,26 @@ pub async fn serve(state: Rc<ShardState>, runtime: Runtime, mailbox: flume::Rece
     state.queue.close();
 }
 
+impl Pace for Runtime {
+    async fn pause(&self) {
+        self.yield_if_needed().await;
+    }
+}
+
 impl ShardState {
     /// Does one request; `true` after a close.
     fn handle(self: &Rc<Self>, runtime: &Runtime, request: Request) -> bool {
         match request {
             Request::Append(append) => self.append(append),
             Request::Job(job) => {
-                runtime.spawn(job(view::Place { state: self.clone(), runtime: runtime.clone() }))
+                runtime.spawn(job(view::Place { state: self.clone(), pace: runtime.clone() }))
             }
             Request::Figures(reply) => drop(reply.send(self.figures())),
             Request::HeadStatus(reply) => drop(reply.send(self.head.borrow().status())),
+            Request::Tend(reply) => {
+                self.asked.borrow_mut().push(reply);
+                self.keeper_work.wake();
+            }
             Request::Close => {
                 self.queue.close();
                 return true;
@@ -117,6 +172,7 @@ impl ShardState {
         let head = self.head.borrow();
         let log = self.queue.figures();
         let replayed = &self.recovery.replayed;
+        let (blocks, kept) = (self.blocks.list(), self.kept.get());
         StoreFigures {
             shards: 1,
             series: u64::from(head.series_count()),
@@ -126,6 +182,7 @@ impl ShardState {
             samples_appended: head.figures.samples,
             histograms_appended: head.figures.histograms,
             samples_repeated: head.figures.repeated,
+            samples_late: head.figures.late,
             refused: head.figures.refused,
             min_ms: head.figures.min_ms,
             max_ms: head.figures.max_ms,
@@ -139,6 +196,15 @@ impl ShardState {
             wal_corruptions: replayed.damages + u64::from(replayed.torn_bytes > 0),
             replay_seconds: self.recovery.time.as_secs_f64(),
             read_only: self.queue.is_read_only(),
+            blocks: blocks.len() as u64,
+            block_bytes: self.blocks.len_bytes(),
+            blocks_set_aside: self.blocks.set_aside_count(),
+            block_damages: blocks.iter().map(|b| b.damages()).sum(),
+            blocks_flushed: kept.flushes,
+            blocks_compacted: kept.compactions,
+            block_failures: kept.failures,
+            blocks_expired: kept.blocks_expired,
+            blocks_crowded_out: kept.blocks_crowded_out,
             ..StoreFigures::default()
         }
     }
@@ -150,7 +216,7 @@ impl ShardState {
         }
         let share = self.memory_share_bytes();
         let held = self.head.borrow().size_bytes() as u64;
-        if held <= share || self.make_room() {
+        if self.fits_memory(held) {
             return None;
         }
         Some({

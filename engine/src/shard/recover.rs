@@ -19,6 +19,8 @@ pub struct Recovery {
     pub samples: u64,
     /// Samples whose series is not in the log: its record was lost with a damaged frame.
     pub orphans: u64,
+    /// Samples that are in blocks already.
+    pub flushed: u64,
     /// Samples that the head did not take (older than what is there already).
     pub refused: u64,
 }
@@ -49,6 +51,17 @@ impl Filler<'_> {
         self.recovery.series = u64::from(self.head.series_count());
     }
 
+    /// Whether the sample is in a block. Its series may be gone from the log: its reference is not given
+    /// again for as long as there is a trace of it.
+    fn is_flushed(&mut self, reference: u32, time: i64) -> bool {
+        let flushed = self.head.refuses(time);
+        if flushed {
+            self.recovery.flushed += 1;
+            self.head.reserve_reference(reference);
+        }
+        flushed
+    }
+
     fn id(&mut self, reference: u32) -> Option<u32> {
         let id = self.by_reference.get(&reference).copied();
         if id.is_none() {
@@ -75,6 +88,9 @@ impl Filler<'_> {
                         break;
                     };
                     max_ms = max_ms.max(Some(time));
+                    if self.is_flushed(reference, time) {
+                        continue;
+                    }
                     if let Some(id) = self.id(reference) {
                         let fate = self.head.append(id, time, value);
                         self.count(fate);
@@ -83,7 +99,9 @@ impl Filler<'_> {
                 max_ms
             }
             Record::Histogram { reference, time, histogram } => {
-                if let Some(id) = self.id(reference) {
+                if !self.is_flushed(reference, time)
+                    && let Some(id) = self.id(reference)
+                {
                     let fate = self.head.append_histogram(id, time, &histogram);
                     self.count(fate);
                 }

@@ -54,6 +54,8 @@ pub enum Request {
     Job(Job),
     Figures(oneshot::Sender<ShardFigures>),
     HeadStatus(oneshot::Sender<HeadStatus>),
+    /// Do at once what is due in the background; the answer tells whether all of it succeeded.
+    Tend(oneshot::Sender<bool>),
     /// Write and sync everything, then end.
     Close,
 }

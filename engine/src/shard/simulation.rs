@@ -1,29 +1,67 @@
 //! Crashes, replayed from a seed: a shard on the simulated disk is fed, hit by faults, cut off and
 //! recovered, again and again. Checked after every recovery:
 //! 1. every sample acknowledged as `synced` is there, bit for bit, unless its retention is over;
-//! 2. every sample that is there was sent;
+//! 2. every sample that is there was sent, and is there once;
 //! 3. start-up needs nobody.
+//!
+//! Beside the requests the keeper works (flush, compaction), stopped at any point by the end of the world;
+//! and a reader that began before it sees what it saw.
 //!
 //! `HEARTH_SIMULATION_SEEDS=FROM..TO` runs other seeds than the default ones.
 
+use super::cursor::Cursor;
+use super::keeper::Keeper;
 use super::request::{AppendRequest, Pick};
 use super::runtime::Runtime;
+use super::view::{Place, View};
 use super::{ShardState, Store};
+use crate::block::tests::AtOnce;
 use crate::disk::simulated::SimulatedDisk;
-use crate::head::read::Scratch;
+use crate::pace::Pace;
 use crate::router::Router;
+use crate::signal::Signal;
 use crate::wal::commit::CommitOptions;
 use futures_channel::oneshot;
-use futures_executor::LocalPool;
+use futures_executor::{LocalPool, block_on};
 use futures_util::FutureExt;
 use futures_util::task::LocalSpawnExt;
-use hearth_model::{Ack, Labels, Sample, TimeRange, WriteBatch};
+use hearth_model::store::{Columns, Projection, Select, SeriesCursor, ShardView};
+use hearth_model::{Ack, Histogram, Labels, QueryContext, Sample, TimeRange, WriteBatch};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 const SEED: u64 = 7;
+
+/// Lets a task go on for as many steps as it was given.
+#[derive(Clone, Default)]
+struct Turns {
+    left: Rc<Cell<u32>>,
+    wake: Rc<Signal>,
+}
+
+impl Turns {
+    fn give(&self, turns: u32) {
+        self.left.set(turns);
+        self.wake.wake();
+    }
+}
+
+impl Pace for Turns {
+    async fn pause(&self) {
+        self.wake.until(|| self.left.get() > 0).await;
+        self.left.set(self.left.get() - 1);
+    }
+}
+
+/// A reader in the middle of its work, and what it must find.
+struct Held {
+    cursor: Cursor<AtOnce>,
+    found: Samples,
+    expect: Samples,
+}
 
 /// Series name and time -> bits of the value.
 type Samples = BTreeMap<(String, i64), u64>;
@@ -36,6 +74,38 @@ struct Simulation {
     next_time: i64,
     /// Samples before this may have been deleted with their segments.
     expired_before: i64,
+    turns: Turns,
+    flushes: u64,
+}
+
+/// Reads on, at most `series` of them.
+fn read_on(cursor: &mut Cursor<AtOnce>, series: usize, out: &mut Samples) {
+    let mut columns = Columns::default();
+    for _ in 0..series {
+        if !block_on(cursor.next(&mut columns)).expect("reads") {
+            return;
+        }
+        let name = cursor.group_labels(columns.group).metric_name().to_owned();
+        assert!(columns.times.is_sorted_by(|a, b| a < b), "{name}: {:?}", columns.times);
+        assert!(columns.histograms.is_sorted_by(|a, b| a.0 < b.0), "{name}");
+        let floats = columns.times.iter().copied().zip(columns.values.iter().map(|v| v.to_bits()));
+        let histograms = columns.histograms.iter().map(|(t, h)| (*t, h.count.to_bits()));
+        for (time, bits) in floats.chain(histograms) {
+            assert_eq!(out.insert((name.clone(), time), bits), None, "{name} at {time} is there twice");
+        }
+    }
+}
+
+fn cursor(state: &Rc<ShardState>, range: TimeRange) -> Cursor<AtOnce> {
+    let view = View::new(Place { state: state.clone(), pace: AtOnce }, QueryContext::unlimited());
+    let select = Select { matchers: Arc::new([]), range, projection: Projection::All };
+    block_on(view.select(select)).expect("selects")
+}
+
+fn read_all(state: &Rc<ShardState>) -> Samples {
+    let mut out = Samples::new();
+    read_on(&mut cursor(state, TimeRange::ALL), usize::MAX, &mut out);
+    out
 }
 
 impl Simulation {
@@ -47,6 +117,8 @@ impl Simulation {
             acknowledged: Samples::new(),
             next_time: 1,
             expired_before: 0,
+            turns: Turns::default(),
+            flushes: 0,
         }
     }
 
@@ -68,9 +140,27 @@ impl Simulation {
             let name = format!("series_{}", self.random.u32(0..30));
             let value =
                 if self.random.bool() { f64::from(self.random.u32(0..100)) } else { self.random.f64() };
-            let sample = Sample { timestamp_ms: self.next_time, value };
+            let mut sample = Sample { timestamp_ms: self.next_time, value };
             self.next_time += self.random.i64(1..4);
-            batch.push(&Labels::from_pairs([("__name__", name.as_str())]), &[sample]);
+            if self.random.u32(0..6) == 0 {
+                sample.timestamp_ms -= self.random.i64(0..40);
+            }
+            if self.sent.contains_key(&(name.clone(), sample.timestamp_ms)) {
+                continue;
+            }
+            let labels = Labels::from_pairs([("__name__", name.as_str())]);
+            if self.random.u32(0..8) == 0 {
+                let first = batch.histograms.len() as u32;
+                batch.push(&labels, &[]);
+                batch
+                    .histograms
+                    .push((sample.timestamp_ms, Histogram { count: value, ..Histogram::stale() }));
+                if let Some(series) = batch.series.last_mut() {
+                    series.histograms = first..first + 1;
+                }
+            } else {
+                batch.push(&labels, &[sample]);
+            }
             self.sent.insert((name, sample.timestamp_ms), value.to_bits());
         }
         batch
@@ -78,8 +168,23 @@ impl Simulation {
 
     /// Feeds the shard until the power is cut.
     fn feed(&mut self, pool: &mut LocalPool, state: &Rc<ShardState>) {
-        let mut waiting = Vec::new();
+        let (mut waiting, mut held) = (Vec::new(), None::<Held>);
         for _ in 0..self.random.usize(0..40) {
+            if let Some(held) = &mut held {
+                read_on(&mut held.cursor, self.random.usize(0..10), &mut held.found);
+            }
+            if self.random.u32(0..8) == 0 {
+                if let Some(mut held) = held.take() {
+                    read_on(&mut held.cursor, usize::MAX, &mut held.found);
+                    for (at, bits) in &held.expect {
+                        assert_eq!(held.found.get(at), Some(bits), "{at:?} vanished under a reader");
+                    }
+                } else {
+                    let cursor = cursor(state, TimeRange::ALL);
+                    held = Some(Held { cursor, found: Samples::new(), expect: read_all(state) });
+                }
+            }
+            self.turns.give(self.random.u32(0..200));
             if self.random.u32(0..10) == 0 {
                 self.disk.fail_after(self.random.u64(1..4));
             }
@@ -104,29 +209,21 @@ impl Simulation {
             if let Some(Ok(Ok(done))) = answer.now_or_never()
                 && ack == Ack::Synced
             {
-                assert!(done.outcome.refused.is_empty(), "every sample is newer than those before");
+                assert!(done.outcome.refused.is_empty(), "every sample is within the window");
                 for series in &batch.series {
                     let name = hearth_model::key::key_pairs(batch.key(series)).next().expect("a name").1;
-                    for sample in batch.samples_of(series) {
-                        let at = (name.to_owned(), sample.timestamp_ms);
-                        self.acknowledged.insert(at, sample.value.to_bits());
+                    let floats = batch.samples_of(series).iter().map(|s| (s.timestamp_ms, s.value.to_bits()));
+                    let histograms = batch.histograms_of(series).iter().map(|(t, h)| (*t, h.count.to_bits()));
+                    for (time, bits) in floats.chain(histograms) {
+                        self.acknowledged.insert((name.to_owned(), time), bits);
                     }
                 }
             }
         }
     }
 
-    fn check(&self, state: &ShardState) {
-        let head = state.head.borrow();
-        let mut stored = Samples::new();
-        let mut scratch = Scratch::default();
-        for id in 0..head.series_count() {
-            head.read_floats(id, TimeRange::ALL, &mut scratch);
-            let name = head.labels_of(id).metric_name().to_owned();
-            for (time, value) in scratch.times.iter().zip(&scratch.values) {
-                stored.insert((name.clone(), *time), value.to_bits());
-            }
-        }
+    fn check(&self, state: &Rc<ShardState>) {
+        let stored = read_all(state);
         for (at, bits) in self.acknowledged.iter().filter(|(at, _)| at.1 >= self.expired_before) {
             assert_eq!(stored.get(at), Some(bits), "acknowledged sample {at:?} is lost");
         }
@@ -142,6 +239,8 @@ impl Simulation {
             max_series: 0,
             head_limit_bytes: u64::MAX,
             retention: Duration::MAX,
+            block_range_ms: 100,
+            out_of_order_ms: 50,
             clock: || 0,
         };
         let options = self.options();
@@ -149,6 +248,16 @@ impl Simulation {
         self.check(&state);
         let pool = LocalPool::new();
         pool.spawner().spawn_local(committer.run(state.clone())).expect("spawns");
+        let keeper = Keeper::new(state.clone(), self.disk.clone(), self.turns.clone());
+        let turns = self.turns.clone();
+        turns.give(0);
+        let work = async move {
+            loop {
+                keeper.round().await;
+                turns.pause().await;
+            }
+        };
+        pool.spawner().spawn_local(work).expect("spawns");
         (state, pool)
     }
 
@@ -156,6 +265,7 @@ impl Simulation {
         for _ in 0..self.random.usize(2..6) {
             let (state, mut pool) = self.open();
             self.feed(&mut pool, &state);
+            self.flushes += state.kept.get().flushes;
             drop(pool);
             self.disk.crash();
         }
@@ -173,7 +283,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn no_acknowledged_sample_is_lost_and_none_invented() {
-    let (mut sent, mut acknowledged, mut calls) = (0, 0, 0);
+    let (mut sent, mut acknowledged, mut calls, mut flushes) = (0, 0, 0, 0);
     for seed in seeds() {
         let mut simulation = Simulation::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
@@ -184,10 +294,14 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
         sent += simulation.sent.len();
         acknowledged += simulation.acknowledged.len();
         calls += simulation.disk.calls();
+        flushes += simulation.flushes;
     }
     // A simulation in which nothing is acknowledged would prove nothing.
     assert!(acknowledged > sent / 5, "{acknowledged} of {sent}");
-    println!("{sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls");
+    assert!(flushes > 300 || sent < 100_000, "{flushes} flushes");
+    println!(
+        "{flushes} blocks written, {sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls"
+    );
 }
 
 /// A full disk left an unfinished segment for each attempt to write again, one a second, each holding what

@@ -1,8 +1,7 @@
 //! What a shard does now and then, between requests: data past its retention is given back, in memory and
-//! in the log; and where memory is short, the oldest data goes first.
+//! in the log; and where memory is short, the oldest data goes into a block early.
 
 use super::ShardState;
-use crate::head::Head;
 use crate::wal::commit::SeriesSource;
 use crate::wal::record;
 use hearth_model::key;
@@ -10,10 +9,8 @@ use std::rc::Rc;
 
 /// Least time between two rounds.
 const UPKEEP_INTERVAL_MS: i64 = 60_000;
-/// However short memory is, this much of the newest data stays: refusing writes is better than to lose it.
-const KEPT_MS: i64 = 2 * 3600 * 1000;
-/// One round of giving back drops this part of the time that is in memory.
-const DROPPED_PART: i64 = 8;
+/// From this part of its share of memory on a shard writes blocks early.
+const PRESSED_PART: u64 = 8;
 /// A checkpoint is written in frames of about this size.
 const CHECKPOINT_FRAME_BYTES: usize = 1 << 20;
 
@@ -38,28 +35,20 @@ impl ShardState {
         self.store.head_limit_bytes / self.store.router.shards() as u64
     }
 
-    /// Drops the oldest data until the head fits its share; `false` when that does not help.
-    pub(super) fn make_room(&self) -> bool {
-        let mut head = self.head.borrow_mut();
-        while head.size_bytes() as u64 > self.memory_share_bytes() {
-            let Some(cutoff) = oldest_part(&head) else { return false };
+    /// Whether the head fits its share of memory. Where it soon will not, the keeper is told.
+    pub(super) fn fits_memory(&self, held_bytes: u64) -> bool {
+        let share = self.memory_share_bytes();
+        if held_bytes > share - share / PRESSED_PART && !self.pressed.replace(true) {
             tracing::warn!(
                 shard = self.number,
-                limit_bytes = self.memory_share_bytes(),
-                before_ms = cutoff,
-                "memory limit reached, the oldest data in memory is dropped before its retention ends"
+                held_bytes,
+                limit_bytes = share,
+                "memory is short, the oldest data in memory goes into a block early"
             );
-            head.drop_before(cutoff);
+            self.keeper_work.wake();
         }
-        true
+        held_bytes <= share
     }
-}
-
-/// Up to where the oldest part of the head reaches.
-fn oldest_part(head: &Head) -> Option<i64> {
-    let (min, max) = (head.figures.min_ms?, head.figures.max_ms?);
-    let cutoff = min + (max - min) / DROPPED_PART + 1;
-    (cutoff < max - KEPT_MS).then_some(cutoff)
 }
 
 impl SeriesSource for Rc<ShardState> {

@@ -1,16 +1,19 @@
-//! What a job sees of its shard: series by matchers, their samples as columns, names and values.
+//! What a job sees of its shard: series by matchers, their samples as columns, names and values; out of
+//! blocks and head as if they were one.
 //!
 //! The head is borrowed between two awaits only; a series that comes into being during a query is not
 //! seen by cursors that exist already.
 
 use super::ShardState;
+use super::cursor::Cursor;
 use super::runtime::Runtime;
-use crate::head::Head;
-use crate::head::read::Scratch;
+use super::sources::{Merged, Sources};
+use crate::block::Buffers;
 use crate::index::symbols::Symbol;
-use ahash::{AHashMap, AHashSet};
+use crate::pace::Pace;
+use ahash::AHashSet;
 use hearth_model::context::Reservation;
-use hearth_model::store::{Columns, Projection, Select, SeriesCursor, ShardView};
+use hearth_model::store::{Select, ShardView};
 use hearth_model::{Labels, Matcher, QueryContext, StoreError, TimeRange};
 use roaring::RoaringBitmap;
 use std::rc::Rc;
@@ -18,82 +21,129 @@ use std::sync::Arc;
 
 /// A shard and its thread, as a job finds them.
 #[derive(Clone)]
-pub struct Place {
+pub struct Place<P = Runtime> {
     pub state: Rc<ShardState>,
-    pub runtime: Runtime,
+    pub pace: P,
 }
 
 /// See the module's head.
 #[derive(Clone)]
-pub struct HeadView {
-    place: Place,
+pub struct View<P = Runtime> {
+    place: Place<P>,
     context: QueryContext,
 }
 
-impl HeadView {
-    pub fn new(place: Place, context: QueryContext) -> Self {
-        HeadView { place, context }
+impl<P: Pace> View<P> {
+    pub fn new(place: Place<P>, context: QueryContext) -> Self {
+        View { place, context }
     }
 
-    fn head(&self) -> std::cell::Ref<'_, Head> {
-        self.place.state.head.borrow()
-    }
-
-    async fn breathe(&self) -> Result<(), StoreError> {
-        self.place.runtime.yield_if_needed().await;
+    pub(super) async fn breathe(&self) -> Result<(), StoreError> {
+        self.place.pace.pause().await;
         self.context.check()
     }
 
-    fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
-        let head = self.head();
-        head.index().select(matchers, head.series_count())
+    pub(super) fn sources(&self, range: TimeRange) -> Rc<Sources> {
+        Rc::new(Sources::new(&self.place.state, range))
     }
 
-    /// The series that match any of the sets; all where there is no set.
-    async fn matching_any(&self, sets: &[Arc<[Matcher]>]) -> Result<RoaringBitmap, StoreError> {
-        if sets.is_empty() {
-            return Ok((0..self.head().series_count()).collect());
+    /// Brings the series of several sources together.
+    pub(super) async fn merge(
+        &self,
+        sources: &Sources,
+        found: Vec<(u16, RoaringBitmap)>,
+        reservation: &mut Reservation,
+    ) -> Result<Merged, StoreError> {
+        let mut merged = Merged::default();
+        for (source, ids) in found {
+            for id in ids {
+                reservation.grow(Merged::SERIES_BYTES)?;
+                merged.add(sources, (source, id));
+                self.breathe().await?;
+            }
         }
-        let mut all = RoaringBitmap::new();
-        for set in sets {
-            all |= self.matching(set);
+        merged.finish();
+        Ok(merged)
+    }
+
+    /// Of each source, the series that match any of the sets; all where there is no set.
+    async fn matching(
+        &self,
+        sources: &Sources,
+        sets: &[Arc<[Matcher]>],
+    ) -> Result<Vec<(u16, RoaringBitmap)>, StoreError> {
+        let mut found = Vec::new();
+        for source in 0..sources.count() {
+            let mut ids = if sets.is_empty() { sources.all(source) } else { RoaringBitmap::new() };
+            for set in sets {
+                ids |= sources.select(source, set);
+                self.breathe().await?;
+            }
+            found.push((source, ids));
+        }
+        Ok(found)
+    }
+
+    /// Names of all series of a source, whatever their times.
+    fn all_names(&self, sources: &Sources, source: u16, out: &mut AHashSet<String>) {
+        match sources.block(source) {
+            Some(block) => {
+                let names = (0..block.name_count()).filter_map(|at| block.text(block.name(at).ok()?).ok());
+                out.extend(names.map(str::to_owned));
+            }
+            None => {
+                out.extend(self.place.state.head.borrow().index().names().map(|(name, _)| name.to_owned()))
+            }
+        }
+    }
+
+    /// A source's values of a label, of the series in `ids` where there are any.
+    async fn values(
+        &self,
+        sources: &Sources,
+        source: u16,
+        name: &str,
+        ids: Option<&RoaringBitmap>,
+        out: &mut AHashSet<String>,
+    ) -> Result<(), StoreError> {
+        if let Some(block) = sources.block(source) {
+            for at in block.values(name).unwrap_or_default() {
+                self.breathe().await?;
+                if ids.is_none_or(|ids| block.intersects(at, ids).unwrap_or(false))
+                    && let Ok(text) = block.value(at).and_then(|symbol| block.text(symbol))
+                {
+                    out.insert(text.to_owned());
+                }
+            }
+            return Ok(());
+        }
+        let mut at = 0;
+        loop {
             self.breathe().await?;
-        }
-        Ok(all)
-    }
-
-    fn has_samples_in(&self, range: TimeRange) -> bool {
-        let head = self.head();
-        match (head.figures.min_ms, head.figures.max_ms) {
-            (Some(min), Some(max)) => TimeRange::new(min, max).overlaps(range),
-            _ => false,
+            let head = self.place.state.head.borrow();
+            let values = head.index().label(name).map_or(&[][..], |l| &l.values);
+            if at >= values.len() {
+                return Ok(());
+            }
+            // A slice of values between two looks at the clock.
+            let slice = &values[at..values.len().min(at + 256)];
+            at += slice.len();
+            let wanted = slice.iter().filter(|(_, p)| ids.is_none_or(|ids| p.intersects(ids)));
+            out.extend(wanted.map(|(value, _)| head.index().symbols.text(*value).to_owned()));
         }
     }
 }
 
-impl ShardView for HeadView {
-    type Cursor = HeadCursor;
+impl<P: Pace> ShardView for View<P> {
+    type Cursor = Cursor<P>;
 
     fn context(&self) -> &QueryContext {
         &self.context
     }
 
-    async fn select(&self, select: Select) -> Result<HeadCursor, StoreError> {
+    async fn select(&self, select: Select) -> Result<Cursor<P>, StoreError> {
         self.breathe().await?;
-        let ids = self.matching(&select.matchers);
-        let mut reservation = self.context.reserve(ids.serialized_size())?;
-        let groups = Groups::new(&self.head(), select.projection);
-        reservation.grow(std::mem::size_of::<HeadCursor>())?;
-        Ok(HeadCursor {
-            view: self.clone(),
-            count: ids.len() as usize,
-            ids: ids.into_iter(),
-            range: select.range,
-            groups,
-            scratch: Scratch::default(),
-            times_id: 0,
-            reservation,
-        })
+        Cursor::new(self.clone(), select).await
     }
 
     async fn series(
@@ -102,16 +152,21 @@ impl ShardView for HeadView {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>, StoreError> {
-        let mut out = Vec::new();
+        let sources = self.sources(range);
         let mut held = self.context.reserve(0)?;
-        for id in self.matching_any(sets).await? {
+        let found = self.matching(&sources, sets).await?;
+        let merged = self.merge(&sources, found, &mut held).await?;
+        let (mut out, mut pairs, mut buffers) = (Vec::new(), Vec::new(), Buffers::default());
+        for at in 0..merged.len() {
             if out.len() >= limit {
                 break;
             }
             self.breathe().await?;
-            let head = self.head();
-            if head.overlaps(id, range) {
-                let labels = head.labels_of(id);
+            let mut places = merged.places(at);
+            let wanted =
+                |place: &_| sources.overlaps(*place, &mut buffers) && sources.pairs(*place, &mut pairs);
+            if let Some(place) = places.find(wanted) {
+                let labels = sources.labels(place);
                 held.grow(labels.size_bytes() + std::mem::size_of::<Labels>())?;
                 out.push(labels);
             }
@@ -124,22 +179,24 @@ impl ShardView for HeadView {
         sets: &[Arc<[Matcher]>],
         range: TimeRange,
     ) -> Result<Vec<String>, StoreError> {
-        if !self.has_samples_in(range) {
-            return Ok(Vec::new());
-        }
+        let sources = self.sources(range);
+        let mut out = AHashSet::new();
         if sets.is_empty() {
-            return Ok(self.head().index().names().map(|(name, _)| name.to_owned()).collect());
+            (0..sources.count()).for_each(|source| self.all_names(&sources, source, &mut out));
+            return Ok(out.into_iter().collect());
         }
-        let mut names = AHashSet::<Symbol>::new();
-        for id in self.matching_any(sets).await? {
-            self.breathe().await?;
-            let head = self.head();
-            if head.overlaps(id, range) {
-                names.extend(head.symbols_of(id).iter().step_by(2));
+        let (mut pairs, mut buffers) = (Vec::new(), Buffers::default());
+        for (source, ids) in self.matching(&sources, sets).await? {
+            let mut names = AHashSet::<Symbol>::new();
+            for id in ids {
+                self.breathe().await?;
+                if sources.overlaps((source, id), &mut buffers) && sources.pairs((source, id), &mut pairs) {
+                    names.extend(pairs.iter().step_by(2));
+                }
             }
+            out.extend(names.into_iter().map(|name| sources.text(source, name, str::to_owned)));
         }
-        let head = self.head();
-        Ok(names.into_iter().map(|s| head.index().symbols.text(s).to_owned()).collect())
+        Ok(out.into_iter().collect())
     }
 
     async fn label_values(
@@ -148,134 +205,21 @@ impl ShardView for HeadView {
         sets: &[Arc<[Matcher]>],
         range: TimeRange,
     ) -> Result<Vec<String>, StoreError> {
-        if !self.has_samples_in(range) {
-            return Ok(Vec::new());
-        }
-        let matching = if sets.is_empty() { None } else { Some(self.matching_any(sets).await?) };
-        let mut out = Vec::new();
-        let mut at = 0;
-        loop {
-            self.breathe().await?;
-            let head = self.head();
-            let values = head.index().label(name).map_or(&[][..], |l| &l.values);
-            if at >= values.len() {
-                return Ok(out);
+        let sources = self.sources(range);
+        let mut out = AHashSet::new();
+        if sets.is_empty() {
+            for source in 0..sources.count() {
+                self.values(&sources, source, name, None, &mut out).await?;
             }
-            // A slice of values between two looks at the clock.
-            let slice = &values[at..values.len().min(at + 256)];
-            at += slice.len();
-            let wanted = slice.iter().filter(|(_, p)| matching.as_ref().is_none_or(|ids| p.intersects(ids)));
-            out.extend(wanted.map(|(value, _)| head.index().symbols.text(*value).to_owned()));
+        } else {
+            for (source, ids) in self.matching(&sources, sets).await? {
+                self.values(&sources, source, name, Some(&ids), &mut out).await?;
+            }
         }
+        Ok(out.into_iter().collect())
     }
 
     async fn pause(&self) -> Result<(), StoreError> {
         self.breathe().await
-    }
-}
-
-/// Numbers the groups of a projection without touching a string.
-enum Groups {
-    /// Group number -> series.
-    All(Vec<u32>),
-    Projected {
-        names: AHashSet<Symbol>,
-        keep: bool,
-        numbers: AHashMap<Box<[Symbol]>, u32>,
-        keys: Vec<Box<[Symbol]>>,
-        key: Vec<Symbol>,
-    },
-}
-
-impl Groups {
-    fn new(head: &Head, projection: Projection) -> Groups {
-        let (names, keep) = match projection {
-            Projection::All => return Groups::All(Vec::new()),
-            Projection::Only(names) => (names, true),
-            Projection::Without(names) => (names, false),
-        };
-        // A name that no series has cannot be in a label set.
-        let names = names.iter().filter_map(|n| head.index().symbols.find(n)).collect();
-        Groups::Projected { names, keep, numbers: AHashMap::new(), keys: Vec::new(), key: Vec::new() }
-    }
-
-    /// The series' group, and the bytes that a new one cost.
-    fn number(&mut self, head: &Head, id: u32) -> (u32, usize) {
-        match self {
-            Groups::All(ids) => {
-                ids.push(id);
-                (ids.len() as u32 - 1, std::mem::size_of::<u32>())
-            }
-            Groups::Projected { names, keep, numbers, keys, key } => {
-                key.clear();
-                for pair in head.symbols_of(id).chunks_exact(2) {
-                    if names.contains(&pair[0]) == *keep {
-                        key.extend_from_slice(pair);
-                    }
-                }
-                if let Some(number) = numbers.get(key.as_slice()) {
-                    return (*number, 0);
-                }
-                let number = keys.len() as u32;
-                let boxed: Box<[Symbol]> = key.as_slice().into();
-                numbers.insert(boxed.clone(), number);
-                keys.push(boxed);
-                (number, 2 * std::mem::size_of_val(key.as_slice()) + 64)
-            }
-        }
-    }
-}
-
-/// Walks the series of a selection.
-pub struct HeadCursor {
-    view: HeadView,
-    count: usize,
-    ids: roaring::bitmap::IntoIter,
-    range: TimeRange,
-    groups: Groups,
-    scratch: Scratch,
-    times_id: u64,
-    reservation: Reservation,
-}
-
-impl SeriesCursor for HeadCursor {
-    fn series_count(&self) -> usize {
-        self.count
-    }
-
-    async fn next(&mut self, out: &mut Columns) -> Result<bool, StoreError> {
-        loop {
-            self.view.breathe().await?;
-            let Some(id) = self.ids.next() else { return Ok(false) };
-            let head = self.view.place.state.head.borrow();
-            head.read_floats(id, self.range, &mut self.scratch);
-            let histograms = head.histograms(id, self.range);
-            if self.scratch.times.is_empty() && histograms.is_empty() {
-                continue;
-            }
-            out.histograms.clear();
-            out.histograms.extend_from_slice(histograms);
-            // The caller passes the same buffers: equal times need not be looked at again.
-            if self.times_id == 0 || out.times_id != self.times_id || out.times != self.scratch.times {
-                self.times_id += 1;
-                std::mem::swap(&mut out.times, &mut self.scratch.times);
-            }
-            out.times_id = self.times_id;
-            std::mem::swap(&mut out.values, &mut self.scratch.values);
-            let (group, bytes) = self.groups.number(&head, id);
-            out.group = group;
-            self.reservation.grow(bytes)?;
-            return Ok(true);
-        }
-    }
-
-    fn group_labels(&self, group: u32) -> Labels {
-        let head = self.view.place.state.head.borrow();
-        match &self.groups {
-            Groups::All(ids) => ids.get(group as usize).map_or_else(Labels::empty, |id| head.labels_of(*id)),
-            Groups::Projected { keys, .. } => {
-                keys.get(group as usize).map_or_else(Labels::empty, |key| head.labels(key))
-            }
-        }
     }
 }

@@ -16,15 +16,15 @@ use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader
 use super::record::{self, SampleWriter};
 use crate::config;
 use crate::disk::{Disk, Log, names};
+use crate::signal::Signal;
 use futures_util::future::{Either, select};
 use hearth_model::{Ack, Histogram, StoreError};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Is told once whether the commit is as durable as asked.
@@ -76,32 +76,6 @@ impl Commit {
     }
 }
 
-/// Wakes the one task that waits on this thread.
-#[derive(Default)]
-struct Signal {
-    waker: Cell<Option<Waker>>,
-}
-
-impl Signal {
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Ready once `condition` holds; looked at after each wake.
-    async fn until(&self, mut condition: impl FnMut() -> bool) {
-        poll_fn(|context| {
-            if condition() {
-                return Poll::Ready(());
-            }
-            self.waker.set(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
 /// Counters of a shard's log.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogFigures {
@@ -135,7 +109,7 @@ impl CommitQueue {
 
     /// Lets the committer delete segments that hold nothing newer.
     pub fn expire_before(&self, cutoff_ms: i64) {
-        self.cutoff_ms.set(cutoff_ms);
+        self.cutoff_ms.set(self.cutoff_ms.get().max(cutoff_ms));
         self.work.wake();
     }
 

@@ -8,34 +8,18 @@
 //!   bit 4: the time is the entry's before; else a zigzag varint, the difference to it;
 //!   bit 5: the reference is the entry's before plus 1; else a zigzag varint, the difference to it.
 //!   Order: reference, time, value. Before the first entry both are 0.
-//! * kind 3, *histogram*: reference varint, zigzag time, then the histogram (see [`push_histogram`]).
+//! * kind 3, *histogram*: reference varint, zigzag time, then the histogram (see [`chunk::histogram`]).
 //!
 //! Each record can be read without those before it: what is lost costs itself, not its neighbours.
 
-use hearth_model::{CounterReset, Histogram, Span};
+use crate::bytes::{Reader, push_varint, unzigzag, zigzag};
+use crate::chunk;
+use hearth_model::Histogram;
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const HISTOGRAM: u8 = 3;
 const RECORD_HEADER_BYTES: usize = 5;
-/// More buckets or spans than this in one histogram is damage.
-const MAX_HISTOGRAM_PARTS: usize = 1 << 20;
-
-fn push_varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn zigzag(n: i64) -> u64 {
-    (n << 1 ^ n >> 63) as u64
-}
-
-fn unzigzag(n: u64) -> i64 {
-    (n >> 1) as i64 ^ -((n & 1) as i64)
-}
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
     out.extend_from_slice(&[kind, 0, 0, 0, 0]);
@@ -110,38 +94,11 @@ impl SampleWriter {
     }
 }
 
-fn push_f64(out: &mut Vec<u8>, value: f64) {
-    out.extend_from_slice(&value.to_bits().to_le_bytes());
-}
-
-/// `schema zigzag | flags u8 (bit 0 integer, bits 1-2 reset) | zero threshold, zero count, count, sum f64 |
-/// spans (count varint, then offset zigzag and length varint each), first positive, then negative |
-/// bucket counts f64 of both | custom values (count varint, then f64)`
 pub fn push_histogram(out: &mut Vec<u8>, reference: u32, time: i64, histogram: &Histogram) {
     let body = begin(out, HISTOGRAM);
     push_varint(out, u64::from(reference));
     push_varint(out, zigzag(time));
-    push_varint(out, zigzag(i64::from(histogram.schema)));
-    let reset = match histogram.reset {
-        CounterReset::Unknown => 0,
-        CounterReset::Reset => 1,
-        CounterReset::NotReset => 2,
-        CounterReset::Gauge => 3,
-    };
-    out.push(u8::from(histogram.integer) | reset << 1);
-    for value in [histogram.zero_threshold, histogram.zero_count, histogram.count, histogram.sum] {
-        push_f64(out, value);
-    }
-    for spans in [&histogram.positive_spans, &histogram.negative_spans] {
-        push_varint(out, spans.len() as u64);
-        for span in spans {
-            push_varint(out, zigzag(i64::from(span.offset)));
-            push_varint(out, u64::from(span.length));
-        }
-    }
-    histogram.positive_counts.iter().chain(&histogram.negative_counts).for_each(|&c| push_f64(out, c));
-    push_varint(out, histogram.custom_values.len() as u64);
-    histogram.custom_values.iter().for_each(|&v| push_f64(out, v));
+    chunk::histogram::push(out, histogram);
     end(out, body);
 }
 
@@ -171,14 +128,14 @@ impl<'a> RecordReader<'a> {
     fn read(&mut self) -> Option<Record<'a>> {
         let header = self.rest.get(..RECORD_HEADER_BYTES)?;
         let length = u32::from_le_bytes(header[1..].try_into().ok()?) as usize;
-        let mut body = Body { rest: self.rest.get(RECORD_HEADER_BYTES..)?.get(..length)? };
+        let mut body = Reader::new(self.rest.get(RECORD_HEADER_BYTES..)?.get(..length)?);
         self.rest = &self.rest[RECORD_HEADER_BYTES + length..];
         match header[0] {
-            SERIES => Some(Record::Series { reference: body.reference()?, key: body.rest }),
+            SERIES => Some(Record::Series { reference: reference(&mut body)?, key: body.rest() }),
             SAMPLES => Some(Record::Samples(SampleReader { body, reference: 0, time: 0 })),
             HISTOGRAM => {
-                let (reference, time) = (body.reference()?, unzigzag(body.varint()?));
-                Some(Record::Histogram { reference, time, histogram: body.histogram()? })
+                let (reference, time) = (reference(&mut body)?, unzigzag(body.varint()?));
+                Some(Record::Histogram { reference, time, histogram: chunk::histogram::read(&mut body)? })
             }
             _ => None,
         }
@@ -200,97 +157,14 @@ impl<'a> Iterator for RecordReader<'a> {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct Body<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Body<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.rest.split_at_checked(count)?;
-        self.rest = rest;
-        Some(head)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut n = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.bytes(1)?[0];
-            n |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(n);
-            }
-        }
-        None
-    }
-
-    fn reference(&mut self) -> Option<u32> {
-        self.varint()?.try_into().ok()
-    }
-
-    fn f64(&mut self) -> Option<f64> {
-        Some(f64::from_bits(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?)))
-    }
-
-    fn count(&mut self) -> Option<usize> {
-        let count = usize::try_from(self.varint()?).ok()?;
-        (count <= MAX_HISTOGRAM_PARTS).then_some(count)
-    }
-
-    fn spans(&mut self) -> Option<(Vec<Span>, usize)> {
-        let (mut spans, mut buckets) = (Vec::new(), 0usize);
-        for _ in 0..self.count()? {
-            let offset = unzigzag(self.varint()?).try_into().ok()?;
-            let length = u32::try_from(self.varint()?).ok()?;
-            buckets = buckets.checked_add(length as usize).filter(|b| *b <= MAX_HISTOGRAM_PARTS)?;
-            spans.push(Span { offset, length });
-        }
-        Some((spans, buckets))
-    }
-
-    fn values(&mut self, count: usize) -> Option<Vec<f64>> {
-        (0..count).map(|_| self.f64()).collect()
-    }
-
-    fn histogram(&mut self) -> Option<Histogram> {
-        let schema = unzigzag(self.varint()?).try_into().ok()?;
-        let flags = self.bytes(1)?[0];
-        let reset = match flags >> 1 {
-            0 => CounterReset::Unknown,
-            1 => CounterReset::Reset,
-            2 => CounterReset::NotReset,
-            3 => CounterReset::Gauge,
-            _ => return None,
-        };
-        let (zero_threshold, zero_count) = (self.f64()?, self.f64()?);
-        let (count, sum) = (self.f64()?, self.f64()?);
-        let (positive_spans, positive) = self.spans()?;
-        let (negative_spans, negative) = self.spans()?;
-        let (positive_counts, negative_counts) = (self.values(positive)?, self.values(negative)?);
-        let customs = self.count()?;
-        let custom_values = self.values(customs)?;
-        let integer = flags & 1 == 1;
-        Some(Histogram {
-            schema,
-            integer,
-            reset,
-            zero_threshold,
-            zero_count,
-            count,
-            sum,
-            positive_spans,
-            negative_spans,
-            positive_counts,
-            negative_counts,
-            custom_values,
-        })
-    }
+fn reference(body: &mut Reader<'_>) -> Option<u32> {
+    body.varint()?.try_into().ok()
 }
 
 /// Reads the entries of a samples record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleReader<'a> {
-    body: Body<'a>,
+    body: Reader<'a>,
     reference: u32,
     time: i64,
 }
@@ -320,12 +194,12 @@ impl Iterator for SampleReader<'_> {
     type Item = Result<(u32, i64, f64), BadRecord>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.body.rest.is_empty() {
+        if self.body.is_empty() {
             return None;
         }
         let entry = self.read().ok_or(BadRecord);
         if entry.is_err() {
-            self.body.rest = &[];
+            self.body = Reader::new(&[]);
         }
         Some(entry)
     }
@@ -334,6 +208,7 @@ impl Iterator for SampleReader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hearth_model::{CounterReset, Span};
     use proptest::prelude::*;
 
     proptest! {

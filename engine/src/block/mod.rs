@@ -1,0 +1,291 @@
+//! Blocks: immutable files, each with the samples of one stretch of time, its series, and an index over
+//! them.
+//!
+//! Invariants:
+//! 1. a block never changes; it is written by [`writer`], given its name when it is whole, and removed;
+//! 2. series are numbered from 0 in the order of their label sets, strings in alphabetical order;
+//! 3. nothing read from the file is believed before its page's checksum held, and nothing that was
+//!    believed can make a reader panic: what does not fit is [`Damage`].
+
+pub mod file;
+pub mod index;
+mod labels;
+mod postings;
+#[cfg(test)]
+pub mod tests;
+pub mod writer;
+
+use crate::bytes::{Reader, unzigzag};
+use crate::chunk::histogram::Timed;
+use crate::chunk::{MAX_CHUNK_SAMPLES, float, histogram};
+use crate::disk::mapped::Mapped;
+use crate::index::symbols::Symbol;
+use file::{BlockError, BlockFile, Damage, Directory, Section};
+use hearth_model::TimeRange;
+use std::cell::Cell;
+use writer::{Kind, SHARED_TIMES_BYTES};
+
+/// Bytes of a series' row: hash u128, offset of its chunk list u32.
+const ROW_BYTES: u64 = 20;
+
+/// One chunk of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkRef {
+    pub kind: Kind,
+    pub min_ms: i64,
+    pub max_ms: i64,
+    pub samples: usize,
+    pub start: u64,
+    pub end: u64,
+}
+
+/// An open block.
+pub struct Block {
+    file: BlockFile,
+    /// Chunks that could not be read: on a damaged page, or not what the checksum promised.
+    lost_chunks: Cell<u64>,
+}
+
+/// Buffers of a reader, used again for every series.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    chunks: Vec<ChunkRef>,
+    times: SharedTimes,
+}
+
+/// Times decoded lately: of which block and row, and what they are.
+#[derive(Debug, Default)]
+struct SharedTimes {
+    rows: Vec<((u64, u32), Vec<i64>)>,
+    next: usize,
+}
+
+/// Rows a reader remembers: the chunks of a series of a day, and some more.
+const KNOWN_ROWS: usize = 16;
+
+impl Block {
+    /// Opens a sealed file; `number` and `seed` say whose block it must be.
+    pub fn open(mapped: Mapped, shard: u32, number: u64, seed: u64) -> Result<Block, BlockError> {
+        let file = BlockFile::open(mapped)?;
+        let Directory { shard: of, number: called, seed: under, .. } = file.directory;
+        if (of, called, under) != (shard, number, seed) {
+            return Err(BlockError::Damaged("it is of another shard, place or data directory"));
+        }
+        let block = Block { file, lost_chunks: Cell::new(0) };
+        let rows = block.file.section_length(Section::Series);
+        if block.directory().series.checked_mul(ROW_BYTES) != Some(rows)
+            || rows / ROW_BYTES > u64::from(u32::MAX)
+        {
+            return Err(BlockError::Damaged("its series do not fit"));
+        }
+        Ok(block)
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.file.directory
+    }
+
+    pub fn number(&self) -> u64 {
+        self.file.directory.number
+    }
+
+    pub fn len_bytes(&self) -> u64 {
+        self.file.len_bytes()
+    }
+
+    pub fn series_count(&self) -> u32 {
+        self.file.directory.series as u32
+    }
+
+    /// From its oldest to its newest sample.
+    pub fn range(&self) -> TimeRange {
+        TimeRange::new(self.file.directory.min_ms, self.file.directory.max_ms)
+    }
+
+    /// Places found damaged so far.
+    pub fn damages(&self) -> u64 {
+        self.file.damaged_pages() + self.lost_chunks.get()
+    }
+
+    fn row(&self, series: u32) -> Result<&[u8], Damage> {
+        let start = u64::from(series) * ROW_BYTES;
+        self.file.slice(Section::Series, start..start + ROW_BYTES)
+    }
+
+    /// The hash of the series' key.
+    pub fn hash(&self, series: u32) -> Result<u128, Damage> {
+        let hash = self.row(series)?.first_chunk::<16>().ok_or(Damage)?;
+        Ok(u128::from_le_bytes(*hash))
+    }
+
+    /// A series' chunks, in order of time within each kind.
+    pub fn chunks(&self, series: u32, out: &mut Vec<ChunkRef>) -> Result<(), Damage> {
+        out.clear();
+        let at = self.row(series)?.last_chunk::<4>().ok_or(Damage)?;
+        let at = u64::from(u32::from_le_bytes(*at));
+        let end = self.file.section_length(Section::ChunkLists);
+        // How long the list is, it says itself; most are short.
+        let guess = end.min(at.saturating_add(64));
+        if self.read_list(self.file.slice(Section::ChunkLists, at..guess)?, out).is_none() {
+            out.clear();
+            let long = end.min(at.saturating_add(MAX_LIST_BYTES));
+            self.read_list(self.file.slice(Section::ChunkLists, at..long)?, out).ok_or(Damage)?;
+        }
+        Ok(())
+    }
+
+    fn read_list(&self, bytes: &[u8], out: &mut Vec<ChunkRef>) -> Option<()> {
+        let mut reader = Reader::new(bytes);
+        let (count, mut start) = (reader.varint()?, reader.varint()?);
+        let mut before = 0i64;
+        for _ in 0..count {
+            let kind = match reader.u8()? {
+                0 => Kind::Float,
+                1 => Kind::Histogram,
+                2 => Kind::FloatAt(reader.varint_u32()?),
+                _ => return None,
+            };
+            let min_ms = before.wrapping_add(unzigzag(reader.varint()?));
+            let max_ms = min_ms.wrapping_add(reader.varint()? as i64);
+            let samples = usize::try_from(reader.varint()?).ok().filter(|n| *n <= MAX_CHUNK_SAMPLES)?;
+            let end = start.checked_add(reader.varint()?)?;
+            out.push(ChunkRef { kind, min_ms, max_ms, samples, start, end });
+            (start, before) = (end, max_ms);
+        }
+        Some(())
+    }
+
+    /// Whether the series may have samples in the range.
+    pub fn overlaps(&self, series: u32, range: TimeRange, buffers: &mut Buffers) -> Result<bool, Damage> {
+        self.chunks(series, &mut buffers.chunks)?;
+        Ok(buffers.chunks.iter().any(|c| TimeRange::new(c.min_ms, c.max_ms).overlaps(range)))
+    }
+
+    /// Appends a series' floats and histograms within the range. A chunk that cannot be read is left out
+    /// and counted.
+    pub fn read(
+        &self,
+        series: u32,
+        range: TimeRange,
+        buffers: &mut Buffers,
+        (times, values): (&mut Vec<i64>, &mut Vec<f64>),
+        histograms: &mut Vec<Timed>,
+    ) -> Result<(), Damage> {
+        let mut chunks = std::mem::take(&mut buffers.chunks);
+        let result = self.chunks(series, &mut chunks);
+        for chunk in chunks.iter().filter(|c| TimeRange::new(c.min_ms, c.max_ms).overlaps(range)) {
+            let read = match chunk.kind {
+                Kind::Histogram => self.read_histograms(chunk, range, histograms),
+                _ => self.read_floats(chunk, range, &mut buffers.times, times, values),
+            };
+            if read.is_err() {
+                self.lost_chunks.set(self.lost_chunks.get() + 1);
+                tracing::error!(block = self.number(), series, "chunk in block is not readable");
+            }
+        }
+        buffers.chunks = chunks;
+        result
+    }
+
+    fn read_histograms(
+        &self,
+        chunk: &ChunkRef,
+        range: TimeRange,
+        out: &mut Vec<Timed>,
+    ) -> Result<(), Damage> {
+        let bytes = self.file.slice(Section::Chunks, chunk.start..chunk.end)?;
+        let start = out.len();
+        histogram::decode(bytes, chunk.samples, out).map_err(|_| Damage)?;
+        out.truncate(start + out[start..].partition_point(|(t, _)| *t <= range.max_ms));
+        let first = start + out[start..].partition_point(|(t, _)| *t < range.min_ms);
+        out.drain(start..first);
+        Ok(())
+    }
+
+    fn read_floats(
+        &self,
+        chunk: &ChunkRef,
+        range: TimeRange,
+        known: &mut SharedTimes,
+        times: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<(), Damage> {
+        let mut bytes = self.file.slice(Section::Chunks, chunk.start..chunk.end)?;
+        let (start, count) = (times.len(), chunk.samples);
+        let mut read = || {
+            if let Kind::FloatAt(row) = chunk.kind {
+                times.extend_from_slice(self.shared_times(row, count, known)?);
+            } else {
+                let length = float::decode_times(bytes, count, times).map_err(|_| Damage)?;
+                bytes = bytes.get(length..).ok_or(Damage)?;
+            }
+            float::decode_values(bytes, count, values).map_err(|_| Damage)
+        };
+        let result = read();
+        if result.is_err() {
+            times.truncate(start);
+        }
+        cut(times, values, start, range);
+        result
+    }
+
+    /// The times of a row, from memory where a series just before had the same.
+    fn shared_times<'a>(
+        &self,
+        row: u32,
+        count: usize,
+        known: &'a mut SharedTimes,
+    ) -> Result<&'a [i64], Damage> {
+        let wanted = (self.number(), row);
+        let at = known.rows.iter().position(|(of, _)| *of == wanted);
+        if let Some(at) = at.filter(|at| known.rows[*at].1.len() == count) {
+            return Ok(&known.rows[at].1);
+        }
+        let offset = u64::from(row) * SHARED_TIMES_BYTES as u64;
+        let entry = self.file.slice(Section::SharedTimes, offset..offset + SHARED_TIMES_BYTES as u64)?;
+        let mut reader = Reader::new(entry);
+        let (start, length) = (reader.u64().ok_or(Damage)?, reader.u32().ok_or(Damage)?);
+        let end = start.checked_add(u64::from(length)).ok_or(Damage)?;
+        let bytes = self.file.slice(Section::Chunks, start..end)?;
+        if known.rows.len() < KNOWN_ROWS {
+            known.rows.push(Default::default());
+        }
+        known.next = (known.next + 1) % known.rows.len();
+        let (of, times) = &mut known.rows[known.next];
+        times.clear();
+        *of = (u64::MAX, 0);
+        float::decode_times(bytes, count, times).map_err(|_| Damage)?;
+        *of = wanted;
+        Ok(times)
+    }
+
+    /// Name and value symbols of a series, in label order.
+    pub fn pairs(&self, series: u32, out: &mut Vec<Symbol>) -> Result<(), Damage> {
+        out.clear();
+        let group = u64::from(series / labels::GROUP);
+        let at = self.file.slice(Section::LabelGroups, group * 4..group * 4 + 4)?;
+        let start = u64::from(u32::from_le_bytes(*at.first_chunk().ok_or(Damage)?));
+        let end = match self.file.slice(Section::LabelGroups, group * 4 + 4..group * 4 + 8) {
+            Ok(next) => u64::from(u32::from_le_bytes(*next.first_chunk().ok_or(Damage)?)),
+            Err(_) => self.file.section_length(Section::LabelSets),
+        };
+        let mut reader = Reader::new(self.file.slice(Section::LabelSets, start..end)?);
+        for _ in 0..=series % labels::GROUP {
+            labels::read(&mut reader, out).ok_or(Damage)?;
+        }
+        Ok(())
+    }
+}
+
+/// A chunk list longer than this is damage: some ten thousand chunks.
+const MAX_LIST_BYTES: u64 = 1 << 20;
+
+/// Keeps only what lies in the range, from `start` on.
+fn cut(times: &mut Vec<i64>, values: &mut Vec<f64>, start: usize, range: TimeRange) {
+    let end = start + times[start..].partition_point(|t| *t <= range.max_ms);
+    times.truncate(end);
+    values.truncate(end);
+    let first = start + times[start..].partition_point(|t| *t < range.min_ms);
+    times.drain(start..first);
+    values.drain(start..first);
+}

@@ -1,0 +1,166 @@
+//! Blocks written and read back, whole and with every byte changed.
+
+use super::file::{BlockError, Damage, Directory};
+use super::writer::{BlockWriter, SortedSymbols};
+use super::{Block, Buffers};
+use crate::chunk::histogram::Timed;
+use crate::disk::Disk;
+use crate::disk::simulated::SimulatedDisk;
+use crate::index;
+use crate::pace::Pace;
+use futures_executor::block_on;
+use hearth_model::{Histogram, MatchOp, Matcher, TimeRange};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Never waits.
+#[derive(Clone)]
+pub struct AtOnce;
+
+impl Pace for AtOnce {
+    async fn pause(&self) {}
+}
+
+const PATH: &str = "block";
+const SERIES: u32 = 100;
+
+fn samples(series: u32) -> Vec<(i64, f64)> {
+    let count = if series == 7 { 3000 } else { i64::from(series % 5 + 1) };
+    // Noise where there is much, so that the block has several pages.
+    let value =
+        |i: i64| if count > 9 { ((i * 2_654_435_761) % 1_000_003) as f64 / 7.0 } else { i as f64 * 0.1 };
+    (0..count).map(|i| (i * 1000, value(i) + f64::from(series))).collect()
+}
+
+fn labels(series: u32) -> [(&'static str, String); 3] {
+    [
+        ("__name__", format!("metric_{}", series / 50)),
+        ("instance", format!("{series:03}")),
+        ("job", format!("{}", series % 2)),
+    ]
+}
+
+fn write(disk: &SimulatedDisk) -> Directory {
+    let mut texts: Vec<String> = (0..SERIES).flat_map(|s| labels(s).map(|(_, v)| v)).collect();
+    texts.extend(["__name__", "instance", "job"].map(String::from));
+    texts.sort();
+    texts.dedup();
+    let (mut symbols, mut ranks) = (SortedSymbols::default(), BTreeMap::new());
+    for text in &texts {
+        ranks.insert(text.clone(), symbols.push(text));
+    }
+    let directory = Directory { shard: 1, number: 2, seed: 3, sources: vec![1], ..Directory::default() };
+    let mut writer = BlockWriter::create(disk, Path::new(PATH), directory, symbols).expect("creates");
+    for series in 0..SERIES {
+        let (times, values): (Vec<i64>, Vec<f64>) = samples(series).into_iter().unzip();
+        writer.push_floats(&times, &values);
+        if series == 9 {
+            writer.push_histograms(&[(77, Arc::new(Histogram::stale()))]);
+        }
+        let pairs: Vec<u32> = labels(series).iter().flat_map(|(n, v)| [ranks[*n], ranks[v]]).collect();
+        block_on(writer.end_series(u128::from(series) << 70, &pairs)).expect("writes");
+    }
+    block_on(writer.finish(&AtOnce)).expect("finishes")
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Block, BlockError> {
+    Block::open(disk.map(Path::new(PATH)).expect("maps"), 1, 2, 3)
+}
+
+/// What a reader finds for a series: its labels, samples and histograms, or nothing.
+type Found = (String, Vec<(i64, f64)>, Vec<Timed>);
+
+fn read(block: &Block, series: u32) -> Result<Found, Damage> {
+    let (mut pairs, mut buffers) = (Vec::new(), Buffers::default());
+    block.pairs(series, &mut pairs)?;
+    let mut text = String::new();
+    for symbol in pairs {
+        text += block.text(symbol)?;
+        text += " ";
+    }
+    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    block.read(series, TimeRange::ALL, &mut buffers, (&mut times, &mut values), &mut histograms)?;
+    Ok((text, times.into_iter().zip(values).collect(), histograms))
+}
+
+fn expect(series: u32) -> String {
+    labels(series).iter().map(|(n, v)| format!("{n} {v} ")).collect()
+}
+
+#[test]
+fn a_block_reads_back() {
+    let disk = SimulatedDisk::new(1);
+    let directory = write(&disk);
+    let block = open(&disk).expect("opens");
+    assert_eq!(block.directory(), &directory);
+    assert_eq!((block.series_count(), block.range()), (SERIES, TimeRange::new(0, 2_999_000)));
+    for series in (0..SERIES).rev() {
+        let (text, floats, histograms) = read(&block, series).expect("reads");
+        assert_eq!((text, floats), (expect(series), samples(series)));
+        assert_eq!(histograms.len(), usize::from(series == 9));
+        assert_eq!(block.hash(series), Ok(u128::from(series) << 70));
+    }
+    let (mut times, mut values, mut none) = (Vec::new(), Vec::new(), Vec::new());
+    let range = TimeRange::new(1_023_000, 1_025_000);
+    let mut buffers = Buffers::default();
+    block.read(7, range, &mut buffers, (&mut times, &mut values), &mut none).expect("reads");
+    assert_eq!(times, [1_023_000, 1_024_000, 1_025_000]);
+    assert_eq!(block.overlaps(8, range, &mut buffers), Ok(false));
+    assert_eq!(block.damages(), 0);
+}
+
+#[test]
+fn matchers_select_in_a_block() {
+    let disk = SimulatedDisk::new(1);
+    write(&disk);
+    let block = open(&disk).expect("opens");
+    let check = |op, name: &str, value: &str, expect: &dyn Fn(u32) -> bool| {
+        let matcher = Matcher::new(op, name, value).expect("valid");
+        let found = index::select(&block, &[matcher]).expect("whole");
+        assert!(found.iter().eq((0..SERIES).filter(|s| expect(*s))), "{name} {value}");
+    };
+    check(MatchOp::Equal, "__name__", "metric_1", &|s| s >= 50);
+    check(MatchOp::Equal, "instance", "042", &|s| s == 42);
+    check(MatchOp::Regex, "instance", "04.", &|s| s / 10 == 4);
+    check(MatchOp::NotEqual, "job", "1", &|s| s % 2 == 0);
+    check(MatchOp::Equal, "absent", "", &|_| true);
+    check(MatchOp::Equal, "absent", "x", &|_| false);
+    let job = block.values("job").expect("whole");
+    assert_eq!(job.map(|at| block.text(block.value(at)?)).collect::<Result<Vec<_>, _>>(), Ok(vec!["0", "1"]));
+}
+
+/// Whatever byte of the file changes: what is read is right or is not there, and the damage is known.
+#[test]
+fn a_changed_byte_is_never_a_wrong_value() {
+    let disk = SimulatedDisk::new(1);
+    write(&disk);
+    let bytes = disk.read(Path::new(PATH)).expect("reads");
+    assert!(bytes.len() > 16 << 10, "{} bytes: more than a page", bytes.len());
+    for at in 0..bytes.len() {
+        disk.corrupt(Path::new(PATH), at);
+        if let Ok(block) = open(&disk) {
+            let all = [Matcher::new(MatchOp::Regex, "instance", ".+").expect("valid")];
+            let found = index::select(&block, &all);
+            let mut missing = found.is_err();
+            // Reading everything after every flip would take minutes; a sample and the flip's neighbours do.
+            for series in (at as u32 % 10..SERIES).step_by(10) {
+                match read(&block, series) {
+                    Ok((text, floats, _)) => {
+                        assert_eq!(text, expect(series));
+                        let all = samples(series);
+                        missing |= floats.len() < all.len();
+                        assert!(floats.iter().all(|s| all.contains(s)));
+                    }
+                    Err(Damage) => missing = true,
+                }
+            }
+            assert!(!missing || block.damages() > 0, "byte {at}");
+        }
+        disk.corrupt(Path::new(PATH), at);
+    }
+    for cut in (0..bytes.len()).step_by(97) {
+        disk.truncate(Path::new(PATH), (bytes.len() - cut - 1) as u64).expect("cuts");
+        assert!(open(&disk).is_err());
+    }
+}

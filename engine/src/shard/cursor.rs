@@ -1,0 +1,181 @@
+//! Walks the series of a selection: each once, its samples out of blocks and head in order of time.
+
+use super::groups::Groups;
+use super::sources::{Merged, Place, Sources};
+use super::view::View;
+use crate::block::Buffers;
+use crate::chunk::histogram::Timed;
+use crate::head::read::Scratch;
+use crate::pace::Pace;
+use hearth_model::context::Reservation;
+use hearth_model::store::{Columns, Select, SeriesCursor, ShardView};
+use hearth_model::{Labels, StoreError};
+use std::rc::Rc;
+
+/// The series in the order they come out.
+enum Order {
+    /// Only one source has any.
+    One {
+        source: u16,
+        ids: roaring::bitmap::IntoIter,
+    },
+    Many {
+        merged: Merged,
+        at: usize,
+    },
+}
+
+/// See the module's head.
+pub struct Cursor<P> {
+    view: View<P>,
+    sources: Rc<Sources>,
+    count: usize,
+    order: Order,
+    groups: Groups,
+    /// Places of the series at hand.
+    places: Vec<Place>,
+    scratch: Scratch,
+    buffers: Buffers,
+    histograms: Vec<Timed>,
+    times_id: u64,
+    reservation: Reservation,
+}
+
+impl<P: Pace> Cursor<P> {
+    pub async fn new(view: View<P>, select: Select) -> Result<Cursor<P>, StoreError> {
+        let sources = view.sources(select.range);
+        let mut found = Vec::new();
+        let mut reservation = view.context().reserve(std::mem::size_of::<Self>())?;
+        for source in 0..sources.count() {
+            let ids = sources.select(source, &select.matchers);
+            reservation.grow(ids.serialized_size())?;
+            if !ids.is_empty() {
+                found.push((source, ids));
+            }
+            view.breathe().await?;
+        }
+        let (order, count) = if found.len() <= 1 {
+            let (source, ids) = found.pop().unwrap_or_default();
+            let count = ids.len() as usize;
+            (Order::One { source, ids: ids.into_iter() }, count)
+        } else {
+            let merged = view.merge(&sources, found, &mut reservation).await?;
+            let count = merged.len();
+            (Order::Many { merged, at: 0 }, count)
+        };
+        Ok(Cursor {
+            groups: Groups::new(&sources, select.projection),
+            view,
+            sources,
+            count,
+            order,
+            places: Vec::new(),
+            scratch: Scratch::default(),
+            buffers: Buffers::default(),
+            histograms: Vec::new(),
+            times_id: 0,
+            reservation,
+        })
+    }
+
+    /// Takes the next series' places; `false` at the end.
+    fn take(&mut self) -> bool {
+        self.places.clear();
+        match &mut self.order {
+            Order::One { source, ids } => self.places.extend(ids.next().map(|id| (*source, id))),
+            Order::Many { merged, at } => {
+                self.places.extend(merged.places(*at));
+                *at += 1;
+            }
+        }
+        !self.places.is_empty()
+    }
+
+    fn read(&mut self) {
+        let Scratch { times, values, .. } = &mut self.scratch;
+        times.clear();
+        values.clear();
+        self.histograms.clear();
+        let mut ordered = true;
+        for (source, series) in &self.places {
+            let before = (self.scratch.times.len(), self.histograms.len());
+            if let Some(block) = self.sources.block(*source) {
+                let columns = (&mut self.scratch.times, &mut self.scratch.values);
+                // What the block could not give, it has counted.
+                let _ =
+                    block.read(*series, self.sources.range, &mut self.buffers, columns, &mut self.histograms);
+            } else {
+                let range = self.sources.head_range();
+                let head = self.sources.state().head.borrow();
+                head.append_floats(*series, range, &mut self.scratch);
+                self.histograms.extend_from_slice(head.histograms(*series, range));
+            }
+            ordered &= follows(&self.scratch.times, before.0, |t| *t)
+                && follows(&self.histograms, before.1, |(t, _)| *t);
+        }
+        if !ordered {
+            self.put_in_order();
+        }
+    }
+
+    /// Blocks never overlap, but for what a fault left behind: then a time that two of them have counts once.
+    #[cold]
+    fn put_in_order(&mut self) {
+        let Scratch { times, values, .. } = &mut self.scratch;
+        let mut rows: Vec<(i64, f64)> = times.drain(..).zip(values.drain(..)).collect();
+        rows.sort_by_key(|(t, _)| *t);
+        rows.dedup_by_key(|(t, _)| *t);
+        times.extend(rows.iter().map(|(t, _)| *t));
+        values.extend(rows.iter().map(|(_, v)| *v));
+        self.histograms.sort_by_key(|(t, _)| *t);
+        self.histograms.dedup_by_key(|(t, _)| *t);
+        self.histograms.retain(|(t, _)| times.binary_search(t).is_err());
+    }
+}
+
+/// Whether what stands from `at` on comes after what stands before.
+fn follows<T>(column: &[T], at: usize, time: impl Fn(&T) -> i64) -> bool {
+    match (at.checked_sub(1).and_then(|last| column.get(last)), column.get(at)) {
+        (Some(last), Some(first)) => time(last) < time(first),
+        _ => true,
+    }
+}
+
+impl<P: Pace> SeriesCursor for Cursor<P> {
+    fn series_count(&self) -> usize {
+        self.count
+    }
+
+    async fn next(&mut self, out: &mut Columns) -> Result<bool, StoreError> {
+        loop {
+            self.view.breathe().await?;
+            if !self.take() {
+                return Ok(false);
+            }
+            self.read();
+            if self.scratch.times.is_empty() && self.histograms.is_empty() {
+                continue;
+            }
+            // The newest source knows the labels as well as any, and its symbols are met most.
+            let place = self.places.last().copied().unwrap_or_default();
+            let Some((group, bytes)) = self.groups.number(&self.sources, place) else { continue };
+            std::mem::swap(&mut out.histograms, &mut self.histograms);
+            // The caller passes the same buffers: equal times need not be looked at again.
+            if self.times_id == 0 || out.times_id != self.times_id || out.times != self.scratch.times {
+                self.times_id += 1;
+                std::mem::swap(&mut out.times, &mut self.scratch.times);
+            }
+            out.times_id = self.times_id;
+            std::mem::swap(&mut out.values, &mut self.scratch.values);
+            out.starts.clear();
+            out.histogram_starts.clear();
+            out.group = group;
+            self.reservation.grow(bytes)?;
+            return Ok(true);
+        }
+    }
+
+    fn group_labels(&self, group: u32) -> Labels {
+        self.groups.labels(&self.sources, group)
+    }
+}
