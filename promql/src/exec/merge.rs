@@ -2,7 +2,7 @@
 //! result to the last bit.
 
 use super::aggregate::Accumulator;
-use super::labels::{Uniter, same_labelset};
+use super::labels::{Uniter, refuse_equal, without_name};
 use super::limits::{Held, Limits};
 use super::notes::Notes;
 use super::scan::{Partial, SampleSeries};
@@ -80,28 +80,35 @@ fn merge_tiles(
     });
     let mut tiles: Vec<Tile> = only_tiles.collect();
     // Only series of different names can become equal by losing theirs.
-    let may_collide = fragment.drops_name && fragment.metric.is_none() && !delayed;
-    if tiles.len() == 1 && !may_collide {
+    let loses_names = fragment.drops_name && fragment.metric.is_none() && !delayed;
+    if tiles.len() == 1 && !loses_names {
         return tiles.remove(0).sort_by_labels();
     }
     let labels = |&(tile, row): &(usize, usize)| &tiles[tile].labels(row).labels;
     let rows_of = |tile: usize| (0..tiles[tile].len()).map(move |row| (tile, row));
     let mut order: Vec<(usize, usize)> = (0..tiles.len()).flat_map(rows_of).collect();
     order.sort_by(|a, b| labels(a).cmp(labels(b)));
-    let strict = matches!(fragment.read, Read::Range(_));
-    if may_collide && strict && order.windows(2).any(|pair| labels(&pair[0]) == labels(&pair[1])) {
-        return Err(same_labelset());
-    }
     let mut out = Tile::new(fragment.read.windows().count, limits);
-    if !may_collide || strict {
+    if !loses_names {
         for &(tile, row) in &order {
             out.push(tiles[tile].labels(row).clone(), tiles[tile].row(row))?;
         }
         return Ok(out);
     }
+    let nameless = |tile: usize, row: usize| RowLabels {
+        labels: without_name(&tiles[tile].labels(row).labels),
+        drop_name: false,
+    };
+    if matches!(fragment.read, Read::Range(_)) {
+        for &(tile, row) in &order {
+            out.push(nameless(tile, row), tiles[tile].row(row))?;
+        }
+        refuse_equal(&out)?;
+        return Ok(out);
+    }
     let mut united = Uniter::new(out);
     for &(tile, row) in &order {
-        united.add_or_fail(tiles[tile].labels(row).clone(), tiles[tile].row(row))?;
+        united.add_or_fail(nameless(tile, row), tiles[tile].row(row))?;
     }
     Ok(united.finish())
 }

@@ -200,7 +200,9 @@ impl<'a> Scan<'a> {
             }
             Into::Tile(tile) if self.column.any() => {
                 let labels = labels(columns.group);
-                let labels = result_labels(labels, self.fragment.drops_name, self.job.delayed_name_removal);
+                // Names that differ are dropped only behind the merge, which brings series into order by them.
+                let later = self.job.delayed_name_removal || self.fragment.metric.is_none();
+                let labels = result_labels(labels, self.fragment.drops_name, later);
                 tile.push(labels, self.column.view())
             }
             Into::Tile(_) | Into::Samples(..) => Ok(()),

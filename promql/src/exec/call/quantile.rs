@@ -17,7 +17,7 @@ use hearth_model::{Histogram, Labels, LabelsBuilder};
 use std::collections::HashMap;
 
 const BUCKET_LABEL: &str = "le";
-/// Differences this small, relative to the count, come from arithmetic, not from the data.
+/// Differences this small, relative to the sum of two counts, come from arithmetic, not from the data.
 const PRECISION: f64 = 1e-12;
 
 /// The call, its parameters evaluated.
@@ -279,34 +279,34 @@ pub struct Forced {
 /// the answer says so.
 fn make_monotonic(buckets: &mut [Bucket]) -> Option<Forced> {
     let mut before = buckets[0].count;
+    let mut forced: Option<Forced> = None;
     for bucket in &mut buckets[1..] {
-        let delta = (bucket.count - before).abs();
-        if delta == 0.0 {
+        let count = bucket.count;
+        if count == before || !(count < before || is_rounding(before, count)) {
+            before = count;
             continue;
         }
-        if delta / bucket.count <= PRECISION {
-            bucket.count = before;
-        } else {
-            before = bucket.count;
+        bucket.count = before;
+        if is_rounding(before, count) {
+            continue;
         }
-    }
-    let mut forced: Option<Forced> = None;
-    let mut most = buckets[0].count;
-    for bucket in &mut buckets[1..] {
-        if bucket.count > most {
-            most = bucket.count;
-        } else if bucket.count < most {
-            let before =
-                forced.unwrap_or(Forced { least: f64::INFINITY, greatest: f64::NEG_INFINITY, most: 0.0 });
-            forced = Some(Forced {
-                least: before.least.min(bucket.upper),
-                greatest: before.greatest.max(bucket.upper),
-                most: before.most.max(most - bucket.count),
-            });
-            bucket.count = most;
-        }
+        let other = forced.unwrap_or(Forced { least: f64::INFINITY, greatest: f64::NEG_INFINITY, most: 0.0 });
+        forced = Some(Forced {
+            least: other.least.min(bucket.upper),
+            greatest: other.greatest.max(bucket.upper),
+            most: other.most.max(before - count),
+        });
     }
     forced
+}
+
+/// So close together that arithmetic alone explains the difference.
+fn is_rounding(a: f64, b: f64) -> bool {
+    let (difference, sum) = ((a - b).abs(), a.abs() + b.abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < PRECISION * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < PRECISION
 }
 
 /// The quantile of sorted, cumulative buckets, linear within a bucket; and where counts fell.
