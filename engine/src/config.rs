@@ -84,8 +84,10 @@ pub struct Options {
     pub head_limit_bytes: u64,
     /// Samples further ahead of the clock than this are out of bounds (as Prometheus': 10 minutes).
     pub max_ahead: Duration,
-    /// Samples older than this, against the clock, are dropped from memory and log.
+    /// Samples older than this, against the clock, are dropped.
     pub retention: Duration,
+    /// Blocks and logs may take this many bytes; beyond, the oldest blocks go. 0: no limit.
+    pub retention_bytes: u64,
     /// Length of the stretch of time that one block takes from memory, aligned to the epoch.
     pub block_range: Duration,
     /// How much older than the newest sample one may be and still be taken out of order.
@@ -108,6 +110,7 @@ impl Options {
             head_limit_bytes: crate::disk::memory_limit_bytes() / 4 * 3,
             max_ahead: Duration::from_secs(600),
             retention: Duration::from_secs(15 * 24 * 3600),
+            retention_bytes: 0,
             block_range: Duration::from_secs(2 * 3600),
             out_of_order_window: Duration::from_secs(30 * 60),
             clock: crate::disk::wall_clock_ms,

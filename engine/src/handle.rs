@@ -172,6 +172,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         max_series: options.max_series,
         head_limit_bytes: options.head_limit_bytes,
         retention: options.retention,
+        retention_bytes: options.retention_bytes,
         block_range_ms: millis(options.block_range).max(1),
         out_of_order_ms: millis(options.out_of_order_window),
         clock: options.clock,

@@ -12,6 +12,7 @@
 mod block;
 mod bytes;
 mod chunk;
+mod compact;
 pub mod config;
 #[allow(unsafe_code)] // raw I/O; every block says why it holds
 pub mod disk;

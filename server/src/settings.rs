@@ -6,6 +6,7 @@ use hearth_model::Ack;
 use hearth_model::matcher::regex::Regex;
 use hearth_promql::syntax::ParseOptions;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The Prometheus release whose behaviour this server follows; clients choose what to use by it.
 const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -77,7 +78,7 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         started: jiff::Timestamp::now(),
         working_directory: std::env::current_dir().unwrap_or_default().display().to_string(),
         hostname: hostname.to_owned(),
-        retention: flags.text("storage.tsdb.retention.time").to_owned(),
+        retention: retention(flags),
     })
 }
 
@@ -125,12 +126,26 @@ fn route_prefix(flags: &Flags, external_url: &str) -> String {
     }
 }
 
+/// How long, and how much, as `status/runtimeinfo` shows it.
+fn retention(flags: &Flags) -> String {
+    let (time, size) = ("storage.tsdb.retention.time", "storage.tsdb.retention.size");
+    match (flags.is_given(time), flags.bytes(size)) {
+        (_, 0) => flags.text(time).to_owned(),
+        (false, _) => flags.text(size).to_owned(),
+        (true, _) => format!("{} or {}", flags.text(time), flags.text(size)),
+    }
+}
+
 pub fn engine_options(flags: &Flags) -> Result<hearth_engine::Options, String> {
     let mut options = hearth_engine::Options::new(PathBuf::from(flags.text("storage.tsdb.path")));
     options.shards = Some(flags.count("storage.shards")).filter(|&shards| shards > 0);
     options.io = flags.text("storage.io").parse()?;
+    options.retention_bytes = flags.bytes("storage.tsdb.retention.size");
     let retention = flags.duration("storage.tsdb.retention.time");
-    if !retention.is_zero() {
+    if options.retention_bytes > 0 && !flags.is_given("storage.tsdb.retention.time") {
+        // As in Prometheus: who limits the size alone keeps what fits.
+        options.retention = Duration::MAX;
+    } else if !retention.is_zero() {
         options.retention = retention;
     }
     Ok(options)

@@ -177,7 +177,8 @@ fn server(state: &State) -> Vec<Family> {
         Family::gauge(
             "prometheus_tsdb_retention_limit_seconds",
             "How long to retain samples in storage.",
-            hearth_model::parse_duration_ms(&state.options.retention).map_or(0.0, |ms| ms as f64 / 1_000.0),
+            hearth_model::parse_duration_ms(state.options.retention.split(" or ").next().unwrap_or_default())
+                .map_or(0.0, |ms| ms as f64 / 1_000.0),
         ),
         Family::gauge(
             "prometheus_ready",

@@ -3,6 +3,7 @@
 
 pub mod float;
 pub mod histogram;
+pub mod order;
 
 /// Why a chunk in a block is not read: its checksum held, so a broken or later program wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

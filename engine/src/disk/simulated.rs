@@ -107,6 +107,14 @@ impl SimulatedDisk {
         SimulatedDisk { medium: Rc::new(RefCell::new(medium)) }
     }
 
+    /// Another disk with the same files.
+    pub fn copy(&self) -> SimulatedDisk {
+        let medium = self.medium.borrow();
+        let copy = SimulatedDisk::new(medium.random);
+        copy.medium.borrow_mut().files = medium.files.clone();
+        copy
+    }
+
     /// The `n`th call from now fails.
     pub fn fail_after(&self, n: u64) {
         let mut medium = self.medium.borrow_mut();

@@ -26,6 +26,7 @@ fn open(disk: &SimulatedDisk) -> (Rc<ShardState>, Committer<SimulatedDisk>) {
         max_series: 0,
         head_limit_bytes: u64::MAX,
         retention: Duration::MAX,
+        retention_bytes: 0,
         block_range_ms: 100,
         out_of_order_ms: 0,
         clock: || 0,

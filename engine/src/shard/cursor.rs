@@ -5,6 +5,7 @@ use super::sources::{Merged, Place, Sources};
 use super::view::View;
 use crate::block::Buffers;
 use crate::chunk::histogram::Timed;
+use crate::chunk::order;
 use crate::head::read::Scratch;
 use crate::pace::Pace;
 use hearth_model::context::Reservation;
@@ -114,22 +115,9 @@ impl<P: Pace> Cursor<P> {
                 && follows(&self.histograms, before.1, |(t, _)| *t);
         }
         if !ordered {
-            self.put_in_order();
+            let Scratch { times, values, .. } = &mut self.scratch;
+            order::put_in_order(times, values, &mut self.histograms);
         }
-    }
-
-    /// Blocks never overlap, but for what a fault left behind: then a time that two of them have counts once.
-    #[cold]
-    fn put_in_order(&mut self) {
-        let Scratch { times, values, .. } = &mut self.scratch;
-        let mut rows: Vec<(i64, f64)> = times.drain(..).zip(values.drain(..)).collect();
-        rows.sort_by_key(|(t, _)| *t);
-        rows.dedup_by_key(|(t, _)| *t);
-        times.extend(rows.iter().map(|(t, _)| *t));
-        values.extend(rows.iter().map(|(_, v)| *v));
-        self.histograms.sort_by_key(|(t, _)| *t);
-        self.histograms.dedup_by_key(|(t, _)| *t);
-        self.histograms.retain(|(t, _)| times.binary_search(t).is_err());
     }
 }
 

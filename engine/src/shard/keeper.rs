@@ -72,6 +72,10 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
                 return self.failed("the head's oldest data could not be written as a block", &error);
             }
         }
+        if let Err(error) = self.compact().await {
+            return self.failed("blocks could not be brought together", &error);
+        }
+        self.expire();
         true
     }
 
@@ -108,7 +112,13 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         let directory = block.directory().clone();
         switch(&block);
         self.state.blocks.publish(block);
-        self.state.count(|f| f.flushes += u64::from(directory.sources.is_empty()));
+        self.state.count(|f| {
+            if directory.sources.is_empty() {
+                f.flushes += 1;
+            } else {
+                f.compactions += 1;
+            }
+        });
         tracing::info!(
             shard = self.state.number,
             block = number,
@@ -141,7 +151,7 @@ impl ShardState {
         (self.pressed.get() && enough).then_some(early_ms)
     }
 
-    fn count(&self, change: impl FnOnce(&mut KeeperFigures)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut KeeperFigures)) {
         let mut figures = self.kept.get();
         change(&mut figures);
         self.kept.set(figures);

@@ -7,7 +7,10 @@ pub mod append;
 pub mod blocks;
 #[cfg(test)]
 mod commits;
+mod compact;
 mod cursor;
+#[cfg(test)]
+mod damage;
 mod flush;
 mod groups;
 pub mod keeper;
@@ -49,6 +52,8 @@ pub struct Store {
     pub max_series: u64,
     pub head_limit_bytes: u64,
     pub retention: Duration,
+    /// Bytes that blocks and logs of all shards may take; 0: as many as there is room for.
+    pub retention_bytes: u64,
     /// Length of the stretch of time that goes into one block.
     pub block_range_ms: i64,
     /// How much older than the newest sample one may be and still be taken out of order.

@@ -21,13 +21,16 @@ impl ShardState {
             return;
         }
         self.last_upkeep_ms.set(now);
-        let retention = i64::try_from(self.store.retention.as_millis()).unwrap_or(i64::MAX);
-        let cutoff = now.saturating_sub(retention);
+        let cutoff = now.saturating_sub(self.retention_ms());
         let mut head = self.head.borrow_mut();
         if head.figures.min_ms.is_some_and(|min| min < cutoff) {
             head.drop_before(cutoff);
         }
         self.queue.expire_before(cutoff);
+    }
+
+    pub(super) fn retention_ms(&self) -> i64 {
+        i64::try_from(self.store.retention.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Bytes that this shard's head may hold.

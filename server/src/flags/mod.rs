@@ -52,6 +52,10 @@ impl Flags {
         parse::count(self.text(name)).expect("checked when parsed")
     }
 
+    pub fn bytes(&self, name: &str) -> u64 {
+        parse::bytes(self.text(name)).expect("checked when parsed")
+    }
+
     /// Whether the command line set it.
     pub fn is_given(&self, name: &str) -> bool {
         self.given.contains(&name)

@@ -210,12 +210,11 @@ pub const FLAGS: &[Flag] = &[
     ),
     served("storage.tsdb.path", Text, "data/", "Directory of the stored data."),
     served("storage.tsdb.retention.time", Duration, "15d", "How long samples are kept."),
-    not_yet(
+    served(
         "storage.tsdb.retention.size",
         Bytes,
         "0B",
-        "Most bytes that stored data may take.",
-        "only --storage.tsdb.retention.time deletes data",
+        "Most bytes that stored data may take; the oldest goes first. Without --storage.tsdb.retention.time there is then no limit of time.",
     ),
     meaningless(
         "storage.tsdb.no-lockfile",
@@ -236,7 +235,7 @@ pub const FLAGS: &[Flag] = &[
         Text,
         "",
         "Thanos shipper's meta file, which delays compaction.",
-        "there is no compaction yet",
+        "compaction does not wait for uploads yet",
     ),
     served(
         "storage.wal.ack",

@@ -1,0 +1,100 @@
+//! A shard's blocks become fewer and larger, and go when their time is over or they take too much room.
+
+use super::keeper::Keeper;
+use crate::block::Block;
+use crate::block::file::Directory;
+use crate::block::writer::BlockWriter;
+use crate::compact::choose::{Candidate, choose};
+use crate::compact::merge::{self, MergeError};
+use crate::disk::{Disk, names};
+use crate::pace::Pace;
+use std::io;
+use std::rc::Rc;
+
+/// No block covers more than this part of the retention: what is expired goes block by block.
+const RETENTION_PART: i64 = 10;
+
+impl<D: Disk, P: Pace> Keeper<D, P> {
+    /// The blocks that should become one, in order of time.
+    fn chosen(&self) -> Option<Vec<Rc<Block>>> {
+        let list = self.state.blocks.list();
+        // What is damaged stays as it is: what is readable of it is served.
+        let whole = list.iter().filter(|b| b.damages() == 0);
+        let candidates: Vec<Candidate> =
+            whole.map(|b| Candidate { number: b.number(), range: b.range() }).collect();
+        let longest_ms = self.state.retention_ms() / RETENTION_PART;
+        let until_ms = self.state.head_from_ms.get();
+        let numbers = choose(&candidates, self.state.store.block_range_ms, longest_ms, until_ms)?;
+        Some(list.iter().filter(|b| numbers.contains(&b.number())).cloned().collect())
+    }
+
+    /// Brings blocks together until there is nothing left to bring together.
+    pub(super) async fn compact(&self) -> io::Result<()> {
+        while let Some(sources) = self.chosen() {
+            match self.compact_one(&sources).await {
+                Err(MergeError::Io(error)) => return Err(error),
+                Err(MergeError::Damaged) => {
+                    tracing::warn!(
+                        shard = self.state.number,
+                        "damaged blocks are not brought together, they stay as they are"
+                    );
+                    // It chooses others from now on, where the damage is one that is counted.
+                    if sources.iter().all(|b| b.damages() == 0) {
+                        return Err(io::Error::other("a block's index does not fit together"));
+                    }
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn compact_one(&self, sources: &[Rc<Block>]) -> Result<(), MergeError> {
+        let (symbols, translated) = merge::strings(sources, &self.pace).await?.split();
+        let number = self.state.blocks.take_number();
+        let unfinished =
+            names::block(&self.state.blocks.directory(), number).with_extension(names::UNFINISHED);
+        let directory = Directory {
+            shard: self.state.owner.shard,
+            number,
+            seed: self.state.owner.seed,
+            cut_ms: sources.iter().map(|b| b.directory().cut_ms).max().unwrap_or(i64::MIN),
+            sources: sources.iter().map(|b| b.number()).collect(),
+            ..Directory::default()
+        };
+        let mut writer = BlockWriter::create(&self.disk, &unfinished, directory, symbols)?;
+        if let Err(error) = merge::series(sources, &translated, &mut writer, &self.pace).await {
+            writer.abandon();
+            return Err(error);
+        }
+        self.adopt(writer, Ok(()), number, &unfinished, |_| {}).await?;
+        for source in sources {
+            self.state.blocks.remove(&self.disk, source.number());
+        }
+        Ok(())
+    }
+
+    /// Deletes blocks past the retention, and the oldest where all of them take too much room.
+    pub(super) fn expire(&self) {
+        let now = (self.state.store.clock)();
+        let cutoff_ms = now.saturating_sub(self.state.retention_ms());
+        let list = self.state.blocks.list();
+        for block in list.iter().filter(|b| b.range().max_ms < cutoff_ms) {
+            tracing::info!(shard = self.state.number, block = block.number(), "block past retention deleted");
+            self.state.blocks.remove(&self.disk, block.number());
+            self.state.count(|f| f.blocks_expired += 1);
+        }
+        let share = self.state.store.retention_bytes / self.state.store.router.shards() as u64;
+        while share > 0 && self.state.blocks.len_bytes() + self.state.queue.figures().bytes > share {
+            let Some(oldest) = self.state.blocks.list().first().cloned() else { return };
+            tracing::info!(
+                shard = self.state.number,
+                block = oldest.number(),
+                limit_bytes = share,
+                "oldest block deleted, all data takes more room than it may"
+            );
+            self.state.blocks.remove(&self.disk, oldest.number());
+            self.state.count(|f| f.blocks_crowded_out += 1);
+        }
+    }
+}
