@@ -8,6 +8,7 @@
 pub mod config;
 pub mod envelope;
 pub mod error;
+mod federate;
 mod guard;
 mod language;
 mod lifecycle;
@@ -97,6 +98,7 @@ pub fn router(state: Held) -> Router {
         .route("/graph", read(lifecycle::index))
         .route("/query", read(lifecycle::index))
         .route("/version", read(status::version))
+        .route("/federate", read(federate::show).layer(CompressionLayer::new().gzip(true).deflate(true)))
         .route("/metrics", read(metrics::show).layer(CompressionLayer::new().gzip(true)))
         .route("/-/healthy", route(GET, "GET, HEAD, OPTIONS", lifecycle::healthy))
         .route("/-/ready", route(GET, "GET, HEAD, OPTIONS", lifecycle::ready))

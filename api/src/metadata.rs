@@ -57,7 +57,7 @@ pub async fn label_values(
 }
 
 /// Runs a look-up under the server's query deadline and memory bound.
-async fn bounded<T, F>(state: &State, start: impl FnOnce(QueryContext) -> F) -> Result<T, ApiError>
+pub async fn bounded<T, F>(state: &State, start: impl FnOnce(QueryContext) -> F) -> Result<T, ApiError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {

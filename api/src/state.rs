@@ -81,6 +81,7 @@ pub struct LiveConfig {
     pub yaml: String,
     pub rules: Vec<RuleFile>,
     pub evaluation_interval_ms: i64,
+    pub external_labels: BTreeMap<String, String>,
 }
 
 /// How the last reload went.

@@ -3,9 +3,10 @@
 
 use axum::body::Body;
 use hearth_api::{Backend, BuildInfo, LiveConfig, Options, Phase, State, router};
+use hearth_model::histogram::Span;
 use hearth_model::matcher::regex::Regex;
 use hearth_model::testing::MemStore;
-use hearth_model::{Ack, Labels, Sample, StoreError, WriteBatch};
+use hearth_model::{Ack, Histogram, Labels, Sample, StoreError, WriteBatch, stale_nan};
 use hearth_promql::syntax::ParseOptions;
 use hearth_promql::{Engine, EngineOptions};
 use hearth_scrape::Scraper;
@@ -486,4 +487,83 @@ async fn what_may_work_later_is_never_the_senders_fault() {
             response.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
         assert!((5..=15).contains(&seconds));
     }
+}
+
+/// What a real Prometheus 3.5 answers: external labels behind the series' own, `instance=""` where there is
+/// none, families by name, nothing that ended, escaping as asked.
+#[tokio::test]
+async fn federation() {
+    let server = Server::ready(|_| {});
+    let external = [("region".to_owned(), "eu".to_owned()), ("job".to_owned(), "unused".to_owned())];
+    let live = LiveConfig { external_labels: external.into(), ..LiveConfig::default() };
+    server.state.live.store(Arc::new(live));
+    let now = jiff::Timestamp::now().as_millisecond();
+    let mut batch = WriteBatch::default();
+    let mut push = |pairs: &[(&str, &str)], samples: &[(i64, f64)]| {
+        let sample = |(age, value): &(i64, f64)| Sample { timestamp_ms: now - age, value: *value };
+        let samples: Vec<_> = samples.iter().map(sample).collect();
+        batch.push(&Labels::from_pairs(pairs.iter().copied()), &samples);
+    };
+    push(&[("__name__", "up"), ("job", "a")], &[(2_000, 1.0), (1_000, 1e-7)]);
+    push(&[("__name__", "up"), ("job", "b"), ("instance", "i")], &[(1_000, f64::INFINITY)]);
+    push(&[("__name__", "up"), ("job", "ended")], &[(2_000, 1.0), (1_000, stale_nan())]);
+    push(&[("__name__", "up"), ("job", "old")], &[(400_000, 1.0)]);
+    push(&[("__name__", "go.threads"), ("my.label", "\"")], &[(1_000, 8.0)]);
+    assert_eq!(server.store.write(&batch).refused, []);
+    let at = now - 1_000;
+    let url = "/federate?match[]=up&match[]=%7B__name__=~%22go.*%22%7D&match[]=%7Bjob=~%22a%22%7D";
+    let expect = format!(
+        "# TYPE go_threads untyped\ngo_threads{{my_label=\"\\\"\",instance=\"\",job=\"unused\",region=\"eu\"}} 8 {at}\n\
+         # TYPE up untyped\nup{{instance=\"i\",job=\"b\",region=\"eu\"}} +Inf {at}\n\
+         up{{job=\"a\",instance=\"\",region=\"eu\"}} 1e-07 {at}\n"
+    );
+    server.check(get(url), 200, &expect).await;
+
+    let mut request = get("/federate?match[]=%7B__name__=~%22go.*%22%7D");
+    let accept = "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.2".parse().expect("header");
+    request.headers_mut().insert("accept", accept);
+    let response = server.send(request).await;
+    let kind = "text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8";
+    assert_eq!(response.headers()["content-type"], kind);
+    let body = response.into_body().collect().await.expect("body").to_bytes();
+    let expect = format!(
+        "# TYPE \"go.threads\" untyped\n{{\"go.threads\",\"my.label\"=\"\\\"\",instance=\"\",job=\"unused\",region=\"eu\"}} 8 {at}\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&body), expect);
+
+    server.check(get("/federate"), 200, "").await;
+    let wrong = "1:4: parse error: unexpected end of input inside braces\n";
+    server.check(get("/federate?match[]=%7Ba="), 400, wrong).await;
+    assert_eq!(server.text(post_form("/federate", "")).await.0, 405);
+}
+
+/// Histograms with listed bounds go out as classic ones; exponential ones have no place in the text format.
+#[tokio::test]
+async fn federation_of_histograms() {
+    let server = Server::ready(|_| {});
+    let now = jiff::Timestamp::now().as_millisecond() - 10;
+    let custom = Histogram {
+        schema: -53,
+        count: 6.0,
+        sum: 7.5,
+        positive_spans: vec![Span { offset: 0, length: 3 }],
+        positive_counts: vec![1.0, 2.0, 3.0],
+        custom_values: vec![0.5, 1.0],
+        ..Histogram::stale()
+    };
+    let exponential = Histogram { count: 0.0, sum: 0.0, ..Histogram::stale() };
+    let mut batch = WriteBatch::default();
+    for (name, histogram) in [("listed", custom), ("exponential", exponential)] {
+        batch.push(&Labels::from_pairs([("__name__", name)]), &[]);
+        batch.histograms.push((now, histogram));
+        let end = batch.histograms.len() as u32;
+        batch.series.last_mut().expect("a series").histograms = end - 1..end;
+    }
+    assert_eq!(server.store.write(&batch).refused, []);
+    let expect = format!(
+        "# TYPE listed histogram\nlisted_bucket{{instance=\"\",le=\"0.5\"}} 1 {now}\n\
+         listed_bucket{{instance=\"\",le=\"1\"}} 3 {now}\nlisted_bucket{{instance=\"\",le=\"+Inf\"}} 6 {now}\n\
+         listed_sum{{instance=\"\"}} 7.5 {now}\nlisted_count{{instance=\"\"}} 6 {now}\n"
+    );
+    server.check(get("/federate?match[]=%7B__name__=~%22.%2Bed%7Cexpo.*%22%7D"), 200, &expect).await;
 }

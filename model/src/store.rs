@@ -238,6 +238,64 @@ pub trait SeriesCursor: 'static {
 /// Matcher sets: a series counts when it matches all of one set. No set at all means every series.
 pub type MatcherSets = Vec<Arc<[Matcher]>>;
 
+/// The newest sample of a series, a stale marker included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    pub labels: Labels,
+    pub timestamp_ms: i64,
+    pub value: LatestValue,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LatestValue {
+    Float(f64),
+    Histogram(Arc<Histogram>),
+}
+
+impl Latest {
+    fn of(labels: Labels, columns: &Columns) -> Option<Latest> {
+        let float = columns.times.last().copied().zip(columns.values.last().copied());
+        let (timestamp_ms, value) = match (float, columns.histograms.last()) {
+            (Some((time, _)), Some((later, histogram))) if time < *later => {
+                (*later, LatestValue::Histogram(histogram.clone()))
+            }
+            (None, Some((time, histogram))) => (*time, LatestValue::Histogram(histogram.clone())),
+            (Some((time, value)), _) => (time, LatestValue::Float(value)),
+            (None, None) => return None,
+        };
+        Some(Latest { labels, timestamp_ms, value })
+    }
+
+    fn size_bytes(&self) -> usize {
+        let histogram = match &self.value {
+            LatestValue::Float(_) => 0,
+            LatestValue::Histogram(histogram) => histogram.size_bytes(),
+        };
+        std::mem::size_of::<Latest>() + self.labels.size_bytes() + histogram
+    }
+}
+
+/// The newest samples of what a shard has of these sets, in no order.
+async fn latest_of<V: ShardView>(
+    view: V,
+    sets: MatcherSets,
+    range: TimeRange,
+) -> Result<Vec<Latest>, StoreError> {
+    let (mut found, mut columns) = (Vec::new(), Columns::default());
+    let mut held = view.context().reserve(0)?;
+    for matchers in sets {
+        let mut cursor = view.select(Select { matchers, range, projection: Projection::All }).await?;
+        while cursor.next(&mut columns).await? {
+            let latest = Latest::of(cursor.group_labels(columns.group), &columns);
+            if let Some(latest) = latest {
+                held.grow(latest.size_bytes())?;
+                found.push(latest);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Names, values and series for the metadata endpoints: sorted, without duplicates, over all shards.
 /// `limit` 0 means none; the flag tells whether the limit cut something off.
 pub trait Catalogue: Send + Sync {
@@ -265,6 +323,14 @@ pub trait Catalogue: Send + Sync {
         range: TimeRange,
         limit: usize,
     ) -> BoxFuture<'_, Result<(Vec<String>, bool), StoreError>>;
+
+    /// The newest sample within the range of each series that matches any of the sets, sorted by labels.
+    fn latest(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+    ) -> BoxFuture<'_, Result<Vec<Latest>, StoreError>>;
 }
 
 impl<S: Scatter> Catalogue for S {
@@ -321,6 +387,27 @@ impl<S: Scatter> Catalogue for S {
                 })
                 .await?;
             Ok(merge_sorted(found, limit))
+        })
+    }
+
+    fn latest(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+    ) -> BoxFuture<'_, Result<Vec<Latest>, StoreError>> {
+        Box::pin(async move {
+            let found = self
+                .scatter(context, move |view| {
+                    let sets = sets.clone();
+                    async move { latest_of(view, sets, range).await }
+                })
+                .await?;
+            let mut all: Vec<Latest> = found.into_iter().flatten().collect();
+            all.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+            // Several sets may match a series.
+            all.dedup_by(|a, b| a.labels == b.labels);
+            Ok(all)
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::flags::{Features, Flags};
 use crate::settings;
-use hearth_model::store::{BoxFuture, Catalogue, MatcherSets};
+use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
 use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest};
 use hearth_promql::{Engine, EngineOptions, Query};
@@ -156,6 +156,15 @@ impl<T: Catalogue + 'static> Catalogue for Threads<T> {
             move |store| async move { store.label_values(context, name, sets, range, limit).await },
             StoreError::Io,
         )
+    }
+
+    fn latest(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+    ) -> BoxFuture<'_, Result<Vec<Latest>, StoreError>> {
+        self.run(move |store| async move { store.latest(context, sets, range).await }, StoreError::Io)
     }
 }
 

@@ -34,7 +34,9 @@ impl Reloader {
         let plan = self.scraper.prepare(scrapes).map_err(|error| error.to_string())?;
         self.scraper.apply(plan).await;
         let evaluation_interval_ms = global.evaluation_interval.ms;
-        self.state.live.store(Arc::new(LiveConfig { yaml, rules, evaluation_interval_ms }));
+        let external_labels = global.external_labels;
+        let live = LiveConfig { yaml, rules, evaluation_interval_ms, external_labels };
+        self.state.live.store(Arc::new(live));
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 mod content_type;
 mod cursor;
 mod error;
+mod escape;
 mod openmetrics;
 mod parser;
 pub mod print;
@@ -17,6 +18,7 @@ mod text;
 
 pub use content_type::{ACCEPT, ContentTypeError, Format};
 pub use error::ParseError;
+pub use escape::Escaping;
 pub use parser::Parser;
 pub use series::{LabelsError, labels_of, pairs_of, unescape_help};
 
