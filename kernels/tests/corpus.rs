@@ -56,10 +56,10 @@ fn old_chunks_are_read_to_the_same_bits() {
 
 #[test]
 fn chunks_of_a_block_need_no_more_bytes() {
-    check_size(1024, 227_075);
+    check_size(1024, 226_824);
 }
 
 #[test]
 fn chunks_of_a_head_need_no_more_bytes() {
-    check_size(128, 247_070);
+    check_size(128, 247_136);
 }

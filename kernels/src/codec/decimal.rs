@@ -1,5 +1,10 @@
 //! Floats as integers: decimal ones times a power of ten, and any by its place in the order of floats.
 
+use super::granule::GRANULE;
+use super::vectors::{OnVectors, Vectors, dispatch};
+use crate::arch::Level;
+use pulp::NullaryFnOnce;
+
 /// Powers of ten, all exact.
 const POWERS: [f64; 16] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -78,47 +83,92 @@ pub(super) fn from_integer(word: u64, unit: Unit) -> u64 {
 
 /// Turns floats into the nearest integers of a unit; a bit for each of a granule's eight says where the
 /// integer does not stand for exactly that float, bit for bit.
-#[inline(always)]
 pub(super) fn to_integers(bits: &[u64], unit: Unit, words: &mut [u64], misses: &mut [u8]) {
-    match unit.way() {
-        Way::Same => convert(bits, 1.0, |x| x, words, misses),
-        Way::Divide(by) => convert(bits, by, |x| x / by, words, misses),
-        Way::Twice => convert(bits, 1e6, |x| x / 1e3 / 1e3, words, misses),
-        Way::Multiply(by) => convert(bits, unit.power(), |x| x * by, words, misses),
+    dispatch(Level::WIDEST, Convert { bits, unit, words, misses });
+}
+
+struct Convert<'a> {
+    bits: &'a [u64],
+    unit: Unit,
+    words: &'a mut [u64],
+    misses: &'a mut [u8],
+}
+
+struct ConvertOn<'a, V>(V, Convert<'a>);
+
+impl OnVectors for Convert<'_> {
+    type Output = ();
+
+    fn on<V: Vectors>(self, vectors: V) {
+        vectors.vectorize(ConvertOn(vectors, self));
+    }
+}
+
+impl<V: Vectors> NullaryFnOnce for ConvertOn<'_, V> {
+    type Output = ();
+
+    // Always inlined, as are its callees: a body behind a call would not be compiled for the wide
+    // instruction set.
+    #[inline(always)]
+    fn call(self) {
+        let ConvertOn(vectors, job) = self;
+        let power = job.unit.power();
+        match job.unit.way() {
+            Way::Same => job.run(vectors, 1.0, Way::Same),
+            Way::Divide(by) => job.run(vectors, by, Way::Divide(by)),
+            Way::Twice => job.run(vectors, power, Way::Twice),
+            Way::Multiply(by) => job.run(vectors, power, Way::Multiply(by)),
+        }
+    }
+}
+
+impl Convert<'_> {
+    #[inline(always)]
+    fn run<V: Vectors>(self, vectors: V, power: f64, way: Way) {
+        let (granules, rest) = self.bits.as_chunks::<GRANULE>();
+        let (words, words_rest) = self.words.as_chunks_mut::<GRANULE>();
+        for ((bits, words), misses) in granules.iter().zip(words).zip(self.misses.iter_mut()) {
+            *misses = convert(vectors, bits, words, power, way);
+        }
+        if !rest.is_empty() {
+            let (mut bits, mut words) = ([0; GRANULE], [0; GRANULE]);
+            bits[..rest.len()].copy_from_slice(rest);
+            self.misses[granules.len()] = convert(vectors, &bits, &mut words, power, way);
+            words_rest[..rest.len()].copy_from_slice(&words[..rest.len()]);
+        }
     }
 }
 
 #[inline(always)]
-fn convert(bits: &[u64], power: f64, back: impl Fn(f64) -> f64, words: &mut [u64], misses: &mut [u8]) {
-    let one = |bits: u64, word: &mut u64| {
-        let scaled = f64::from_bits(bits) * power;
-        let rounded = scaled + ROUNDER;
-        *word = rounded.to_bits().wrapping_sub(ROUNDER.to_bits());
-        // -0.0 comes back as 0.0, NaN as another NaN or none, infinities are beyond the limit.
-        !((scaled.abs() < LIMIT) & (back(rounded - ROUNDER).to_bits() == bits))
-    };
-    let (granules, rest) = bits.as_chunks::<8>();
-    for ((granule, words), misses) in granules.iter().zip(words.as_chunks_mut::<8>().0).zip(misses.iter_mut())
-    {
-        let mut missed = [0u8; 8];
-        for ((bits, word), missed) in granule.iter().zip(words).zip(&mut missed) {
-            *missed = u8::from(one(*bits, word));
-        }
-        *misses = missed.iter().enumerate().fold(0, |all, (i, missed)| all | missed << i);
+fn convert<V: Vectors>(
+    vectors: V,
+    bits: &[u64; GRANULE],
+    words: &mut [u64; GRANULE],
+    power: f64,
+    way: Way,
+) -> u8 {
+    let mut wrong = [0; GRANULE];
+    for ((bits, word), wrong) in bits.iter().zip(words).zip(&mut wrong) {
+        (*word, *wrong) = convert_one(*bits, power, way);
     }
-    if !rest.is_empty() {
-        let words = &mut words[granules.len() * 8..];
-        let missed =
-            rest.iter().zip(words).enumerate().map(|(i, (bits, word))| u8::from(one(*bits, word)) << i);
-        misses[granules.len()] = missed.fold(0, |all, missed| all | missed);
-    }
+    vectors.any(&wrong).1
+}
+
+/// The integer nearest to a float, and zero where it stands for exactly that float.
+#[inline(always)]
+fn convert_one(bits: u64, power: f64, way: Way) -> (u64, u64) {
+    let scaled = f64::from_bits(bits) * power;
+    let rounded = scaled + ROUNDER;
+    let word = rounded.to_bits().wrapping_sub(ROUNDER.to_bits());
+    // -0.0 comes back as 0.0, NaN as another NaN or none, infinities are beyond the limit.
+    let beyond = if scaled.abs() < LIMIT { 0 } else { 1 };
+    (word, (way.apply(rounded - ROUNDER).to_bits() ^ bits) | beyond)
 }
 
 /// The integer of a float, where one stands for exactly it.
 pub(super) fn to_integer(bits: u64, unit: Unit) -> Option<u64> {
-    let (mut word, mut missed) = ([0], [0]);
-    to_integers(&[bits], unit, &mut word, &mut missed);
-    (missed == [0]).then_some(word[0])
+    let (word, wrong) = convert_one(bits, unit.power(), unit.way());
+    (wrong == 0).then_some(word)
 }
 
 /// The place of a float among all floats, by sign and size; its own inverse.
@@ -182,8 +232,11 @@ impl Sampled {
                 Some(found) => unit = found,
                 None => misses += 1,
             }
+            if misses * 4 > self.count {
+                return None;
+            }
         }
-        (misses * 4 <= self.count).then_some(unit)
+        Some(unit)
     }
 
     /// The first other unit whose integers fit all values looked at.

@@ -33,10 +33,25 @@ pub(super) fn mask(width: u8) -> u64 {
     if width >= 64 { u64::MAX } else { (1 << width) - 1 }
 }
 
-/// Appends up to eight words that fit the width.
-pub(super) fn pack(words: &[u64], width: u8, out: &mut Vec<u8>) {
+/// Appends a run of words, each of which fits its granule's width.
+pub(super) fn pack_run(words: &[u64], widths: &[u8], out: &mut Vec<u8>) {
+    let (bytes, start) = (run_bytes(widths, words.len()), out.len());
+    // Granules are written in whole words of eight bytes, each over the excess of the one before.
+    out.resize(start + bytes + WINDOW_BYTES + 8, 0);
+    let mut at = start;
+    for (words, &width) in words.chunks(GRANULE).zip(widths) {
+        if let Some(room) = out[at..].first_chunk_mut() {
+            pack(words, width, room);
+        }
+        at += usize::from(width);
+    }
+    out.truncate(start + bytes);
+}
+
+/// Packs up to eight words that fit the width.
+#[inline(always)]
+fn pack(words: &[u64], width: u8, bytes: &mut [u8; WINDOW_BYTES + 8]) {
     debug_assert!(words.len() <= GRANULE && words.iter().all(|w| *w <= mask(width)));
-    let mut bytes = [0u8; WINDOW_BYTES + 8];
     let (mut pending, mut used, mut at) = (0u64, 0u32, 0);
     for &word in words {
         pending |= word << used;
@@ -50,7 +65,6 @@ pub(super) fn pack(words: &[u64], width: u8, out: &mut Vec<u8>) {
         }
     }
     bytes[at..at + 8].copy_from_slice(&pending.to_le_bytes());
-    out.extend_from_slice(&bytes[..granule_bytes(width, words.len())]);
 }
 
 /// The bytes from `at` on, zeros past the end.
@@ -98,7 +112,7 @@ mod tests {
             let width = allowed_width(u32::from(width));
             let words: Vec<u64> = words.iter().map(|w| w & mask(width)).collect();
             let mut bytes = Vec::new();
-            pack(&words, width, &mut bytes);
+            pack_run(&words, &[width], &mut bytes);
             prop_assert_eq!(bytes.len(), granule_bytes(width, words.len()));
             let mut out = [0; GRANULE];
             Scalar.unpack(&window(&bytes, 0), width, &mut out);

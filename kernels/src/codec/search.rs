@@ -1,13 +1,16 @@
 //! The search for a chunk's smallest form: each candidate's residuals are made, their exact cost is
 //! counted, and the cheapest is kept. A candidate that cannot win is left as soon as that is known.
 
-use super::cursor::zigzag;
+mod line;
+mod scan;
+
 use super::decimal::Unit;
-use super::granule::{self, GRANULE, allowed_width};
-use super::layout::{CHUNK_SAMPLES_MAX, GRANULES_MAX, Header, Kind, Predictor, Scale};
-use super::sparse::{self, Masks};
+use super::granule::{self, GRANULE};
+use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor, Scale};
+use super::sparse::Masks;
 use super::special::Specials;
 use super::widths::Table;
+use scan::{Needs, Residuals};
 
 /// The cheapest form so far.
 struct Plan {
@@ -50,35 +53,44 @@ pub(super) struct Search {
     limit_bytes: usize,
 }
 
-/// The widths that the granules of these words need.
-#[inline(always)]
-fn needs(words: &[u64], needs: &mut [u8; GRANULES_MAX]) -> usize {
-    for (need, granule) in needs.iter_mut().zip(words.chunks(GRANULE)) {
-        let all = granule.iter().fold(0, |all, word| all | word);
-        *need = allowed_width(64 - all.leading_zeros());
-    }
-    words.len().div_ceil(GRANULE)
+/// Words that residuals are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Words,
+    Deltas,
+    /// Made for one candidate alone.
+    Trial,
 }
 
-/// The value that more than half of the words have, where one does; else any.
-fn majority(words: &[u64]) -> u64 {
-    let (mut leader, mut votes) = (0, 0u32);
-    for &word in words {
-        if votes == 0 {
-            leader = word;
-        }
-        votes = if word == leader { votes + 1 } else { votes - 1 };
-    }
-    leader
+/// A candidate's residuals: of what, against what, and whether as zigzag.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    source: Source,
+    base: u64,
+    signed: bool,
 }
 
-fn signed_min(words: &[u64]) -> u64 {
-    words.iter().map(|w| *w as i64).min().unwrap_or(0) as u64
+/// Words that are looked at to find the commonest.
+const SAMPLED: usize = 32;
+
+/// A word that others are near, and whether it is likely a common one, so that residuals against it are
+/// sparse; else it is the median.
+fn middle(words: &[u64]) -> (u64, bool) {
+    let (mut sampled, mut count) = ([0; SAMPLED], 0);
+    for &word in words.iter().step_by((words.len() / SAMPLED) | 1).take(SAMPLED) {
+        sampled[count] = word as i64;
+        count += 1;
+    }
+    let sampled = &mut sampled[..count];
+    sampled.sort_unstable();
+    let longest = sampled.chunk_by(|a, b| a == b).max_by_key(|run| run.len());
+    let common = longest.filter(|run| run.len() * 4 >= count).map(|run| run[0]);
+    (common.unwrap_or(sampled[count / 2]) as u64, common.is_some())
 }
 
 impl Search {
     pub fn new() -> Self {
-        let buffer = || vec![0u64; CHUNK_SAMPLES_MAX];
+        let buffer = || vec![0u64; CHUNK_SAMPLES_MAX + GRANULE];
         Search {
             words: buffer(),
             deltas: buffer(),
@@ -115,47 +127,66 @@ impl Search {
         header.kind.decimal = domain.decimal;
         header.kind.specials = !self.specials[domain.specials].positions().is_empty();
         header.unit = domain.unit;
-        self.differ(count);
+        scan::differ(&self.words[..count], &mut self.deltas[..count]);
         if let Some(scale) = self.common_scale(count, domain.any_factor) {
             header.kind.scaled = true;
             header.scale = scale;
-            self.divide(count, scale);
+            scan::divide(&mut self.words[..count], scale);
+            scan::divide(&mut self.deltas[..count], Scale { remainder: 0, ..scale });
         }
-        self.try_deltas(count, &header, domain.specials);
-        self.try_frames(count, &header, domain.specials);
+        let mut kept = self.try_deltas(count, &header, domain.specials);
+        let rises = scan::extent(&self.deltas[..count]).0 >= 0;
+        // Against its start a counter is never smaller than against its last value.
+        let framed = if rises { None } else { self.try_frames(count, &header, domain.specials) };
+        kept = framed.or(kept);
+        self.write_down(count, kept);
+        // Where distances say less than the words do, their changes say even less.
+        if framed.is_none() {
+            header.kind.predictor = Predictor::Change;
+            kept = self.try_changes(count, &header, domain.specials);
+            self.write_down(count, kept);
+        }
     }
 
-    /// Distances between words; the first is the second again, so that it stands out nowhere.
-    fn differ(&mut self, count: usize) {
-        let words = &self.words[..count];
-        for (delta, pair) in self.deltas[1..].iter_mut().zip(words.windows(2)) {
-            *delta = pair[1].wrapping_sub(pair[0]);
+    fn source(&self, count: usize, candidate: Candidate) -> Residuals<'_> {
+        let words = match candidate.source {
+            Source::Words => &self.words,
+            Source::Deltas => &self.deltas,
+            Source::Trial => &self.trial,
+        };
+        Residuals { words: &words[..count], base: candidate.base, signed: candidate.signed }
+    }
+
+    /// Writes the residuals down that the cheapest form has, before what they are made of changes.
+    fn write_down(&mut self, count: usize, kept: Option<Candidate>) {
+        if let Some(candidate) = kept {
+            let mut out = std::mem::take(&mut self.residuals);
+            if candidate.source == Source::Deltas {
+                self.deltas[0] = candidate.base;
+            }
+            self.source(count, candidate).write(&mut out[..count]);
+            self.residuals = out;
         }
-        self.deltas[0] = if count > 1 { self.deltas[1] } else { 0 };
     }
 
     /// A factor of all distances that is worth its bytes.
     fn common_scale(&self, count: usize, any: bool) -> Option<Scale> {
         let deltas = &self.deltas[..count];
-        if deltas.iter().all(|d| *d == deltas[0]) {
+        let (least, most, all) = scan::extent(deltas);
+        if least == most {
             return None;
         }
-        let shift = deltas.iter().fold(0, |all, d| all | d).trailing_zeros();
-        let mut factor = 0u64;
+        let shift = all.trailing_zeros().min(61);
+        let mut factor = 1 << shift;
         // Distances that wrapped are divisible by powers of two alone.
-        let near = |word: &u64| (*word as i64).unsigned_abs() < 1 << 62;
-        if any && self.words[..count].iter().all(near) {
-            for delta in deltas {
-                let delta = (*delta as i64).unsigned_abs();
-                if factor == 0 || !delta.is_multiple_of(factor) {
-                    factor = greatest_divisor(factor, delta);
-                    if factor == 1 {
-                        break;
-                    }
-                }
+        if any && self.words_are_near(count) {
+            let sampled = deltas.iter().step_by((count / SAMPLED) | 1);
+            let divide =
+                |odd: u64, delta: &u64| greatest_divisor(odd, (*delta as i64 >> shift).unsigned_abs());
+            // Most have no other factor, and a few distances tell.
+            if sampled.fold(0, divide) != 1 {
+                factor = deltas.iter().fold(0, divide) << shift;
             }
-        } else {
-            factor = 1 << shift.min(62);
         }
         if !(2..=1 << 62).contains(&factor) {
             return None;
@@ -163,73 +194,59 @@ impl Search {
         Some(Scale { factor, remainder: (self.words[0] as i64).rem_euclid(factor as i64) as u64 })
     }
 
-    fn divide(&mut self, count: usize, scale: Scale) {
-        let divide = |word: u64| (word as i64 / scale.factor as i64) as u64;
-        for word in &mut self.words[..count] {
-            *word = divide(word.wrapping_sub(scale.remainder));
-        }
-        for delta in &mut self.deltas[..count] {
-            *delta = divide(*delta);
-        }
+    fn words_are_near(&self, count: usize) -> bool {
+        let (least, most, _) = scan::extent(&self.words[..count]);
+        least > -(1 << 62) && most < 1 << 62
     }
 
-    fn try_deltas(&mut self, count: usize, header: &Header<'static>, specials: usize) {
+    fn try_deltas(&mut self, count: usize, header: &Header<'static>, specials: usize) -> Option<Candidate> {
         let mut header = header.clone();
         header.first = self.words[0];
-        let least = signed_min(&self.deltas[..count]);
-        header.step = least;
-        self.subtract(count, least, false, true);
-        self.consider(&header, specials);
-        header.kind.signed = true;
+        let (least, _, _) = scan::extent(&self.deltas[..count]);
+        let (leader, common) = middle(&self.deltas[..count]);
+        let leader = (common && leader != least as u64).then_some(leader);
         // Zigzag of what is never negative is the same but for a bit.
-        if least != 0 {
-            header.step = 0;
-            self.subtract(count, 0, true, true);
-            self.consider(&header, specials);
+        let zero = (least < 0 && leader != Some(0)).then_some(0);
+        let bases =
+            [Some((least as u64, false)), zero.map(|base| (base, true)), leader.map(|base| (base, true))];
+        let mut kept = None;
+        for (base, signed) in bases.into_iter().flatten() {
+            header.step = base;
+            header.kind.signed = signed;
+            self.deltas[0] = base;
+            let candidate = Candidate { source: Source::Deltas, base, signed };
+            kept = self.consider(&header, specials, candidate).or(kept);
         }
-        let leader = majority(&self.deltas[..count]);
-        if leader != 0 && leader != least {
-            header.step = leader;
-            self.subtract(count, leader, true, true);
-            self.consider(&header, specials);
-        }
-        header.kind.predictor = Predictor::Change;
-        header.step = self.deltas[0];
-        self.trial[0] = 0;
-        for (residual, pair) in self.trial[1..count].iter_mut().zip(self.deltas.windows(2)) {
-            *residual = zigzag(pair[1].wrapping_sub(pair[0]));
-        }
-        self.consider(&header, specials);
+        self.deltas[0] = if count > 1 { self.deltas[1] } else { 0 };
+        kept
     }
 
-    fn try_frames(&mut self, count: usize, header: &Header<'static>, specials: usize) {
+    fn try_changes(&mut self, count: usize, header: &Header<'static>, specials: usize) -> Option<Candidate> {
+        let mut header = header.clone();
+        header.kind.signed = true;
+        header.first = self.words[0];
+        self.deltas[0] = if count > 1 { self.deltas[1] } else { 0 };
+        header.step = self.deltas[0];
+        scan::differ(&self.deltas[..count], &mut self.trial[..count]);
+        self.trial[0] = 0;
+        self.consider(&header, specials, Candidate { source: Source::Trial, base: 0, signed: true })
+    }
+
+    fn try_frames(&mut self, count: usize, header: &Header<'static>, specials: usize) -> Option<Candidate> {
         let mut header = header.clone();
         header.kind.predictor = Predictor::Frame;
-        let least = signed_min(&self.words[..count]);
-        header.first = least;
-        self.subtract(count, least, false, false);
-        self.consider(&header, specials);
-        let leader = majority(&self.words[..count]);
-        if leader != least {
-            header.kind.signed = true;
-            header.first = leader;
-            self.subtract(count, leader, true, false);
-            self.consider(&header, specials);
+        let (least, _, _) = scan::extent(&self.words[..count]);
+        header.first = least as u64;
+        let plain = Candidate { source: Source::Words, base: least as u64, signed: false };
+        let kept = self.consider(&header, specials, plain);
+        let (leader, common) = middle(&self.words[..count]);
+        if leader == least as u64 || !(common || kept.is_some()) {
+            return kept;
         }
-    }
-
-    /// Residuals of words or of distances against a base.
-    fn subtract(&mut self, count: usize, base: u64, signed: bool, of_deltas: bool) {
-        let source = if of_deltas { &self.deltas } else { &self.words };
-        let pairs = self.trial[..count].iter_mut().zip(source);
-        if signed {
-            pairs.for_each(|(residual, word)| *residual = zigzag(word.wrapping_sub(base)));
-        } else {
-            pairs.for_each(|(residual, word)| *residual = word.wrapping_sub(base));
-        }
-        if of_deltas {
-            self.trial[0] = 0;
-        }
+        header.first = leader;
+        header.kind.signed = true;
+        let around = Candidate { source: Source::Words, base: leader, signed: true };
+        self.consider(&header, specials, around).or(kept)
     }
 
     /// Tries XOR on the bits of floats.
@@ -248,52 +265,56 @@ impl Search {
             header.shift = shift as u8;
             self.trial[..bits.len()].iter_mut().for_each(|residual| *residual >>= shift);
         }
-        self.consider(&header, NONE);
+        let kept = self.consider(&header, NONE, Candidate { source: Source::Trial, base: 0, signed: false });
+        self.write_down(bits.len(), kept);
     }
 
-    /// Keeps the trial's residuals if they are the cheapest so far.
-    fn consider(&mut self, header: &Header<'static>, specials: usize) {
-        self.consider_with(header, specials, Vec::new());
+    /// Makes it the plan if it is the cheapest so far, and then returns it.
+    fn consider(
+        &mut self,
+        header: &Header<'static>,
+        specials: usize,
+        candidate: Candidate,
+    ) -> Option<Candidate> {
+        self.consider_with(header, specials, candidate, Vec::new())
     }
 
-    fn consider_with(&mut self, header: &Header<'static>, specials: usize, breaks: Vec<u8>) {
+    fn consider_with(
+        &mut self,
+        header: &Header<'static>,
+        specials: usize,
+        candidate: Candidate,
+        breaks: Vec<u8>,
+    ) -> Option<Candidate> {
         let count = header.count;
         let fixed = header.bytes() + breaks.len() + self.specials_bytes[specials];
-        let mut widths = [0u8; GRANULES_MAX];
-        let granules = needs(&self.trial[..count], &mut widths);
-        let widths = &widths[..granules];
+        let mut needs = Needs::new();
+        scan::needs(self.source(count, candidate), &mut needs);
+        let widths = &needs.widths[..count.div_ceil(GRANULE)];
         let mut best = self.cost_bytes();
         let mut found = None;
-        if fixed + 1 + granule::run_bytes(widths, count) < best {
-            let table = Table::choose(widths);
-            let cost = fixed + table.run_bytes(widths, count);
-            if cost < best {
-                best = cost;
-                found = Some((table, None, cost));
-            }
+        if let Some((table, cost)) = cheaper(widths, count, fixed, best) {
+            best = cost;
+            found = Some((table, None, cost));
         }
-        let masks = Masks::of(&self.trial[..count]);
+        let masks = Masks::new(needs.masks, count);
         if masks.count() > 0 && masks.count() * 4 < count * 3 && fixed + masks.count() / 8 < best {
-            let packed = sparse::compress(&self.trial[..count], &mut self.packed);
-            let mut widths = [0u8; GRANULES_MAX];
-            let granules = needs(&self.packed[..packed], &mut widths);
-            let widths = &widths[..granules];
-            let fixed = fixed + masks.bytes();
-            if fixed + 1 + granule::run_bytes(widths, packed) < best {
-                let table = Table::choose(widths);
-                let cost = fixed + table.run_bytes(widths, packed);
-                if cost < best {
-                    found = Some((table, Some(masks), cost));
-                }
+            let mut packed = std::mem::take(&mut self.packed);
+            let length = scan::compress(self.source(count, candidate), &mut packed);
+            let mut needs = Needs::new();
+            scan::needs(Residuals { words: &packed[..length], base: 0, signed: false }, &mut needs);
+            self.packed = packed;
+            let widths = &needs.widths[..length.div_ceil(GRANULE)];
+            if let Some((table, cost)) = cheaper(widths, length, fixed + masks.bytes(), best) {
+                found = Some((table, Some(masks), cost));
             }
         }
-        if let Some((table, masks, cost_bytes)) = found {
-            let mut header = header.clone();
-            header.kind.sparse = masks.is_some();
-            header.entries = table.entries().len();
-            std::mem::swap(&mut self.trial, &mut self.residuals);
-            self.plan = Some(Plan { header, table, masks, breaks, specials, cost_bytes });
-        }
+        let (table, masks, cost_bytes) = found?;
+        let mut header = header.clone();
+        header.kind.sparse = masks.is_some();
+        header.entries = table.entries().len();
+        self.plan = Some(Plan { header, table, masks, breaks, specials, cost_bytes });
+        Some(candidate)
     }
 
     /// Appends the cheapest form; false where none is cheaper than the raw one. `bits` are the values
@@ -307,21 +328,31 @@ impl Search {
         let mut residuals = &self.residuals[..plan.header.count];
         if let Some(masks) = &plan.masks {
             masks.write(out);
-            let packed = sparse::compress(residuals, &mut self.packed);
+            let all = Residuals { words: residuals, base: 0, signed: false };
+            let packed = scan::compress(all, &mut self.packed);
             residuals = &self.packed[..packed];
         }
         if plan.header.kind.specials {
             self.specials[plan.specials].write(bits, out);
         }
-        let mut widths = [0u8; GRANULES_MAX];
-        let granules = needs(residuals, &mut widths);
-        plan.table.write_codes(&mut widths[..granules], out);
-        for (granule, width) in residuals.chunks(GRANULE).zip(widths) {
-            granule::pack(granule, width, out);
-        }
+        let mut needs = Needs::new();
+        scan::needs(Residuals { words: residuals, base: 0, signed: false }, &mut needs);
+        let granules = residuals.len().div_ceil(GRANULE);
+        plan.table.write_codes(&mut needs.widths[..granules], out);
+        granule::pack_run(residuals, &needs.widths[..granules], out);
         debug_assert_eq!(out.len() - start, plan.cost_bytes, "the cost of a form is what it takes");
         true
     }
+}
+
+/// The best table for a run of so many words and its cost with the fixed bytes, where that is below the
+/// best so far.
+fn cheaper(widths: &[u8], words: usize, fixed: usize, best: usize) -> Option<(Table, usize)> {
+    if fixed + 1 + granule::run_bytes(widths, words) >= best {
+        return None;
+    }
+    let (table, bytes) = Table::choose(widths, words);
+    (fixed + bytes < best).then_some((table, fixed + bytes))
 }
 
 fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
@@ -330,6 +361,3 @@ fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
     }
     a
 }
-
-/// Lines, for times.
-mod line;

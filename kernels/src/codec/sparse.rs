@@ -26,15 +26,9 @@ enum Form {
 const FORMS: [Form; 3] = [Form::Gaps, Form::Bunches, Form::Bitmap];
 
 impl Masks {
-    pub fn of(residuals: &[u64]) -> Masks {
-        let (mut masks, granules) = ([0u8; GRANULES_MAX], residuals.len().div_ceil(GRANULE));
-        let mut count = 0;
-        for (mask, granule) in masks.iter_mut().zip(residuals.chunks(GRANULE)) {
-            for (i, residual) in granule.iter().enumerate() {
-                *mask |= u8::from(*residual != 0) << i;
-            }
-            count += mask.count_ones() as usize;
-        }
+    pub fn new(masks: [u8; GRANULES_MAX], residuals: usize) -> Masks {
+        let granules = residuals.div_ceil(GRANULE);
+        let count = masks[..granules].iter().map(|mask| mask.count_ones() as usize).sum();
         Masks { masks, granules, count }
     }
 
@@ -141,14 +135,4 @@ impl Masks {
         }
         Ok(Masks { masks, granules, count })
     }
-}
-
-/// The residuals that are not zero, less one.
-pub(super) fn compress(residuals: &[u64], out: &mut [u64]) -> usize {
-    let mut at = 0;
-    for &residual in residuals {
-        out[at] = residual.wrapping_sub(1);
-        at += usize::from(residual != 0);
-    }
-    at
 }

@@ -8,7 +8,7 @@ use super::decimal::{self, Sampled, Unit};
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
 use super::search::{DECIMAL, Domain, ORDERED, Search};
-use crate::arch::{ARCH, Level};
+use crate::arch::Level;
 use std::cell::RefCell;
 
 thread_local! {
@@ -143,7 +143,7 @@ impl Encoder {
         let specials = &mut specials[DECIMAL];
         specials.clear();
         let mut misses = [0u8; CHUNK_SAMPLES_MAX / 8];
-        ARCH.dispatch(Convert { bits, unit, words: &mut words[..bits.len()], misses: &mut misses });
+        decimal::to_integers(bits, unit, &mut words[..bits.len()], &mut misses);
         for (granule, &missed) in misses.iter().enumerate().filter(|(_, missed)| **missed != 0) {
             for bit in (0..8).filter(|bit| missed >> bit & 1 != 0) {
                 specials.push(granule * 8 + bit);
@@ -176,25 +176,6 @@ impl Encoder {
             bits.len(),
             Domain { decimal: false, unit: Unit::ONE, any_factor: false, specials: ORDERED },
         );
-    }
-}
-
-/// [`decimal::to_integers`] on the machine's widest vectors.
-struct Convert<'a> {
-    bits: &'a [u64],
-    unit: Unit,
-    words: &'a mut [u64],
-    misses: &'a mut [u8],
-}
-
-impl pulp::NullaryFnOnce for Convert<'_> {
-    type Output = ();
-
-    // Always inlined, as are its callees: a body behind a call would not be compiled for the wide
-    // instruction set.
-    #[inline(always)]
-    fn call(self) {
-        decimal::to_integers(self.bits, self.unit, self.words, self.misses);
     }
 }
 

@@ -66,6 +66,25 @@ pub(super) trait Vectors: Copy {
         }
     }
 
+    /// The bits of all words together, and which are not zero.
+    #[inline(always)]
+    fn any(self, words: &[u64; GRANULE]) -> (u64, u8) {
+        let all = words.iter().fold(0, |all, word| all | word);
+        let mask = words.iter().enumerate().fold(0, |mask, (i, word)| mask | u8::from(*word != 0) << i);
+        (all, mask)
+    }
+
+    /// Packs the words that are not zero, less one; returns how many. Those behind are anything.
+    #[inline(always)]
+    fn compress(self, words: &[u64; GRANULE], out: &mut [u64; GRANULE]) -> usize {
+        let mut length = 0;
+        for word in words {
+            out[length & 7] = word.wrapping_sub(1);
+            length += usize::from(*word != 0);
+        }
+        length
+    }
+
     /// The nearest float of a signed integer.
     #[inline(always)]
     fn float(self, word: u64) -> f64 {
@@ -217,6 +236,24 @@ mod x86 {
                 words[granule * GRANULE..][..GRANULE].copy_from_slice(&pulp::cast::<_, [u64; 8]>(lanes));
                 from += mask.count_ones() as usize;
             }
+        }
+
+        #[inline(always)]
+        fn any(self, words: &[u64; GRANULE]) -> (u64, u8) {
+            let (f, lanes) = (self.avx512f, load(*words));
+            let halves = f._mm512_or_si512(lanes, f._mm512_alignr_epi64::<4>(lanes, lanes));
+            let quarters = f._mm512_or_si512(halves, f._mm512_alignr_epi64::<2>(halves, halves));
+            let quarters: [u64; 8] = pulp::cast(quarters);
+            (quarters[0] | quarters[1], f._mm512_test_epi64_mask(lanes, lanes))
+        }
+
+        #[inline(always)]
+        fn compress(self, words: &[u64; GRANULE], out: &mut [u64; GRANULE]) -> usize {
+            let (f, lanes) = (self.avx512f, load(*words));
+            let mask = f._mm512_test_epi64_mask(lanes, lanes);
+            let less = f._mm512_sub_epi64(lanes, load([1; 8]));
+            *out = pulp::cast(f._mm512_maskz_compress_epi64(mask, less));
+            mask.count_ones() as usize
         }
 
         #[inline(always)]

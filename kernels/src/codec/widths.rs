@@ -34,20 +34,6 @@ impl Table {
         self.entries().iter().position(|e| *e >= width).unwrap_or(0)
     }
 
-    /// Bytes of the table, the codes and the granules of a run of `words` words that need these widths.
-    pub fn run_bytes(&self, needs: &[u8], words: usize) -> usize {
-        let mut round = [0u8; 65];
-        for (width, round) in round.iter_mut().enumerate() {
-            *round = self.entries[self.code(width as u8)];
-        }
-        let mut payload: usize = needs.iter().map(|w| usize::from(round[usize::from(*w)])).sum();
-        if let (Some(&last), rest @ 1..) = (needs.last(), words % GRANULE) {
-            let last = round[usize::from(last)];
-            payload -= usize::from(last) - granule_bytes(last, rest);
-        }
-        self.entries().len() + self.code_bytes(needs.len()) + payload
-    }
-
     fn code_bytes(&self, granules: usize) -> usize {
         (granules * code_bits(self.entries().len())).div_ceil(8)
     }
@@ -69,8 +55,9 @@ impl Table {
         }
     }
 
-    /// The table with which these needs cost the fewest bytes.
-    pub fn choose(needs: &[u8]) -> Table {
+    /// The table with which the granules of a run of `words` words, which have these needs, cost the fewest
+    /// bytes; and these: of table, codes and granules.
+    pub fn choose(needs: &[u8], words: usize) -> (Table, usize) {
         let mut histogram = [0u32; 65];
         for &need in needs {
             histogram[usize::from(need)] += 1;
@@ -82,7 +69,12 @@ impl Table {
             found += 1;
         }
         let found = join(&mut groups[..found]);
-        search(&groups[..found], needs.len())
+        let (table, mut bytes) = search(&groups[..found], needs.len());
+        if let (Some(&last), rest @ 1..) = (needs.last(), words % GRANULE) {
+            let last = table.entries[table.code(last)];
+            bytes -= usize::from(last) - granule_bytes(last, rest);
+        }
+        (table, bytes)
     }
 }
 
@@ -101,10 +93,10 @@ fn join(groups: &mut [(u8, u32)]) -> usize {
 
 /// The best choice of up to [`TABLE_MAX`] of the widths: for each number of entries `k` and each width
 /// that may be the largest so far, the least cost, from those of `k - 1`.
-fn search(groups: &[(u8, u32)], granules: usize) -> Table {
+fn search(groups: &[(u8, u32)], granules: usize) -> (Table, usize) {
     let found = groups.len();
     let mut table = Table { entries: [0; TABLE_MAX], count: 1 };
-    let Some(last) = found.checked_sub(1) else { return table };
+    let Some(last) = found.checked_sub(1) else { return (table, 1) };
     let mut before = [0u32; SEARCHED_WIDTHS + 1];
     for (i, group) in groups.iter().enumerate() {
         before[i + 1] = before[i] + group.1;
@@ -137,7 +129,7 @@ fn search(groups: &[(u8, u32)], granules: usize) -> Table {
         table.entries[k] = groups[to].0;
         to = usize::from(links[k][to]).saturating_sub(1);
     }
-    table
+    (table, least)
 }
 
 /// The widths of a run's granules, read back.
@@ -185,7 +177,7 @@ mod tests {
 
     #[track_caller]
     fn check(needs: &[u8], expect: &[u8]) {
-        let table = Table::choose(needs);
+        let (table, _) = Table::choose(needs, needs.len() * GRANULE);
         assert_eq!(table.entries(), expect);
     }
 
@@ -203,7 +195,7 @@ mod tests {
         #[test]
         fn codes_come_back(needs in prop::collection::vec(0u8..=64, 1..=GRANULES_MAX), spread in 1u8..=64) {
             let needs: Vec<u8> = needs.iter().map(|n| allowed_width(u32::from(n % spread))).collect();
-            let table = Table::choose(&needs);
+            let (table, cost) = Table::choose(&needs, needs.len() * GRANULE);
             let (mut rounded, mut bytes) = (needs.clone(), Vec::new());
             table.write_codes(&mut rounded, &mut bytes);
             prop_assert!(rounded.iter().zip(&needs).all(|(r, n)| r >= n));
@@ -212,7 +204,7 @@ mod tests {
             prop_assert_eq!(read.granules(), &rounded[..]);
             prop_assert_eq!(cursor.rest(), &[] as &[u8]);
             let payload: usize = rounded.iter().map(|r| usize::from(*r)).sum();
-            prop_assert_eq!(table.run_bytes(&needs, needs.len() * 8), table.entries().len() + bytes.len() + payload);
+            prop_assert_eq!(cost, table.entries().len() + bytes.len() + payload);
             // No single width is cheaper.
             let widest = usize::from(*needs.iter().max().unwrap());
             prop_assert!(table.entries().len() + bytes.len() + payload <= 1 + widest * needs.len());

@@ -1,6 +1,6 @@
 //! The LINE predictor's candidates: a slope, the places where the line jumps, and what jitter is left.
 
-use super::{NONE, Search};
+use super::{Candidate, NONE, Search, Source};
 use crate::codec::cursor::{push_varint, push_zigzag};
 use crate::codec::layout::{Header, Kind, Predictor};
 
@@ -59,7 +59,6 @@ impl Search {
             least = least.min(off);
             *residual = off as u64;
         }
-        self.trial[..count].iter_mut().for_each(|residual| *residual = residual.wrapping_sub(least as u64));
         let mut header = Header::new(Kind::of(Predictor::Line), count);
         header.first = (origin + least) as u64;
         header.step = slope as u64;
@@ -71,7 +70,9 @@ impl Search {
             push_zigzag(by, &mut bytes);
             next = at + 1;
         }
-        self.consider_with(&header, NONE, bytes);
+        let candidate = Candidate { source: Source::Trial, base: least as u64, signed: false };
+        let kept = self.consider_with(&header, NONE, candidate, bytes);
+        self.write_down(count, kept);
     }
 }
 
