@@ -112,3 +112,69 @@ fn a_limit_on_series_cuts_the_answer_and_says_so() {
     assert!(matches!(&answer.value, Value::Vector(v) if v.len() == 3));
     assert_eq!(answer.warnings, ["results truncated due to limit"]);
 }
+
+/// Queries that are long, deep or wide are answered, or refused for the reason given.
+#[track_caller]
+fn check_answered(text: &str) {
+    let shown: String = text.chars().take(60).collect();
+    let answer = at(&engine(EngineOptions::default()), text, QueryContext::unlimited());
+    assert!(answer.is_ok(), "{shown}: {answer:?}");
+}
+
+#[track_caller]
+fn check_text_refused(text: &str, expect: &str) {
+    let refused = at(&engine(EngineOptions::default()), text, QueryContext::unlimited());
+    check_refused(refused, expect);
+}
+
+#[test]
+fn a_hundred_operators_nested_or_chained_are_answered() {
+    for op in ["+", "-", "*", "/", "^", "and", "or", "unless", "> bool", "== "] {
+        check_answered(&format!("m{}", format!(" {op} m").repeat(100)));
+        check_answered(&format!("{}m{}", format!("m {op} (").repeat(100), ")".repeat(100)));
+    }
+    check_answered(&format!("{}m{}", "sum by (i) (".repeat(100), ")".repeat(100)));
+    check_answered(&format!("{}m{}", "last_over_time(".repeat(3), "[9s:1s])".repeat(3)));
+    check_answered(&format!("{}m{}", "-".repeat(100), ""));
+}
+
+#[test]
+fn brackets_without_end_are_refused() {
+    let deep = "nested more than 250 levels deep";
+    for open in ["(", "-(", "abs(", "sum(", "m + (", "max_over_time(("] {
+        check_text_refused(&open.repeat(100_000 / open.len()), deep);
+    }
+    let balanced = format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    check_text_refused(&balanced, deep);
+    for open in ["[", "{", "m[", "m{a=", "m[(", "sum by ("] {
+        let text = open.repeat(100_000);
+        let refused = at(&engine(EngineOptions::default()), &text, QueryContext::unlimited());
+        assert!(matches!(refused, Err(QueryError::BadData(_))), "{open}");
+    }
+    check_text_refused(&"m + ".repeat(300_000), "longer than the limit of 1048576");
+    check_text_refused(&format!("m{}", " + m".repeat(100_000)), "chained more than 500 levels deep");
+}
+
+#[test]
+fn regexes_of_a_mebibyte_are_compiled_or_refused() {
+    let words: Vec<String> = (0..100_000).map(|i| format!("word{i}")).collect();
+    check_answered(&format!("m{{i=~\"{}\"}}", words.join("|")));
+    check_answered(&format!("m{{i=~\"{}\"}}", "x".repeat(1_000_000)));
+    check_answered(&format!("m{{i=~\"{}\"}}", "(?:a|)".repeat(10)));
+    for (part, times) in [("(", 900_000), ("(a*)*", 180_000), ("[a-z]{1,999}", 80_000), ("(a|b)+?.", 110_000)]
+    {
+        let text = format!("m{{i=~\"{}\"}}", part.repeat(times));
+        let answer = at(&engine(EngineOptions::default()), &text, QueryContext::unlimited());
+        assert!(matches!(answer, Ok(_) | Err(QueryError::BadData(_))), "{part}: {answer:?}");
+    }
+    check_text_refused("m{i=~\"(((((.{999}){999}){999}){999}){999})\"}", "invalid");
+}
+
+#[test]
+fn subqueries_of_ten_thousand_steps_are_answered() {
+    check_answered("max_over_time(m[10000s:1s])");
+    check_answered("quantile_over_time(0.5, m[10000s:1s])");
+    check_answered("max_over_time(max_over_time(m[10s:1s])[10000s:1s])");
+    check_answered("sum(rate(sum(m)[10000s:1s]))");
+    check_text_refused("max_over_time(max_over_time(m[100y:1s])[100y:1s])", "too many samples");
+}

@@ -87,8 +87,12 @@ pub fn error(text: &str) -> String {
 /// the same at every step. And it carries the slope of a histogram back to below zero, where that falls as
 /// often as a gauge does.
 pub fn asks_what_changed(query: &str) -> bool {
-    // The angle is far larger than its last exact digit: not a change, but nothing to compare.
+    // An angle or a dividend far larger than its last exact digit: not a change, but nothing to compare.
     let angle = ["sin(", "cos(", "tan("].iter().any(|f| query.contains(f));
+    let computed = ["atan2", "sinh", "cosh", "tanh", "exp(", "ln(", "log"].iter().any(|f| query.contains(f));
+    if query.contains('%') && computed {
+        return true;
+    }
     if angle && ["^", "exp(", "sinh(", "cosh("].iter().any(|f| query.contains(f)) {
         return true;
     }

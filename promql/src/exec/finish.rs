@@ -10,6 +10,7 @@ use super::notes::{Note, Notes};
 use super::scan::{SampleSeries, note_result};
 use super::subquery;
 use super::tile::{RowLabels, StepColumn, Tile};
+use super::window::part::reached;
 use super::window::{Param, Scratch};
 use crate::functions::{LabelKind, MathKind, SortKind, TimeKind};
 use crate::plan::grid::Steps;
@@ -331,11 +332,26 @@ impl Finish<'_> {
         call.params = self.params(&node.params, steps)?;
         let (mut scratch, mut column) = (Scratch::default(), StepColumn::default());
         let mut out = Tile::new(steps.count, &self.limits);
-        let mut notes = Notes::default();
+        let (mut some, mut result) = (Columns::default(), StepColumn::default());
+        let (mut notes, limits) = (Notes::default(), self.limits.clone());
         let delayed = self.delayed();
         let mut one = |labels: &RowLabels, columns: &Columns| -> Result<(), QueryError> {
             let metric = labels.labels.value(METRIC_NAME);
-            scratch.evaluate(&call, columns, metric, &mut column, &mut notes)?;
+            let at_once = call.steps_at_once(columns);
+            limits.check()?;
+            if at_once >= steps.count {
+                scratch.evaluate(&call, columns, metric, &mut column, &mut notes)?;
+            } else {
+                column.reset(steps.count);
+                for from in (0..steps.count).step_by(at_once) {
+                    // Whoever asked may give up in the middle of a long series too.
+                    limits.check()?;
+                    let part = call.part(from, at_once.min(steps.count - from));
+                    reached(&part.seen, columns, &mut some);
+                    scratch.evaluate(&part, &some, metric, &mut result, &mut notes)?;
+                    column.put(from, &result);
+                }
+            }
             note_result(&call, metric, labels.labels.value(TYPE), &column, &mut notes);
             if column.any() {
                 let labels = if node.keeps_name { labels.clone() } else { labels.dropping_name(delayed) };

@@ -10,6 +10,7 @@ use super::limits::{Held, Limits};
 use super::notes::{Note, Notes};
 use super::number::general;
 use super::tile::{RowLabels, StepColumn, Tile};
+use super::window::part::reached;
 use super::window::{self, RangeCall, Scratch};
 use crate::functions::RangeKind;
 use crate::plan::{Fold, Fragment, Read, RowOp};
@@ -66,7 +67,15 @@ pub async fn run<V: ShardView>(view: V, job: Arc<Job>) -> Result<ShardAnswer, Qu
         let mut cursor = view.select(select).await?;
         let mut columns = Columns::default();
         while cursor.next(&mut columns).await? {
-            scan.series(&mut columns, |group| cursor.group_labels(group))?;
+            scan.prepare(&mut columns)?;
+            for part in scan.parts(&columns) {
+                // Never between two short series: the cursor gives way there by itself.
+                if part.from > 0 {
+                    view.pause().await?;
+                }
+                scan.evaluate(&part, &mut columns, |group| cursor.group_labels(group))?;
+            }
+            scan.keep(&mut columns, |group| cursor.group_labels(group))?;
         }
         let partial = scan.finish(|group| cursor.group_labels(group), &mut answer)?;
         answer.partials.push(partial);
@@ -80,12 +89,22 @@ struct Scan<'a> {
     job: &'a Job,
     scratch: Scratch,
     column: StepColumn,
+    /// For series that are evaluated part by part: the samples and the result of one.
+    reached: Columns,
+    part: StepColumn,
     into: Into,
     groups: Groups,
     notes: Notes,
     looks: u64,
     /// For the buffers above: they grow with the steps, not with the series.
     _buffers: Held,
+}
+
+/// Some of a fragment's steps.
+struct Part {
+    from: usize,
+    count: usize,
+    all: usize,
 }
 
 /// The groups of a fold, by those of the cursor.
@@ -145,6 +164,8 @@ impl<'a> Scan<'a> {
             job,
             scratch: Scratch::default(),
             column: StepColumn::default(),
+            reached: Columns::default(),
+            part: StepColumn::default(),
             into,
             groups: match &fragment.fold {
                 Some(Fold { hides_type: true, .. }) => Groups::Untyped(Untyped::default()),
@@ -156,7 +177,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    fn series(&mut self, columns: &mut Columns, labels: impl Fn(u32) -> Labels) -> Result<(), QueryError> {
+    fn prepare(&mut self, columns: &mut Columns) -> Result<(), QueryError> {
         if !self.job.use_start_timestamps {
             columns.starts.clear();
             columns.histogram_starts.clear();
@@ -165,9 +186,27 @@ impl<'a> Scan<'a> {
             reset::mark(&mut columns.histograms, self.fragment.read.windows());
         }
         let histograms: u64 = columns.histograms.iter().map(|(_, h)| window::histogram_samples(h)).sum();
-        self.job.limits.admits(columns.times.len() as u64 + histograms)?;
+        self.job.limits.admits(columns.times.len() as u64 + histograms)
+    }
+
+    /// The steps that are evaluated at once.
+    fn parts(&self, columns: &Columns) -> impl Iterator<Item = Part> + use<> {
+        let all = self.fragment.read.windows().count;
+        let at_once = match &self.fragment.read {
+            Read::Range(call) => call.steps_at_once(columns),
+            Read::Instant { .. } | Read::Samples { .. } => all.max(1),
+        };
+        (0..all).step_by(at_once).map(move |from| Part { from, count: at_once.min(all - from), all })
+    }
+
+    fn evaluate(
+        &mut self,
+        part: &Part,
+        columns: &mut Columns,
+        labels: impl Fn(u32) -> Labels,
+    ) -> Result<(), QueryError> {
         match &self.fragment.read {
-            Read::Samples { .. } => return self.keep_samples(columns, labels),
+            Read::Samples { .. } => {}
             Read::Instant { windows, value } => {
                 let found = window::latest(&mut self.scratch, windows, columns, *value, &mut self.column);
                 self.looks += found;
@@ -178,10 +217,32 @@ impl<'a> Scan<'a> {
                 let shown = (pinned.is_none() || call.counter_by_type).then(|| labels(columns.group));
                 let label = |name| shown.as_ref().map_or("", |labels| labels.value(name));
                 let metric = pinned.unwrap_or_else(|| label(METRIC_NAME));
-                self.looks +=
-                    self.scratch.evaluate(call, columns, metric, &mut self.column, &mut self.notes)?;
+                if part.count == part.all {
+                    self.looks +=
+                        self.scratch.evaluate(call, columns, metric, &mut self.column, &mut self.notes)?;
+                } else {
+                    if part.from == 0 {
+                        self.column.reset(part.all);
+                    }
+                    let call = call.part(part.from, part.count);
+                    reached(&call.seen, columns, &mut self.reached);
+                    let (column, notes) = (&mut self.part, &mut self.notes);
+                    self.looks += self.scratch.evaluate(&call, &self.reached, metric, column, notes)?;
+                    self.column.put(part.from, column);
+                    if part.from + part.count < part.all {
+                        return Ok(());
+                    }
+                }
                 note_result(call, metric, label(TYPE), &self.column, &mut self.notes);
             }
+        }
+        Ok(())
+    }
+
+    /// Folds or keeps what was evaluated.
+    fn keep(&mut self, columns: &mut Columns, labels: impl Fn(u32) -> Labels) -> Result<(), QueryError> {
+        if let Read::Samples { .. } = &self.fragment.read {
+            return self.keep_samples(columns, labels);
         }
         if !self.column.any() {
             return Ok(());

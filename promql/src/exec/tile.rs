@@ -95,6 +95,17 @@ impl StepColumn {
         self.histograms[step] = Some(histogram);
     }
 
+    /// Writes another column's steps from `from` on.
+    pub fn put(&mut self, from: usize, part: &StepColumn) {
+        for (i, &value) in part.values.iter().enumerate() {
+            if part.present.get(i) {
+                self.set(from + i, value);
+            } else if let Some(Some(histogram)) = part.histograms.get(i) {
+                self.set_histogram(from + i, histogram.clone());
+            }
+        }
+    }
+
     pub fn any(&self) -> bool {
         self.present.any() || !self.histograms.is_empty()
     }

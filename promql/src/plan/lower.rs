@@ -499,7 +499,12 @@ fn absent(vector: Node, labels: Labels, call: &Call) -> Node {
 fn known_labels(matchers: &[Matcher]) -> Labels {
     let mut labels = LabelsBuilder::default();
     let mut pinned: Vec<&str> = Vec::new();
-    for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+    // As Prometheus sees them: its index has put last those that only take series away.
+    let takes_away =
+        |m: &&Matcher| matches!(m.op, MatchOp::NotEqual | MatchOp::NotRegex) && m.matches_empty();
+    let (last, first): (Vec<&Matcher>, Vec<&Matcher>) =
+        matchers.iter().filter(|m| m.name != METRIC_NAME).partition(takes_away);
+    for matcher in first.into_iter().chain(last) {
         if matcher.op == MatchOp::Equal && !pinned.contains(&matcher.name.as_str()) {
             labels.set(&matcher.name, &matcher.value);
             pinned.push(&matcher.name);

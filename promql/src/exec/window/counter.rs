@@ -101,7 +101,8 @@ impl Extrapolation {
 
 /// Counters: what was lost at resets is added back.
 pub fn rate(values: &[f64], bounds: &Bounds, extrapolation: &Extrapolation, out: &mut StepColumn) {
-    let falls = values.windows(2).any(|w| w[1] < w[0]);
+    let fell = |i: &usize| values[*i] < values[*i - 1];
+    let falls: Vec<usize> = (1..values.len()).filter(fell).collect();
     for step in 0..bounds.lo.len() {
         let window = bounds.window(step);
         if window.len() < 2 {
@@ -109,11 +110,10 @@ pub fn rate(values: &[f64], bounds: &Bounds, extrapolation: &Extrapolation, out:
         }
         let first = values[window.start];
         let mut increase = values[window.end - 1] - first;
-        if falls {
-            for pair in values[window].windows(2) {
-                if pair[1] < pair[0] {
-                    increase += pair[0];
-                }
+        if !falls.is_empty() {
+            let from = falls.partition_point(|&i| i <= window.start);
+            for &i in falls[from..].iter().take_while(|&&i| i < window.end) {
+                increase += values[i - 1];
             }
         }
         let reach = &extrapolation.reaches[step];

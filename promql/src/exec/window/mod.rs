@@ -11,6 +11,7 @@ pub mod counter;
 pub mod extended;
 pub mod mixed;
 pub mod over_time;
+pub mod part;
 pub mod regression;
 pub mod start;
 
