@@ -1,11 +1,13 @@
 //! A shard's newest data, in memory: the series table, the index over it, and each series' chunks.
 //!
 //! Invariants:
-//! 1. a series' number (`id`) is its position, given in order of creation, never reused;
+//! 1. a series' number (`id`) is its position; that of a series which ended is given again, but not while a
+//!    reader may know it;
 //! 2. a series is known by the 128-bit hash of its key under the data directory's secret seed: two keys
 //!    with one hash are not expected in the life of the universe, so the key itself is not kept;
 //! 3. samples of a series ascend strictly in time, floats and histograms together.
 
+mod collect;
 mod late;
 pub mod read;
 pub mod series;
@@ -19,6 +21,7 @@ use hashbrown::HashTable;
 use hearth_model::batch::Refusal;
 use hearth_model::{Histogram, Labels, Sample, TimeRange};
 use late::{Order, Value};
+use roaring::RoaringBitmap;
 use series::Series;
 use std::sync::Arc;
 
@@ -39,6 +42,8 @@ pub struct HeadFigures {
     pub repeated: u64,
     /// Taken out of order.
     pub late: u64,
+    pub created: u64,
+    pub removed: u64,
     pub refused: [u64; 7],
     pub chunks_created: u64,
     pub chunks_dropped: u64,
@@ -49,9 +54,14 @@ pub struct HeadFigures {
 /// See the module's head.
 pub struct Head {
     table: HashTable<u32>,
-    /// Hashes of keys in another label order.
-    aliases: AHashMap<u128, u32>,
+    /// Hashes of keys in another label order: the series, and the hash it is known by.
+    aliases: AHashMap<u128, (u32, u128)>,
     series: Vec<Series>,
+    /// Series that writes and readers find.
+    living: RoaringBitmap,
+    free_rows: Vec<u32>,
+    /// Places among `pairs` that are of no use, by their length.
+    free_pairs: AHashMap<u32, Vec<u32>>,
     index: Index,
     /// Name and value symbols of all series, one after the other.
     pairs: Vec<Symbol>,
@@ -59,6 +69,9 @@ pub struct Head {
     late: AHashMap<u32, Vec<Sample>>,
     window_ms: i64,
     next_reference: u32,
+    /// Names in the log that a series has beside its own: it ended, left the head and came back, and samples
+    /// under both names may be in the log.
+    other_references: Vec<(u32, u32)>,
     /// Older samples are refused: they are in a block, or on their way there.
     from_ms: i64,
     chunk_bytes: usize,
@@ -76,12 +89,16 @@ impl Default for Head {
             table: HashTable::new(),
             aliases: AHashMap::new(),
             series: Vec::new(),
+            living: RoaringBitmap::new(),
+            free_rows: Vec::new(),
+            free_pairs: AHashMap::new(),
             index: Index::default(),
             pairs: Vec::new(),
             histograms: AHashMap::new(),
             late: AHashMap::new(),
             window_ms: 0,
             next_reference: 1,
+            other_references: Vec::new(),
             from_ms: i64::MIN,
             chunk_bytes: 0,
             histogram_bytes: 0,
@@ -92,7 +109,16 @@ impl Default for Head {
 
 impl Head {
     pub fn series_count(&self) -> u32 {
+        self.living.len() as u32
+    }
+
+    /// Ids are below this.
+    pub fn rows(&self) -> u32 {
         self.series.len() as u32
+    }
+
+    pub fn is_living(&self, id: u32) -> bool {
+        self.series[id as usize].living
     }
 
     pub fn index(&self) -> &Index {
@@ -103,12 +129,20 @@ impl Head {
     #[inline]
     pub fn find(&self, hash: u128, guess: Option<u32>) -> Option<u32> {
         if let Some(id) = guess
-            && self.series.get(id as usize).is_some_and(|s| s.hash == hash)
+            && self.is(id, hash)
         {
             return Some(id);
         }
         let found = self.table.find(table_hash(hash), |&id| self.series[id as usize].hash == hash);
-        found.or_else(|| self.aliases.get(&hash)).copied()
+        found.copied().or_else(|| {
+            let (id, known) = self.aliases.get(&hash)?;
+            self.is(*id, *known).then_some(*id)
+        })
+    }
+
+    #[inline]
+    fn is(&self, id: u32, hash: u128) -> bool {
+        self.series.get(id as usize).is_some_and(|s| s.hash == hash && s.living)
     }
 
     /// The series that followed this one in the batch before.
@@ -133,12 +167,21 @@ impl Head {
         self.series[id as usize].reference
     }
 
+    pub fn set_other_references(&mut self, others: Vec<(u32, u32)>) {
+        self.other_references = others;
+    }
+
+    /// Other names in the log, each with its series.
+    pub fn other_references(&self) -> &[(u32, u32)] {
+        &self.other_references
+    }
+
     /// Remembers that another order of labels means this series.
     pub fn alias(&mut self, hash: u128, id: u32) {
         if self.aliases.len() >= config::ALIASES {
             self.aliases.clear();
         }
-        self.aliases.insert(hash, id);
+        self.aliases.insert(hash, (id, self.series[id as usize].hash));
     }
 
     /// Whether a series with so much label text can still be added.
@@ -152,13 +195,22 @@ impl Head {
     /// Adds a series that [`Head::find`] does not know. `reference` is its name in the log; `None` gives
     /// it the next one.
     pub fn create(&mut self, hash: u128, labels: &Labels, reference: Option<u32>) -> u32 {
-        let id = self.series_count();
+        let id = self.free_rows.pop().unwrap_or(self.rows());
         let reference = reference.unwrap_or(self.next_reference);
         self.next_reference = self.next_reference.max(reference.saturating_add(1));
         let start = self.pairs.len();
         self.index.insert(id, labels, &mut self.pairs);
-        let pairs = start as u32..self.pairs.len() as u32;
-        self.series.push(Series::new(hash, reference, pairs));
+        self.pairs[start..].iter().for_each(|symbol| self.index.symbols.hold(*symbol));
+        let length = (self.pairs.len() - start) as u32;
+        let start = self.settle_pairs(start);
+        let row = Series::new(hash, reference, start..start + length);
+        if id == self.rows() {
+            self.series.push(row);
+        } else {
+            self.series[id as usize] = row;
+        }
+        self.living.insert(id);
+        self.figures.created += 1;
         let series = &self.series;
         self.table.insert_unique(table_hash(hash), id, |&id| table_hash(series[id as usize].hash));
         id
@@ -290,7 +342,7 @@ impl Head {
 
     /// Drops what ends before `cutoff_ms`, of all series.
     pub fn drop_before(&mut self, cutoff_ms: i64) {
-        for id in 0..self.series_count() {
+        for id in 0..self.rows() {
             self.truncate(id, cutoff_ms);
         }
         self.truncated(cutoff_ms);

@@ -81,7 +81,7 @@ impl Lookup for Head {
     type Error = Infallible;
 
     fn all(&self) -> RoaringBitmap {
-        (0..self.series_count()).collect()
+        self.living.clone()
     }
 
     fn union(&self, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, Infallible> {

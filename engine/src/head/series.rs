@@ -40,6 +40,8 @@ pub struct Series {
     /// The series that followed in the last batch; its own id is never a harmful guess.
     pub successor: u32,
     pub has_histograms: bool,
+    /// Whether writes find it; one that ended waits for its row to be used again.
+    pub living: bool,
     /// It has samples that came out of order.
     pub has_late: bool,
     open_min_ms: i64,
@@ -59,6 +61,7 @@ impl Series {
             pairs,
             successor: u32::MAX,
             has_histograms: false,
+            living: true,
             has_late: false,
             open_min_ms: 0,
             state: GorillaState::default(),

@@ -20,6 +20,26 @@ pub struct LabelValues {
     by_symbol: AHashMap<Symbol, u32>,
 }
 
+impl LabelValues {
+    /// The series that have the value.
+    pub fn postings(&self, value: Symbol) -> Option<&Postings> {
+        self.by_symbol.get(&value).map(|at| &self.values[*at as usize].1)
+    }
+
+    fn remove(&mut self, value: Symbol, id: u32) {
+        let Some(at) = self.by_symbol.get(&value).copied() else { return };
+        let postings = &mut self.values[at as usize].1;
+        postings.remove(id);
+        if postings.len() == 0 {
+            self.by_symbol.remove(&value);
+            self.values.swap_remove(at as usize);
+            if let Some((moved, _)) = self.values.get(at as usize) {
+                self.by_symbol.insert(*moved, at);
+            }
+        }
+    }
+}
+
 /// The inverted index of a shard's head.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -28,8 +48,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Interns a series' labels and files the series under each of them; `id` is larger than every id
-    /// before. The pairs are appended to `pairs`.
+    /// Interns a series' labels and files the series under each of them. The pairs are appended to `pairs`.
     pub fn insert<'a>(
         &mut self,
         id: u32,
@@ -49,6 +68,17 @@ impl Index {
         }
     }
 
+    /// Takes a series out of all its labels.
+    pub fn remove(&mut self, id: u32, pairs: &[Symbol]) {
+        for pair in pairs.chunks_exact(2) {
+            let Some(label) = self.labels.get_mut(&pair[0]) else { continue };
+            label.remove(pair[1], id);
+            if label.values.is_empty() {
+                self.labels.remove(&pair[0]);
+            }
+        }
+    }
+
     /// Label names, unsorted.
     pub fn names(&self) -> impl Iterator<Item = (&str, &LabelValues)> {
         self.labels.iter().map(|(name, values)| (self.symbols.text(*name), values))
@@ -64,9 +94,8 @@ impl Index {
         let Some(label) = self.label(&matcher.name) else { return out };
         if let Some(values) = exact_values(matcher, wanted) {
             for value in values {
-                let at = self.symbols.find(value).and_then(|s| label.by_symbol.get(&s));
-                if let Some(&at) = at {
-                    label.values[at as usize].1.union_into(&mut out);
+                if let Some(postings) = self.symbols.find(value).and_then(|s| label.postings(s)) {
+                    postings.union_into(&mut out);
                 }
             }
             return out;

@@ -17,12 +17,15 @@ pub enum Postings {
 }
 
 impl Postings {
-    /// Adds an id larger than all before.
+    /// Adds an id that is not there.
     pub fn push(&mut self, id: u32) {
         match self {
             Postings::None => *self = Postings::One(id),
-            Postings::One(first) => *self = Postings::List(vec![*first, id]),
-            Postings::List(ids) if ids.len() < LIST_IDS => ids.push(id),
+            Postings::One(other) => *self = Postings::List(vec![id.min(*other), id.max(*other)]),
+            Postings::List(ids) if ids.len() < LIST_IDS => {
+                let at = ids.partition_point(|before| *before < id);
+                ids.insert(at, id);
+            }
             Postings::List(ids) => {
                 let mut bitmap: RoaringBitmap = ids.iter().copied().collect();
                 bitmap.insert(id);
@@ -40,6 +43,27 @@ impl Postings {
             Postings::One(_) => 1,
             Postings::List(ids) => ids.len() as u64,
             Postings::Bitmap(bitmap) => bitmap.len(),
+        }
+    }
+
+    /// Takes an id out.
+    pub fn remove(&mut self, id: u32) {
+        match self {
+            Postings::None => {}
+            Postings::One(only) if *only == id => *self = Postings::None,
+            Postings::One(_) => {}
+            Postings::List(ids) => {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    *self = Postings::None;
+                }
+            }
+            Postings::Bitmap(bitmap) => {
+                bitmap.remove(id);
+                if bitmap.is_empty() {
+                    *self = Postings::None;
+                }
+            }
         }
     }
 
@@ -90,6 +114,22 @@ mod tests {
             let third: RoaringBitmap = [0, 1].into_iter().collect();
             assert_eq!(postings.intersects(&third), count > 0);
             assert!(!postings.intersects(&[1, 2].into_iter().collect()));
+        }
+    }
+
+    #[test]
+    fn ids_come_and_go_in_any_order() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut postings, mut expect) = (Postings::default(), std::collections::BTreeSet::new());
+        for _ in 0..5_000 {
+            let id = random.u32(0..60);
+            if expect.remove(&id) {
+                postings.remove(id);
+            } else if expect.len() < 3 || random.u32(0..3) > 0 {
+                expect.insert(id);
+                postings.push(id);
+            }
+            assert!(postings.ids().eq(expect.iter().copied()) && postings.len() == expect.len() as u64);
         }
     }
 }

@@ -5,7 +5,8 @@
 //! 3. The block is given its name, and in one step readers to come find it and look at the head only from
 //!    the cut on. Whatever goes wrong before that leaves everything as it was.
 //! 4. Log segments that are all older than the cut may go.
-//! 5. Once the readers from before have left, the head gives the memory back.
+//! 5. Once the readers from before have left, the head gives the memory back, and series that have no samples
+//!    any more leave it.
 
 use super::keeper::Keeper;
 use super::sorting::sort;
@@ -78,6 +79,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         self.state.queue.expire_before(cut_ms);
         self.state.readers.earlier_left().await;
         self.truncate(cut_ms).await;
+        self.collect().await;
         self.state.pressed.set(false);
         Ok(())
     }
@@ -86,12 +88,12 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
     async fn choose(&self, range: TimeRange) -> io::Result<Chosen> {
         let mut chosen = Chosen::default();
         let mut used: Vec<Symbol> = Vec::new();
-        let count = self.state.head.borrow().series_count();
+        let count = self.state.head.borrow().rows();
         chosen.ranks = vec![ABSENT; self.state.head.borrow().index().symbols.count()];
         for id in 0..count {
             {
                 let head = self.state.head.borrow();
-                if head.overlaps(id, range) {
+                if head.is_living(id) && head.overlaps(id, range) {
                     chosen.ids.push(id);
                     for symbol in head.symbols_of(id) {
                         let rank = &mut chosen.ranks[*symbol as usize];
@@ -132,9 +134,30 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         Ok(chosen)
     }
 
+    /// Takes the series without samples out of the head.
+    async fn collect(&self) {
+        let count = self.state.head.borrow().rows();
+        let mut ended = Vec::new();
+        for id in 0..count {
+            {
+                let mut head = self.state.head.borrow_mut();
+                if head.is_idle(id) {
+                    head.unlink(id);
+                    ended.push(id);
+                }
+            }
+            self.pace.pause().await;
+        }
+        self.state.readers.earlier_left().await;
+        for id in ended {
+            self.state.head.borrow_mut().free(id);
+            self.pace.pause().await;
+        }
+    }
+
     /// Gives the memory of what is in a block now back, a few series at a time.
     async fn truncate(&self, cut_ms: i64) {
-        let count = self.state.head.borrow().series_count();
+        let count = self.state.head.borrow().rows();
         for id in 0..count {
             self.state.head.borrow_mut().truncate(id, cut_ms);
             self.pace.pause().await;

@@ -98,6 +98,8 @@ pub fn open<D: Disk>(
     // it was taken.
     head.set_window(i64::MAX);
     let recovery = recover::recover(&disk, &options, &store.router, &mut head)?;
+    // The log names series whose samples are all in blocks.
+    head.collect_idle();
     head.set_window(store.out_of_order_ms);
     let queue = Rc::new(CommitQueue::new(options.commit_buffer_bytes));
     let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
@@ -181,7 +183,8 @@ impl ShardState {
         StoreFigures {
             shards: 1,
             series: u64::from(head.series_count()),
-            series_created: u64::from(head.series_count()),
+            series_created: head.figures.created,
+            series_removed: head.figures.removed,
             chunks: head.figures.chunks_created - head.figures.chunks_dropped,
             chunks_created: head.figures.chunks_created,
             samples_appended: head.figures.samples,
@@ -210,7 +213,6 @@ impl ShardState {
             block_failures: kept.failures,
             blocks_expired: kept.blocks_expired,
             blocks_crowded_out: kept.blocks_crowded_out,
-            ..StoreFigures::default()
         }
     }
 

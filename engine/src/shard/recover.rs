@@ -31,6 +31,8 @@ struct Filler<'a> {
     router: &'a Router,
     by_reference: AHashMap<u32, u32>,
     unknown: AHashSet<u32>,
+    /// References beside a series' own that samples go by.
+    others: AHashMap<u32, u32>,
     recovery: Recovery,
 }
 
@@ -64,6 +66,11 @@ impl Filler<'_> {
 
     fn id(&mut self, reference: u32) -> Option<u32> {
         let id = self.by_reference.get(&reference).copied();
+        if let Some(id) = id
+            && self.head.reference(id) != reference
+        {
+            self.others.insert(reference, id);
+        }
         if id.is_none() {
             self.recovery.orphans += 1;
             if self.unknown.insert(reference) {
@@ -132,6 +139,7 @@ pub fn recover<D: Disk>(
         router,
         by_reference: AHashMap::new(),
         unknown: AHashSet::new(),
+        others: AHashMap::new(),
         recovery: Recovery::default(),
     };
     let replayed = Replay {
@@ -142,8 +150,10 @@ pub fn recover<D: Disk>(
         sink: |record: Record<'_>| filler.record(record),
     }
     .run()?;
+    let others = filler.others.into_iter().collect();
     let mut recovery = filler.recovery;
     recovery.replayed = replayed;
+    head.set_other_references(others);
     recovery.time = started.elapsed();
     Ok(recovery)
 }

@@ -58,13 +58,18 @@ impl SeriesSource for Rc<ShardState> {
     fn records(&self, from: u32, out: &mut Vec<u8>) -> Option<u32> {
         let head = self.head.borrow();
         let (start, mut raw) = (out.len(), Vec::new());
-        for id in from..head.series_count() {
+        for id in (from..head.rows()).filter(|id| head.is_living(*id)) {
             if out.len() - start >= CHECKPOINT_FRAME_BYTES {
                 return Some(id);
             }
             raw.clear();
             key::push_key(&mut raw, &head.labels_of(id));
             record::push_series(out, head.reference(id), &raw);
+        }
+        for (reference, id) in head.other_references() {
+            raw.clear();
+            key::push_key(&mut raw, &head.labels_of(*id));
+            record::push_series(out, *reference, &raw);
         }
         None
     }

@@ -117,20 +117,23 @@ impl<P: Pace> View<P> {
             }
             return Ok(());
         }
-        let mut at = 0;
-        loop {
+        // Values come and go between two looks at the clock; their strings stay while a reader is here.
+        let all: Vec<Symbol> = {
+            let head = self.place.state.head.borrow();
+            head.index()
+                .label(name)
+                .map_or(Vec::new(), |l| l.values.iter().map(|(value, _)| *value).collect())
+        };
+        for slice in all.chunks(256) {
             self.breathe().await?;
             let head = self.place.state.head.borrow();
-            let values = head.index().label(name).map_or(&[][..], |l| &l.values);
-            if at >= values.len() {
-                return Ok(());
-            }
-            // A slice of values between two looks at the clock.
-            let slice = &values[at..values.len().min(at + 256)];
-            at += slice.len();
-            let wanted = slice.iter().filter(|(_, p)| ids.is_none_or(|ids| p.intersects(ids)));
-            out.extend(wanted.map(|(value, _)| head.index().symbols.text(*value).to_owned()));
+            let Some(label) = head.index().label(name) else { return Ok(()) };
+            let wanted = slice.iter().filter(|value| {
+                ids.is_none_or(|ids| label.postings(**value).is_some_and(|p| p.intersects(ids)))
+            });
+            out.extend(wanted.map(|value| head.index().symbols.text(*value).to_owned()));
         }
+        Ok(())
     }
 }
 
