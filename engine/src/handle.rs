@@ -19,6 +19,7 @@ use futures_channel::oneshot;
 use futures_util::future::{join_all, try_join_all};
 use hearth_model::context::Stop;
 use hearth_model::store::{Admin, BoxFuture, HeadStatus, StoreFigures, Written};
+use hearth_model::watermark::Watermarks;
 use hearth_model::{Ack, Append, QueryContext, Scatter, StoreError, WriteBatch};
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -66,6 +67,7 @@ struct Inner {
     max_ahead_ms: i64,
     clock: fn() -> i64,
     backend: &'static str,
+    watermarks: Arc<Watermarks>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held as long as the store is open.
     _lock: File,
@@ -167,6 +169,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
     let identity = identify(options)?;
     let backend = choose_io(options.io)?;
     let router = Router::new(identity.seed, identity.shards);
+    let watermarks = Arc::new(Watermarks::new(identity.shards));
     let store = Store {
         router: router.clone(),
         max_series: options.max_series,
@@ -176,6 +179,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         block_range_ms: millis(options.block_range).max(1),
         out_of_order_ms: millis(options.out_of_order_window),
         clock: options.clock,
+        watermarks: watermarks.clone(),
     };
     let cores = cores();
     let threads = identity.shards.min(cores.next_power_of_two());
@@ -226,6 +230,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             max_ahead_ms: millis(options.max_ahead),
             clock: options.clock,
             backend: backend.name(),
+            watermarks,
             threads: Mutex::new(handles),
             _lock: lock,
         }),
@@ -532,6 +537,10 @@ impl Scatter for Handle {
         let results = try_join_all(answers).await?;
         guard.0 = None;
         Ok(results)
+    }
+
+    fn watermarks(&self) -> Option<&Watermarks> {
+        Some(&self.inner.watermarks)
     }
 }
 

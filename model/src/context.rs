@@ -3,8 +3,10 @@
 //! There is no clock in here: who owns a deadline (the HTTP layer) calls [`QueryContext::cancel`].
 
 use crate::store::StoreError;
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 /// Why a query was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,10 @@ impl Budget {
 
     pub fn unlimited() -> Arc<Budget> {
         Budget::new("unlimited", usize::MAX, None)
+    }
+
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
     }
 
     pub fn peak_bytes(&self) -> usize {
@@ -102,16 +108,40 @@ impl Drop for Reservation {
 
 const RUNNING: u8 = 0;
 
+/// The word to stop, and who sleeps until it comes.
+#[derive(Debug)]
+struct StopSign {
+    reason: AtomicU8,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl StopSign {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        // Every change of the list is complete at each step, so a panic elsewhere leaves nothing half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reason(&self) -> Option<Stop> {
+        match self.reason.load(Ordering::SeqCst) {
+            RUNNING => None,
+            1 => Some(Stop::Cancelled),
+            2 => Some(Stop::TimedOut),
+            _ => Some(Stop::Shutdown),
+        }
+    }
+}
+
 /// Shared by everything that works for one query.
 #[derive(Debug, Clone)]
 pub struct QueryContext {
-    stop: Arc<AtomicU8>,
+    stop: Arc<StopSign>,
     budget: Arc<Budget>,
 }
 
 impl QueryContext {
     pub fn new(budget: Arc<Budget>) -> Self {
-        QueryContext { stop: Arc::new(AtomicU8::new(RUNNING)), budget }
+        let stop = StopSign { reason: AtomicU8::new(RUNNING), waiting: Mutex::default() };
+        QueryContext { stop: Arc::new(stop), budget }
     }
 
     /// For tests and for the server's own small queries.
@@ -126,17 +156,34 @@ impl QueryContext {
             Stop::TimedOut => 2,
             Stop::Shutdown => 3,
         };
-        let _ = self.stop.compare_exchange(RUNNING, code, Ordering::Relaxed, Ordering::Relaxed);
+        if self.stop.reason.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            let waiting = std::mem::take(&mut *self.stop.waiting());
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Sleeps until the query is told to stop: for whoever waits for something else meanwhile.
+    pub async fn stopped(&self) -> Stop {
+        poll_fn(|task| {
+            let mut waiting = self.stop.waiting();
+            // Looked at under the lock: a stop that comes later finds the waker.
+            if let Some(why) = self.stop.reason() {
+                return Poll::Ready(why);
+            }
+            if !waiting.iter().any(|waker| waker.will_wake(task.waker())) {
+                waiting.push(task.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Cheap enough for every series: one relaxed load.
     pub fn check(&self) -> Result<(), StoreError> {
-        match self.stop.load(Ordering::Relaxed) {
-            RUNNING => Ok(()),
-            1 => Err(StoreError::Stopped(Stop::Cancelled)),
-            2 => Err(StoreError::Stopped(Stop::TimedOut)),
-            _ => Err(StoreError::Stopped(Stop::Shutdown)),
+        if self.stop.reason.load(Ordering::Relaxed) == RUNNING {
+            return Ok(());
         }
+        self.stop.reason().map_or(Ok(()), |why| Err(StoreError::Stopped(why)))
     }
 
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, StoreError> {
@@ -186,7 +233,12 @@ mod tests {
     fn the_first_reason_to_stop_stays() {
         let context = QueryContext::unlimited();
         assert_eq!(context.check(), Ok(()));
+        let waiting = context.clone();
+        let mut stopped = std::pin::pin!(waiting.stopped());
+        let mut task = std::task::Context::from_waker(Waker::noop());
+        assert_eq!(stopped.as_mut().poll(&mut task), Poll::Pending);
         context.cancel(Stop::TimedOut);
+        assert_eq!(stopped.as_mut().poll(&mut task), Poll::Ready(Stop::TimedOut));
         drop(context.cancel_on_drop());
         assert_eq!(context.check(), Err(StoreError::Stopped(Stop::TimedOut)));
     }

@@ -19,6 +19,7 @@ pub mod relabel;
 pub mod sample;
 pub mod store;
 pub mod testing;
+pub mod watermark;
 
 pub use batch::{Refusal, Refused, WriteBatch, WriteOutcome};
 pub use context::QueryContext;

@@ -21,6 +21,7 @@ use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::matcher::Matcher;
 use crate::range::TimeRange;
+use crate::watermark::Watermarks;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -184,6 +185,13 @@ pub trait Scatter: Clone + Send + Sync + 'static {
         J: Fn(Self::View) -> F + Clone + Send + 'static,
         F: Future<Output = Result<T, StoreError>> + 'static,
         T: Send + 'static;
+
+    /// How far back the data changed; who keeps results needs it. A store without it is asked anew every
+    /// time. A shard notes a write after jobs can see it and before it is acknowledged, a deletion
+    /// likewise, and what it drops for its age when that is gone.
+    fn watermarks(&self) -> Option<&Watermarks> {
+        None
+    }
 }
 
 /// One shard as a job sees it. The futures are not `Send`: they never leave the shard's thread.

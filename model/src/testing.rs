@@ -18,8 +18,11 @@ use crate::batch::{Refusal, WriteBatch, WriteOutcome};
 use crate::context::QueryContext;
 use crate::histogram::Histogram;
 use crate::label::Labels;
+use crate::matcher::Matcher;
+use crate::range::TimeRange;
 use crate::sample::Sample;
 use crate::store::{Scatter, StoreError};
+use crate::watermark::Watermarks;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -59,19 +62,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct MemStore {
     shards: Arc<[SharedShard]>,
     failure: Arc<Mutex<Option<StoreError>>>,
+    watermarks: Arc<Watermarks>,
 }
 
 impl MemStore {
     /// An empty store of `shards` shards, at least one.
     pub fn new(shards: usize) -> MemStore {
         assert!(shards > 0, "a store has at least one shard");
+        let watermarks = Arc::new(Watermarks::new(shards));
         let shards = (0..shards).map(|_| SharedShard::default()).collect();
-        MemStore { shards, failure: Arc::default() }
+        MemStore { shards, failure: Arc::default(), watermarks }
     }
 
     /// Writes without a future: how a test fills its store.
     pub fn write(&self, batch: &WriteBatch) -> WriteOutcome {
-        append::write(&self.shards, batch)
+        append::write(&self.shards, &self.watermarks, batch)
+    }
+
+    /// Takes every sample within the range away from the series that match.
+    pub fn delete(&self, matchers: &[Matcher], range: TimeRange) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            let mut shard = lock(shard);
+            for series in shard.series.iter_mut().filter(|s| view::matches(matchers, &s.labels)) {
+                series.samples.retain(|s| !range.contains(s.timestamp_ms));
+                series.histograms.retain(|(time, _)| !range.contains(*time));
+            }
+            self.watermarks.changed(number, range.min_ms);
+        }
+    }
+
+    /// Takes every sample before the time away, as retention does.
+    pub fn drop_before(&self, time_ms: i64) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            for series in &mut lock(shard).series {
+                series.samples.retain(|s| s.timestamp_ms >= time_ms);
+                series.histograms.retain(|(time, _)| *time >= time_ms);
+            }
+            self.watermarks.dropped(number, time_ms.saturating_sub(1));
+        }
     }
 
     /// Says when the counts of a stored series' samples began: pairs of a sample's time and its start. A
@@ -141,6 +169,10 @@ impl Scatter for MemStore {
             YieldOnce::default().await;
         }
         Ok(results)
+    }
+
+    fn watermarks(&self) -> Option<&Watermarks> {
+        Some(&self.watermarks)
     }
 }
 

@@ -22,6 +22,8 @@ struct Appender<'a> {
     commit: &'a mut Commit,
     batch: &'a WriteBatch,
     latest_ms: i64,
+    /// Of the samples that were taken.
+    oldest_ms: i64,
     logged: bool,
     done: Appended,
 }
@@ -33,7 +35,7 @@ impl ShardState {
             return;
         }
         let AppendRequest { batch, picks, latest_ms, ack, reply } = request;
-        let (done, logged) = self.queue.with_open(|commit| {
+        let (done, logged, oldest_ms) = self.queue.with_open(|commit| {
             let mut head = self.head.borrow_mut();
             let mut appender = Appender {
                 state: self,
@@ -41,12 +43,16 @@ impl ShardState {
                 commit,
                 batch: &batch,
                 latest_ms,
+                oldest_ms: i64::MAX,
                 logged: false,
                 done: Appended::default(),
             };
             appender.run(&picks);
-            (appender.done, appender.logged)
+            (appender.done, appender.logged, appender.oldest_ms)
         });
+        if oldest_ms < i64::MAX {
+            self.store.watermarks.changed(self.number, oldest_ms);
+        }
         drop(batch);
         // Nothing of this batch is in the store: there is nothing to wait for.
         let ack = if logged || done.outcome.repeated > 0 { ack } else { Ack::Memory };
@@ -131,6 +137,7 @@ impl Appender<'_> {
             };
             if fate == Fate::Taken {
                 self.commit.push_sample(reference, one.timestamp_ms, one.value);
+                self.oldest_ms = self.oldest_ms.min(one.timestamp_ms);
                 self.logged = true;
             }
             self.count(at, sample as u32, fate, false);
@@ -146,6 +153,7 @@ impl Appender<'_> {
             };
             if fate == Fate::Taken {
                 self.commit.push_histogram(reference, *time, histogram);
+                self.oldest_ms = self.oldest_ms.min(*time);
                 self.logged = true;
             }
             self.count(at, floats + sample as u32, fate, true);

@@ -36,6 +36,7 @@ use blocks::{Blocks, Owner};
 use futures_channel::oneshot;
 use hearth_model::StoreError;
 use hearth_model::store::StoreFigures;
+use hearth_model::watermark::Watermarks;
 use keeper::KeeperFigures;
 use readers::Readers;
 use recover::Recovery;
@@ -43,6 +44,7 @@ use request::{Request, ShardFigures};
 use runtime::Runtime;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What every shard of a store knows about the store.
@@ -59,6 +61,7 @@ pub struct Store {
     /// How much older than the newest sample one may be and still be taken out of order.
     pub out_of_order_ms: i64,
     pub clock: fn() -> i64,
+    pub watermarks: Arc<Watermarks>,
 }
 
 /// What the loop and the tasks beside it share.

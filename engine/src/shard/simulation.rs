@@ -269,6 +269,7 @@ impl Simulation {
             block_range_ms: 100,
             out_of_order_ms: 50,
             clock: || 0,
+            watermarks: std::sync::Arc::new(hearth_model::watermark::Watermarks::new(1)),
         };
         let options = self.options();
         super::open(0, store, self.disk.clone(), options).ok()

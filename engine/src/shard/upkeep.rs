@@ -25,6 +25,7 @@ impl ShardState {
         let mut head = self.head.borrow_mut();
         if head.figures.min_ms.is_some_and(|min| min < cutoff) {
             head.drop_before(cutoff);
+            self.store.watermarks.dropped(self.number, cutoff);
         }
         self.queue.expire_before(cutoff);
     }

@@ -7,6 +7,7 @@ use crate::key;
 use crate::label::Labels;
 use crate::sample::Sample;
 use crate::store::{Ack, Append, BoxFuture, StoreError, Written};
+use crate::watermark::Watermarks;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -31,10 +32,16 @@ enum Fate {
     Repeated,
 }
 
-pub(super) fn write(shards: &[SharedShard], batch: &WriteBatch) -> WriteOutcome {
+pub(super) fn write(shards: &[SharedShard], watermarks: &Watermarks, batch: &WriteBatch) -> WriteOutcome {
     let mut outcome = WriteOutcome::default();
     for (index, entry) in batch.series.iter().enumerate() {
         write_series(shards, batch, index as u32, entry, &mut outcome);
+        let floats = batch.samples_of(entry).iter().map(|s| s.timestamp_ms);
+        let oldest_ms = floats.chain(batch.histograms_of(entry).iter().map(|(time, _)| *time)).min();
+        if let Some(oldest_ms) = oldest_ms {
+            // Which shard took it does not matter to who asks: every shard's notes are looked at.
+            watermarks.changed(0, oldest_ms);
+        }
     }
     outcome.refused.sort_by_key(|r| (r.series, r.sample));
     outcome

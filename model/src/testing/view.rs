@@ -67,7 +67,7 @@ impl MemView {
     }
 }
 
-fn matches(set: &[Matcher], labels: &Labels) -> bool {
+pub(super) fn matches(set: &[Matcher], labels: &Labels) -> bool {
     set.iter().all(|m| m.matches(labels.value(&m.name)))
 }
 
