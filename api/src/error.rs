@@ -17,6 +17,7 @@ pub enum ErrorType {
     Timeout,
     Internal,
     Unavailable,
+    NotFound,
 }
 
 impl ErrorType {
@@ -28,6 +29,7 @@ impl ErrorType {
             ErrorType::Timeout => "timeout",
             ErrorType::Internal => "internal",
             ErrorType::Unavailable => "unavailable",
+            ErrorType::NotFound => "not_found",
         }
     }
 
@@ -38,6 +40,7 @@ impl ErrorType {
             // The client is gone; the code is nginx's "client closed request", as Prometheus answers.
             ErrorType::Canceled => StatusCode::from_u16(499).expect("three digits"),
             ErrorType::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorType::NotFound => StatusCode::NOT_FOUND,
             ErrorType::Internal | ErrorType::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -58,6 +61,10 @@ impl ApiError {
     /// A parameter that cannot be used, by its name.
     pub fn parameter(name: &str, why: impl std::fmt::Display) -> ApiError {
         ApiError::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+
+    pub fn not_found(text: impl Into<String>) -> ApiError {
+        ApiError { kind: ErrorType::NotFound, text: text.into() }
     }
 
     pub fn unavailable(text: impl Into<String>) -> ApiError {

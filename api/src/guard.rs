@@ -3,13 +3,15 @@
 
 use crate::error::plain;
 use crate::lifecycle::unavailable;
-use crate::state::{Backend, Phase, State};
+use crate::state::{Backend, Peer, Phase, State};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State as Held};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hearth_promql::query::Origin;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +24,22 @@ impl FromRequestParts<Arc<State>> for Backend {
             (Phase::Ready, Some(backend)) => Ok(backend.clone()),
             (phase, _) => Err(unavailable(phase)),
         }
+    }
+}
+
+/// What the query engine is told of whoever sent a request.
+pub struct From(pub Origin);
+
+impl FromRequestParts<Arc<State>> for From {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<State>) -> Result<From, Infallible> {
+        let peer = parts.extensions.get::<Peer>();
+        Ok(From(Origin::Http {
+            client: peer.map_or_else(String::new, |Peer(address)| address.ip().to_canonical().to_string()),
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+        }))
     }
 }
 

@@ -5,6 +5,7 @@
 //! the traits in [`state`] and answers into bytes.
 #![forbid(unsafe_code)]
 
+mod active;
 pub mod config;
 pub mod envelope;
 pub mod error;
@@ -23,7 +24,7 @@ mod status;
 mod targets;
 mod write;
 
-pub use state::{Backend, BuildInfo, LiveConfig, Options, Phase, ReloadRequest, ReloadState, State};
+pub use state::{Backend, BuildInfo, LiveConfig, Options, Peer, Phase, ReloadRequest, ReloadState, State};
 pub use write::{V1 as WRITE_V1, V2 as WRITE_V2};
 
 use axum::Router;
@@ -78,6 +79,8 @@ fn api(state: &Held) -> Router<Held> {
         .route("/status/buildinfo", read(status::build_info))
         .route("/status/flags", read(status::flags))
         .route("/status/tsdb", read(status::tsdb))
+        .route("/status/active_queries", read(active::list))
+        .route("/status/active_queries/{id}/kill", route(POST, "OPTIONS, POST", active::kill))
         .route("/write", route(POST, "OPTIONS, POST", write::write))
         .route("/admin/tsdb/{action}", route(POST.or(MethodFilter::PUT), "OPTIONS, POST, PUT", status::admin))
         .layer(from_fn_with_state(state.clone(), guard::require_ready));

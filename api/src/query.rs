@@ -4,6 +4,7 @@
 use crate::config::{MAX_POINTS, STOP_GRACE_MS};
 use crate::envelope::Notes;
 use crate::error::ApiError;
+use crate::guard::From;
 use crate::params::{Params, parse_seconds_or_duration_ms};
 use crate::result;
 use crate::state::{Backend, State};
@@ -11,7 +12,8 @@ use axum::extract::State as Held;
 use axum::response::Response;
 use hearth_model::QueryContext;
 use hearth_model::context::{Budget, Stop};
-use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest, RequestOptions};
+use hearth_promql::exec::limits::EXECUTION;
+use hearth_promql::query::{Answer, InstantRequest, Origin, QueryError, RangeRequest, RequestOptions};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +29,13 @@ pub enum Stats {
 pub async fn instant(
     Held(state): Held<Arc<State>>,
     backend: Backend,
+    From(origin): From,
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
     let time_ms = params.time_ms_or("time", jiff::Timestamp::now().as_millisecond())?;
     let timeout = timeout(&state, &params)?;
-    let (options, stats) = options(&state, &params, limit)?;
+    let (options, stats) = options(&state, &params, limit, origin)?;
     let context = options.context.clone();
     let request = InstantRequest { text: params.get("query").to_owned(), time_ms, options };
     let answer = run(&state, context, timeout, backend.query.instant(request)).await?;
@@ -42,6 +45,7 @@ pub async fn instant(
 pub async fn range(
     Held(state): Held<Arc<State>>,
     backend: Backend,
+    From(origin): From,
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
@@ -64,7 +68,7 @@ pub async fn range(
         ));
     }
     let timeout = timeout(&state, &params)?;
-    let (options, stats) = options(&state, &params, limit)?;
+    let (options, stats) = options(&state, &params, limit, origin)?;
     let context = options.context.clone();
     let text = params.get("query").to_owned();
     let request = RangeRequest { text, start_ms, end_ms, step_ms, options };
@@ -82,7 +86,12 @@ fn timeout(state: &State, params: &Params) -> Result<Duration, ApiError> {
     Ok(asked.min(longest))
 }
 
-fn options(state: &State, params: &Params, limit: usize) -> Result<(RequestOptions, Stats), ApiError> {
+fn options(
+    state: &State,
+    params: &Params,
+    limit: usize,
+    origin: Origin,
+) -> Result<(RequestOptions, Stats), ApiError> {
     let lookback_ms = match params.get("lookback_delta") {
         "" => None,
         text => Some(
@@ -99,11 +108,12 @@ fn options(state: &State, params: &Params, limit: usize) -> Result<(RequestOptio
     let memory = Budget::new("query", state.options.query_memory_bytes, Some(state.query_memory.clone()));
     let context = QueryContext::new(memory);
     let stats_per_step = stats == Stats::PerStep;
-    Ok((RequestOptions { lookback_ms, limit, stats_per_step, context }, stats))
+    let keep_until_ms = None;
+    Ok((RequestOptions { lookback_ms, limit, stats_per_step, origin, keep_until_ms, context }, stats))
 }
 
-/// Runs a query to its end, its deadline, or the moment the client hangs up (then this future is dropped,
-/// and with it the guard that cancels).
+/// Runs a query to its end, its deadline, the moment it is killed, or the moment the client hangs up (then
+/// this future is dropped, and with it the guard that cancels).
 async fn run(
     state: &State,
     context: QueryContext,
@@ -113,14 +123,21 @@ async fn run(
     let _cancel = context.cancel_on_drop();
     let _running = state.metrics.queries_running.raise();
     let mut query = std::pin::pin!(query);
-    let result = match tokio::time::timeout(timeout, &mut query).await {
-        Ok(result) => result,
-        Err(_) => {
-            context.cancel(Stop::TimedOut);
+    let stopped = async {
+        match tokio::time::timeout(timeout, context.stopped()).await {
+            Ok(why) => why,
+            Err(_) => {
+                context.cancel(Stop::TimedOut);
+                Stop::TimedOut
+            }
+        }
+    };
+    let result = tokio::select! {
+        result = &mut query => result,
+        why = stopped => {
             let grace = Duration::from_millis(STOP_GRACE_MS);
-            tokio::time::timeout(grace, query)
-                .await
-                .unwrap_or(Err(QueryError::TimedOut("expression evaluation")))
+            let answered = tokio::time::timeout(grace, query).await;
+            answered.unwrap_or(Err(QueryError::stopped(why, EXECUTION)))
         }
     };
     if let Ok(answer) = &result {

@@ -8,7 +8,7 @@ use hearth_alerting::RuleFile;
 use hearth_model::Ack;
 use hearth_model::matcher::regex::Regex;
 use hearth_model::store::{Admin, Append, Catalogue};
-use hearth_promql::query::Query;
+use hearth_promql::query::{Query, QueryAdmin};
 use hearth_promql::syntax::ParseOptions;
 use hearth_scrape::Scraper;
 use jiff::Timestamp;
@@ -68,11 +68,16 @@ pub struct BuildInfo {
 #[derive(Clone)]
 pub struct Backend {
     pub query: Arc<dyn Query>,
+    pub queries: Arc<dyn QueryAdmin>,
     pub append: Arc<dyn Append>,
     pub catalogue: Arc<dyn Catalogue>,
     pub admin: Arc<dyn Admin>,
     pub scraper: Scraper,
 }
+
+/// Who sent a request: the other end of its connection, put among the request's extensions by who accepts.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub std::net::SocketAddr);
 
 /// The configuration in effect, replaced as a whole.
 #[derive(Debug, Clone, Default)]

@@ -2,13 +2,18 @@
 //! Prometheus answers them.
 
 use axum::body::Body;
-use hearth_api::{Backend, BuildInfo, LiveConfig, Options, Phase, State, router};
+use hearth_api::{Backend, BuildInfo, LiveConfig, Options, Peer, Phase, State, router};
 use hearth_model::histogram::Span;
 use hearth_model::matcher::regex::Regex;
+use hearth_model::store::BoxFuture;
 use hearth_model::testing::MemStore;
 use hearth_model::{Ack, Histogram, Labels, Sample, StoreError, WriteBatch, stale_nan};
+use hearth_promql::active::{ActiveQueries, ActiveQuery, QueryKind, Registration};
 use hearth_promql::syntax::ParseOptions;
-use hearth_promql::{Engine, EngineOptions};
+use hearth_promql::{
+    Answer, Engine, EngineOptions, InstantRequest, Query, QueryAdmin, QueryError, RangeRequest,
+    RequestOptions,
+};
 use hearth_scrape::Scraper;
 use hearth_wire::remote_write::Encoder;
 use http::{Request, Response};
@@ -72,6 +77,15 @@ impl Server {
 
     /// A ready one, with two series of `up`.
     fn ready(change: impl FnOnce(&mut Options)) -> Server {
+        let engine = |store: &MemStore| Arc::new(Engine::new(store.clone(), EngineOptions::default()));
+        Server::ready_with(change, engine)
+    }
+
+    /// The same with another query engine.
+    fn ready_with<E: Query + QueryAdmin + 'static>(
+        change: impl FnOnce(&mut Options),
+        engine: impl FnOnce(&MemStore) -> Arc<E>,
+    ) -> Server {
         let server = Server::starting(change);
         let store = &server.store;
         let mut batch = WriteBatch::default();
@@ -88,8 +102,10 @@ impl Server {
             seed: 0,
             user_agent: "test".into(),
         });
+        let engine = engine(store);
         server.state.set_ready(Backend {
-            query: Arc::new(Engine::new(store.clone(), EngineOptions::default())),
+            query: engine.clone(),
+            queries: engine,
             append: Arc::new(store.clone()),
             catalogue: Arc::new(store.clone()),
             admin: Arc::new(store.clone()),
@@ -566,4 +582,101 @@ async fn federation_of_histograms() {
          listed_sum{{instance=\"\"}} 7.5 {now}\nlisted_count{{instance=\"\"}} 6 {now}\n"
     );
     server.check(get("/federate?match[]=%7B__name__=~%22.%2Bed%7Cexpo.*%22%7D"), 200, &expect).await;
+}
+
+/// A query engine whose queries end only when they are told to stop.
+struct Endless(hearth_promql::active::ActiveQueries);
+
+impl Endless {
+    fn run(&self, text: String, options: RequestOptions) -> BoxFuture<'_, Result<Answer, QueryError>> {
+        let registration = Registration {
+            text,
+            kind: QueryKind::Instant,
+            start_ms: 5_000,
+            end_ms: 5_000,
+            step_ms: 0,
+            steps: 1,
+            origin: options.origin,
+        };
+        let registered = self.0.register(registration, options.context.clone());
+        Box::pin(async move {
+            registered.begins();
+            let why = options.context.stopped().await;
+            Err(QueryError::stopped(why, "expression evaluation"))
+        })
+    }
+}
+
+impl Query for Endless {
+    fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+        self.run(request.text, request.options)
+    }
+
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+        self.run(request.text, request.options)
+    }
+}
+
+impl QueryAdmin for Endless {
+    fn active(&self) -> Vec<ActiveQuery> {
+        self.0.list()
+    }
+
+    fn kill(&self, id: u64) -> bool {
+        self.0.kill(id)
+    }
+}
+
+/// Polls once, which takes a request up to where it waits for its query.
+fn starts<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test]
+async fn active_queries_are_shown_and_can_be_killed() {
+    let server = Server::ready_with(|_| {}, |_| Arc::new(Endless(ActiveQueries::default())));
+    let listed = async || {
+        let (status, text) = server.text(get("/api/v1/status/active_queries")).await;
+        assert_eq!(status, 200);
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["data"].take()
+    };
+    assert_eq!(
+        listed().await,
+        serde_json::json!({"maxConcurrency": 20, "running": 0, "queued": 0, "queries": []})
+    );
+    let mut request = get("/api/v1/query?query=sleep&time=5");
+    request.extensions_mut().insert(Peer("[::ffff:10.1.2.3]:4".parse().expect("an address")));
+    let mut query = std::pin::pin!(server.text(request));
+    assert!(starts(query.as_mut()).is_pending());
+    let data = listed().await;
+    let shown = &data["queries"][0];
+    for (field, expect) in
+        [("query", "sleep"), ("kind", "instant"), ("state", "running"), ("client", "10.1.2.3")]
+    {
+        assert_eq!(shown[field], expect, "{data}");
+    }
+    assert_eq!((&shown["start"], &shown["steps"], &data["running"]), (&5.into(), &1.into(), &1.into()));
+    let unknown = r#"{"status":"error","errorType":"not_found","error":"no active query has the id \"99\""}"#;
+    server.check(post_form("/api/v1/status/active_queries/99/kill", ""), 404, unknown).await;
+    let killed = r#"{"status":"success","data":{"killed":1}}"#;
+    server.check(post_form("/api/v1/status/active_queries/1/kill", ""), 200, killed).await;
+    let canceled =
+        r#"{"status":"error","errorType":"canceled","error":"query was canceled in expression evaluation"}"#;
+    assert_eq!(query.await, (499, canceled.to_owned()));
+    assert_eq!(listed().await["queries"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_or_waits_too_long_ends_its_query() {
+    let server = Server::ready_with(|_| {}, |_| Arc::new(Endless(ActiveQueries::default())));
+    let admin = server.state.backend().expect("ready").queries.clone();
+    {
+        let mut query = std::pin::pin!(server.text(get("/api/v1/query?query=sleep")));
+        assert!(starts(query.as_mut()).is_pending());
+        assert_eq!(admin.active().len(), 1);
+    }
+    assert!(admin.active().is_empty());
+    let timed_out =
+        r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
+    server.check(get("/api/v1/query?query=sleep&timeout=1ms"), 503, timed_out).await;
 }

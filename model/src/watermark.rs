@@ -155,7 +155,7 @@ mod tests {
                 (mark, time)
             })
             .collect();
-        for &(mark, time) in marks.iter().rev().take(MAX_NOTES) {
+        for &(mark, time) in marks.iter().rev().take(MAX_NOTES - 1) {
             check(&store, mark, time, i64::MIN);
         }
         check(&store, marks[0].0, 0, i64::MIN);

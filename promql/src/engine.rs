@@ -1,8 +1,12 @@
 //! The engine: [`Query`] over a store. Takes a request through its stations (a turn, parse, plan, scatter,
 //! merge, finish) and keeps the figures that `/metrics` shows.
 
+mod cached;
+
+use crate::active::{ActiveQueries, ActiveQuery, QueryKind, Registration};
+use crate::cache::{Cache, CacheFigures};
 use crate::exec::finish::{Finish, Operand, without_delayed_names};
-use crate::exec::limits::Limits;
+use crate::exec::limits::{Limits, QUEUE};
 use crate::exec::merge::merge;
 use crate::exec::notes::Notes;
 use crate::exec::scan::{self, Job, SampleSeries, ShardAnswer};
@@ -12,11 +16,12 @@ use crate::plan::grid::Steps;
 use crate::plan::lower::{Surroundings, orders_result};
 use crate::plan::{Node, Plan, split};
 use crate::query::{
-    Answer, InstantRequest, MatrixSeries, Point, Query, QueryError, QueryStats, RangeRequest, RequestOptions,
-    Value, VectorElement,
+    Answer, InstantRequest, MatrixSeries, Point, Query, QueryAdmin, QueryError, QueryStats, RangeRequest,
+    RequestOptions, Value, VectorElement,
 };
 use crate::syntax::ast::ValueType;
 use crate::syntax::{self, Expr, ParseOptions, QueryTimes};
+use cached::Run;
 use hearth_model::store::BoxFuture;
 use hearth_model::{Sample, Scatter};
 use std::sync::Arc;
@@ -65,6 +70,15 @@ pub struct Engine<S> {
     store: S,
     options: EngineOptions,
     gate: Gate,
+    active: ActiveQueries,
+    cache: Option<Cache>,
+}
+
+/// A request's expression.
+struct Parsed {
+    expr: Expr,
+    /// The result stays in the order that the expression gives it.
+    ordered: bool,
 }
 
 /// A request, whichever kind.
@@ -87,12 +101,29 @@ impl Request {
         let times = QueryTimes { start_ms, end_ms, step_ms };
         Ok(Request { text, steps, times, instant: false, options })
     }
+
+    fn registration(&self) -> Registration {
+        Registration {
+            text: self.text.clone(),
+            kind: if self.instant { QueryKind::Instant } else { QueryKind::Range },
+            start_ms: self.times.start_ms,
+            end_ms: self.times.end_ms,
+            step_ms: self.times.step_ms,
+            steps: self.steps.count,
+            origin: self.options.origin.clone(),
+        }
+    }
 }
 
 impl<S: Scatter> Engine<S> {
     pub fn new(store: S, options: EngineOptions) -> Engine<S> {
         let gate = Gate::new(options.max_concurrency);
-        Engine { store, options, gate }
+        Engine { store, options, gate, active: ActiveQueries::default(), cache: None }
+    }
+
+    /// Keeps results of range queries there.
+    pub fn with_cache(self, cache: Cache) -> Engine<S> {
+        Engine { cache: Some(cache), ..self }
     }
 
     pub fn options(&self) -> &EngineOptions {
@@ -106,12 +137,12 @@ impl<S: Scatter> Engine<S> {
 
     /// What a range query would do, in words, without doing it.
     pub fn explain(&self, request: RangeRequest) -> Result<String, QueryError> {
-        let (plan, _) = self.prepare(&Request::of_range(request)?)?;
-        Ok(plan.to_string())
+        let request = Request::of_range(request)?;
+        Ok(self.plan(&request, &self.parse(&request)?, request.steps)?.to_string())
     }
 
-    /// The plan of a request, without running it.
-    fn prepare(&self, request: &Request) -> Result<(Plan, bool), QueryError> {
+    /// The tree of a request, checked, its durations known.
+    fn parse(&self, request: &Request) -> Result<Parsed, QueryError> {
         let bad = |error: &dyn std::fmt::Display| QueryError::BadData(error.to_string());
         let mut expr: Expr = syntax::parse(&request.text, &self.options.parse).map_err(|e| bad(&e))?;
         let kind = expr.value_type();
@@ -123,6 +154,12 @@ impl<S: Scatter> Engine<S> {
             return Err(QueryError::BadData(text));
         }
         syntax::resolve_durations(&mut expr, request.times).map_err(|e| bad(&e))?;
+        let ordered = request.instant && orders_result(&expr);
+        Ok(Parsed { expr, ordered })
+    }
+
+    /// The plan for some of a request's steps.
+    fn plan(&self, request: &Request, parsed: &Parsed, steps: Steps) -> Result<Plan, QueryError> {
         let around = Surroundings {
             start_ms: request.times.start_ms,
             end_ms: request.times.end_ms,
@@ -132,34 +169,53 @@ impl<S: Scatter> Engine<S> {
             counter_by_type: self.options.type_and_unit_labels,
             max_steps: self.options.max_samples,
         };
-        let delayed = self.options.delayed_name_removal;
-        let plan = split::plan(&expr, request.steps, request.instant, around, delayed)?;
-        Ok((plan, request.instant && orders_result(&expr)))
+        split::plan(&parsed.expr, steps, request.instant, around, self.options.delayed_name_removal)
     }
 
     async fn run(&self, request: Request) -> Result<Answer, QueryError> {
         let mut stats = QueryStats::default();
         let arrived = Instant::now();
-        let _turn = self.gate.enter().await;
+        let registered = self.active.register(request.registration(), request.options.context.clone());
+        let turn = self.gate.enter(&request.options.context).await;
+        let _turn = turn.map_err(|why| QueryError::stopped(why, QUEUE))?;
+        registered.begins();
         stats.queue_time = arrived.elapsed();
         request.options.context.check()?;
         let began = Instant::now();
-        let (plan, ordered) = self.prepare(&request)?;
+        let parsed = self.parse(&request)?;
         stats.prepare_time = began.elapsed();
-        let began = Instant::now();
         let limits = Limits::new(request.options.context.clone(), self.options.max_samples);
-        let mut notes = Notes::default();
-        let value = self.execute(&plan, &limits, &mut notes, &mut stats).await?;
-        stats.eval_time = began.elapsed();
-        let began = Instant::now();
-        let mut value = if ordered { value } else { sorted(value) };
-        stats.sort_time = began.elapsed();
+        let run = Run { request: &request, parsed: &parsed, limits: &limits };
+        let (mut value, notes) = match self.cacheable(&request, &parsed) {
+            Some(cacheable) => self.run_cached(cacheable, &run, &mut stats).await?,
+            None => self.evaluate(&run, request.steps, &mut stats).await?,
+        };
         stats.peak_samples = limits.peak_samples();
         let (mut warnings, infos) = notes.texts(&request.text);
         if truncate(&mut value, request.options.limit) {
             warnings.push("results truncated due to limit".to_owned());
         }
         Ok(Answer { value, warnings, infos, stats })
+    }
+
+    /// Plans and computes some of a request's steps.
+    async fn evaluate(
+        &self,
+        run: &Run<'_>,
+        steps: Steps,
+        stats: &mut QueryStats,
+    ) -> Result<(Value, Notes), QueryError> {
+        let began = Instant::now();
+        let plan = self.plan(run.request, run.parsed, steps)?;
+        stats.prepare_time += began.elapsed();
+        let began = Instant::now();
+        let mut notes = Notes::default();
+        let value = self.execute(&plan, run.limits, &mut notes, stats).await?;
+        stats.eval_time += began.elapsed();
+        let began = Instant::now();
+        let value = if run.parsed.ordered { value } else { sorted(value) };
+        stats.sort_time += began.elapsed();
+        Ok((value, notes))
     }
 
     async fn execute(
@@ -323,5 +379,25 @@ impl<S: Scatter> Query for Engine<S> {
 
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
         Box::pin(async move { self.run(Request::of_range(request)?).await })
+    }
+}
+
+impl<S: Scatter> QueryAdmin for Engine<S> {
+    fn active(&self) -> Vec<ActiveQuery> {
+        self.active.list()
+    }
+
+    fn kill(&self, id: u64) -> bool {
+        self.active.kill(id)
+    }
+
+    fn cache(&self) -> Option<CacheFigures> {
+        self.cache.as_ref().map(Cache::figures)
+    }
+
+    fn forget(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
     }
 }

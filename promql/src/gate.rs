@@ -1,8 +1,13 @@
 //! How many queries run at once; the others wait in line.
 
 use futures_channel::oneshot;
+use hearth_model::QueryContext;
+use hearth_model::context::Stop;
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 /// A fair gate: first come, first served.
 #[derive(Debug, Clone)]
@@ -36,22 +41,27 @@ impl Gate {
         state.running + state.waiting.iter().filter(|w| !w.is_canceled()).count()
     }
 
-    /// Waits for a turn. Whoever drops the future leaves the line.
-    pub async fn enter(&self) -> Turn {
+    /// Waits for a turn, or until the query is told to stop. Whoever drops the future leaves the line.
+    pub async fn enter(&self, context: &QueryContext) -> Result<Turn, Stop> {
+        let mut stopped = pin!(context.stopped());
         loop {
-            let waiting = {
+            let mut waiting = {
                 let mut state = self.state();
                 if state.free > 0 {
                     state.free -= 1;
                     state.running += 1;
-                    return Turn(Some(self.clone()));
+                    return Ok(Turn(Some(self.clone())));
                 }
                 let (sender, receiver) = oneshot::channel();
                 state.waiting.push_back(sender);
                 receiver
             };
-            if let Ok(turn) = waiting.await {
-                return turn;
+            let either = poll_fn(|task| match Pin::new(&mut waiting).poll(task) {
+                Poll::Ready(turn) => Poll::Ready(Ok(turn)),
+                Poll::Pending => stopped.as_mut().poll(task).map(Err),
+            });
+            if let Ok(turn) = either.await? {
+                return Ok(turn);
             }
         }
     }

@@ -4,6 +4,8 @@
 //! plan does not change after `plan`; the executor awaits only in `exec::scan`.
 #![forbid(unsafe_code)]
 
+pub mod active;
+pub mod cache;
 pub mod config;
 pub mod engine;
 pub mod exec;
@@ -15,6 +17,6 @@ pub mod syntax;
 
 pub use engine::{Engine, EngineOptions};
 pub use query::{
-    Answer, InstantRequest, MatrixSeries, Point, Query, QueryError, QueryStats, RangeRequest, RequestOptions,
-    Value, VectorElement,
+    Answer, InstantRequest, MatrixSeries, Origin, Point, Query, QueryAdmin, QueryError, QueryStats,
+    RangeRequest, RequestOptions, Value, VectorElement,
 };

@@ -1,6 +1,8 @@
 //! What a caller asks of PromQL and what comes back: requests, answers, errors, and the object-safe
 //! trait that the HTTP API and the rules hold. Nothing in here computes.
 
+use crate::active::ActiveQuery;
+use crate::cache::CacheFigures;
 use hearth_model::store::BoxFuture;
 use hearth_model::{Histogram, Labels, QueryContext, Sample, StoreError};
 use std::fmt;
@@ -10,15 +12,44 @@ use std::time::Duration;
 /// Answers queries. The engine is the one implementation over a store; tests may have others.
 ///
 /// Deadlines are the caller's: whoever gives up cancels the request's [`QueryContext`] (which the answer
-/// then reports as [`QueryError::TimedOut`] or [`QueryError::Canceled`]) or drops the future. A request
-/// that still waits for its turn learns of a cancelled context only when that comes; dropping works at
-/// once.
+/// then reports as [`QueryError::TimedOut`] or [`QueryError::Canceled`], waiting for its turn or running)
+/// or drops the future.
 pub trait Query: Send + Sync {
     /// Evaluates an expression at one time.
     fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>>;
 
     /// Evaluates an expression at every step of a range; the value is a matrix.
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>>;
+}
+
+/// What an operator asks of a query engine.
+pub trait QueryAdmin: Send + Sync {
+    /// The queries that wait or run, oldest first.
+    fn active(&self) -> Vec<ActiveQuery>;
+
+    /// Tells a query to stop: it ends as [`QueryError::Canceled`]. `false` where there is none with that
+    /// number.
+    fn kill(&self, id: u64) -> bool;
+
+    /// What the cache of results did and holds, where there is one.
+    fn cache(&self) -> Option<CacheFigures> {
+        None
+    }
+
+    /// Forgets all kept results.
+    fn forget(&self) {}
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The server itself.
+    #[default]
+    Internal,
+    /// A client of the HTTP interface.
+    Http { client: String, method: String, path: String },
+    /// A group of rules.
+    Rules { file: String, group: String },
 }
 
 /// What holds for every kind of request.
@@ -30,13 +61,24 @@ pub struct RequestOptions {
     pub limit: usize,
     /// Counts samples for each step too, for `stats=all`.
     pub stats_per_step: bool,
+    pub origin: Origin,
+    /// Results of steps up to this time may come from the cache and go there; with `None` everything is
+    /// computed. Newer ones still change with what is on its way: keeping them would be for nothing.
+    pub keep_until_ms: Option<i64>,
     /// Carries cancellation and the memory account.
     pub context: QueryContext,
 }
 
 impl RequestOptions {
     pub fn new(context: QueryContext) -> Self {
-        RequestOptions { lookback_ms: None, limit: 0, stats_per_step: false, context }
+        RequestOptions {
+            lookback_ms: None,
+            limit: 0,
+            stats_per_step: false,
+            origin: Origin::Internal,
+            keep_until_ms: None,
+            context,
+        }
     }
 }
 

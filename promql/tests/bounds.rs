@@ -4,7 +4,8 @@ use hearth_model::context::{Budget, Stop};
 use hearth_model::testing::MemStore;
 use hearth_model::{Labels, QueryContext, Sample, WriteBatch};
 use hearth_promql::{
-    Answer, Engine, EngineOptions, InstantRequest, Query, QueryError, RangeRequest, RequestOptions, Value,
+    Answer, Engine, EngineOptions, InstantRequest, Query, QueryAdmin, QueryError, RangeRequest,
+    RequestOptions, Value,
 };
 
 fn engine(options: EngineOptions) -> Engine<MemStore> {
@@ -177,4 +178,50 @@ fn subqueries_of_ten_thousand_steps_are_answered() {
     check_answered("max_over_time(max_over_time(m[10s:1s])[10000s:1s])");
     check_answered("sum(rate(sum(m)[10000s:1s]))");
     check_text_refused("max_over_time(max_over_time(m[100y:1s])[100y:1s])", "too many samples");
+}
+
+/// A range query that waits behind another, and the engine that both are with.
+#[track_caller]
+fn check_stopped_in_line(stop: impl Fn(&Engine<MemStore>, &QueryContext), expect: QueryError) {
+    let engine = engine(EngineOptions { max_concurrency: 1, ..EngineOptions::default() });
+    let request = |context: &QueryContext| RangeRequest {
+        text: "sum(m)".to_owned(),
+        start_ms: 0,
+        end_ms: 99_000,
+        step_ms: 1_000,
+        options: RequestOptions::new(context.clone()),
+    };
+    let (first, second) = (QueryContext::unlimited(), QueryContext::unlimited());
+    let (mut runs, mut waits) = (engine.range(request(&first)), engine.range(request(&second)));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(runs.as_mut().poll(&mut cx).is_pending() && waits.as_mut().poll(&mut cx).is_pending());
+    let active = engine.active();
+    let shown: Vec<_> = active.iter().map(|q| (q.id, q.running, q.registration.steps)).collect();
+    assert_eq!(shown, [(1, true, 100), (2, false, 100)]);
+    stop(&engine, &second);
+    assert_eq!(futures_executor::block_on(waits), Err(expect));
+    assert!(futures_executor::block_on(runs).is_ok());
+    assert!(engine.active().is_empty() && engine.queries() == 0);
+}
+
+#[test]
+fn who_waits_in_line_can_be_killed_and_times_out() {
+    check_stopped_in_line(|engine, _| assert!(engine.kill(2)), QueryError::Canceled("query queue"));
+    check_stopped_in_line(|_, context| context.cancel(Stop::TimedOut), QueryError::TimedOut("query queue"));
+}
+
+#[test]
+fn a_running_query_can_be_killed() {
+    let engine = engine(EngineOptions::default());
+    let request = InstantRequest {
+        text: "sum(m)".to_owned(),
+        time_ms: 99_000,
+        options: RequestOptions::new(QueryContext::unlimited()),
+    };
+    let mut query = engine.instant(request);
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(query.as_mut().poll(&mut cx).is_pending());
+    assert!(!engine.kill(7) && engine.kill(1));
+    assert!(engine.active()[0].stopping);
+    assert_eq!(futures_executor::block_on(query), Err(QueryError::Canceled("expression evaluation")));
 }

@@ -2,8 +2,8 @@
 //! may send, and draining.
 
 use crate::request_line::Lenient;
-use axum::Router;
-use hearth_api::State;
+use axum::{Extension, Router};
+use hearth_api::{Peer, State};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -97,7 +97,7 @@ impl Server {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match accepted {
-                Ok((stream, _)) => self.serve(stream, slot.ok()),
+                Ok((stream, peer)) => self.serve(stream, Peer(peer), slot.ok()),
                 Err(error) => {
                     tracing::warn!(component = "web", err = %error, "Accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    fn serve(&self, stream: TcpStream, slot: Option<tokio::sync::OwnedSemaphorePermit>) {
+    fn serve(&self, stream: TcpStream, peer: Peer, slot: Option<tokio::sync::OwnedSemaphorePermit>) {
         // Answers are written in whole pieces; waiting to fill packets would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(component = "web", err = %error, "no-delay could not be set");
@@ -123,7 +123,7 @@ impl Server {
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(self.read_timeout))
             .max_header_list_size(HEADER_LIMIT_BYTES as u32);
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
         let connection = builder.serve_connection(TokioIo::new(Lenient::new(stream)), service).into_owned();
         let connection = self.graceful.watch(connection);
         let state = self.state.clone();

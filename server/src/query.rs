@@ -8,8 +8,9 @@ use crate::flags::{Features, Flags};
 use crate::settings;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
+use hearth_promql::active::ActiveQuery;
 use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest};
-use hearth_promql::{Engine, EngineOptions, Query};
+use hearth_promql::{Engine, EngineOptions, Query, QueryAdmin};
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
@@ -117,6 +118,17 @@ impl<T: Query + 'static> Query for Threads<T> {
 
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
         self.run(|engine| async move { engine.range(request).await }, QueryError::Execution)
+    }
+}
+
+/// Answered where it is asked: a list and a word to stop must not wait for a thread.
+impl<T: QueryAdmin> QueryAdmin for Threads<T> {
+    fn active(&self) -> Vec<ActiveQuery> {
+        self.inner.active()
+    }
+
+    fn kill(&self, id: u64) -> bool {
+        self.inner.kill(id)
     }
 }
 

@@ -92,8 +92,10 @@ pub async fn run(
         return Err(Failure::usage(format!("Error loading config: {error}")));
     }
     let engine = query::engine(store.clone(), flags, features, subquery_step_ms);
+    let engine = Arc::new(query::Threads::new(engine, queries.clone()));
     state.set_ready(Backend {
-        query: Arc::new(query::Threads::new(engine, queries.clone())),
+        query: engine.clone(),
+        queries: engine,
         append: Arc::new(store.clone()),
         catalogue: Arc::new(query::Threads::new(store.clone(), queries.clone())),
         admin: Arc::new(store.clone()),

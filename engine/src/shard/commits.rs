@@ -30,6 +30,7 @@ fn open(disk: &SimulatedDisk) -> (Rc<ShardState>, Committer<SimulatedDisk>) {
         block_range_ms: 100,
         out_of_order_ms: 0,
         clock: || 0,
+        watermarks: std::sync::Arc::new(hearth_model::watermark::Watermarks::new(1)),
     };
     let options = CommitOptions {
         directory: DIRECTORY.into(),

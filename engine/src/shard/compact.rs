@@ -82,6 +82,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         for block in list.iter().filter(|b| b.range().max_ms < cutoff_ms) {
             tracing::info!(shard = self.state.number, block = block.number(), "block past retention deleted");
             self.state.blocks.remove(&self.disk, block.number());
+            self.state.store.watermarks.dropped(self.state.number, block.range().max_ms);
             self.state.count(|f| f.blocks_expired += 1);
         }
         let share = self.state.store.retention_bytes / self.state.store.router.shards() as u64;
@@ -94,6 +95,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
                 "oldest block deleted, all data takes more room than it may"
             );
             self.state.blocks.remove(&self.disk, oldest.number());
+            self.state.store.watermarks.dropped(self.state.number, oldest.range().max_ms);
             self.state.count(|f| f.blocks_crowded_out += 1);
         }
     }

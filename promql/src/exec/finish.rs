@@ -419,7 +419,8 @@ impl Finish<'_> {
     fn aggregate(&mut self, node: &AggregateNode, steps: &Steps) -> Result<Operand, QueryError> {
         let tile = self.tile(&node.input, steps)?;
         if let Some(op) = FoldOp::of(node.op) {
-            let groups = ranked::Groups::of(&tile, node);
+            let mut groups = ranked::Groups::of(&tile, node);
+            groups.sort_rows(&tile);
             let mut accumulator = Accumulator::new(op, tile.steps(), &self.limits);
             accumulator.reach(groups.rows.len())?;
             for (group, rows) in groups.rows.iter().enumerate() {

@@ -9,6 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// During what a query stopped, in error texts.
 pub const EXECUTION: &str = "expression evaluation";
+pub const QUEUE: &str = "query queue";
+
+impl QueryError {
+    /// The query was told to stop.
+    pub fn stopped(why: Stop, during: &'static str) -> QueryError {
+        match why {
+            Stop::TimedOut => QueryError::TimedOut(during),
+            Stop::Cancelled | Stop::Shutdown => QueryError::Canceled(during),
+        }
+    }
+}
 
 /// Shared by all parts of one query, on every shard.
 #[derive(Debug)]
@@ -68,8 +79,7 @@ fn too_many_samples() -> QueryError {
 impl From<StoreError> for QueryError {
     fn from(error: StoreError) -> QueryError {
         match error {
-            StoreError::Stopped(Stop::TimedOut) => QueryError::TimedOut(EXECUTION),
-            StoreError::Stopped(_) => QueryError::Canceled(EXECUTION),
+            StoreError::Stopped(why) => QueryError::stopped(why, EXECUTION),
             StoreError::MemoryLimit { .. } => {
                 QueryError::Execution(format!("query execution needs too much memory: {error}"))
             }
@@ -96,7 +106,9 @@ impl Held {
         &self.limits
     }
 
+    /// Fails where the query was told to stop, too: whatever takes memory in a long loop stops in it.
     pub fn grow(&mut self, bytes: usize, samples: u64) -> Result<(), QueryError> {
+        self.limits.check()?;
         match &mut self.memory {
             Some(memory) => memory.grow(bytes)?,
             None => self.memory = Some(self.limits.context.reserve(bytes)?),

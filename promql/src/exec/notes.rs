@@ -254,6 +254,27 @@ impl Notes {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Others may have found no room.
+    pub fn is_full(&self) -> bool {
+        self.kept.len() >= MAX_NOTES_KEPT
+    }
+
+    /// About what they hold.
+    pub fn size_bytes(&self) -> usize {
+        self.kept.len() * (size_of::<(Note, Kept)>() + 32)
+    }
+
+    /// Whether what both remark stands at the same place: which place counts is otherwise known only to a
+    /// run over the steps of both.
+    pub fn agrees_with(&self, other: &Notes) -> bool {
+        let same = |(note, kept): (&Note, &Kept)| other.kept.get(note).is_none_or(|k| k.start == kept.start);
+        self.kept.iter().all(same)
+    }
+
     /// Takes in what was remarked later.
     pub fn merge(&mut self, other: Notes) {
         other.kept.into_iter().for_each(|(note, kept)| self.keep(note, kept));

@@ -52,6 +52,19 @@ impl Groups {
     }
 }
 
+impl Groups {
+    /// Each group's series in the order of their labels: how a sum is rounded must not depend on which
+    /// series a range happens to meet first.
+    pub fn sort_rows(&mut self, tile: &Tile) {
+        let labels = |row: &usize| &tile.labels(*row).labels;
+        for rows in &mut self.rows {
+            if !rows.is_sorted_by(|a, b| labels(a) <= labels(b)) {
+                rows.sort_by(|a, b| labels(a).cmp(labels(b)));
+            }
+        }
+    }
+}
+
 /// A parameter as a count of series; below one means none.
 fn count(value: f64) -> Result<usize, QueryError> {
     if value.is_nan() {
