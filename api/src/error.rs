@@ -77,6 +77,9 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::BadData(text) => ApiError::parameter("query", text),
             QueryError::Execution(text) => ApiError { kind: ErrorType::Execution, text },
+            QueryError::OutOfMemory { .. } => {
+                ApiError { kind: ErrorType::Execution, text: error.to_string() }
+            }
             QueryError::TimedOut(_) => ApiError { kind: ErrorType::Timeout, text: error.to_string() },
             QueryError::Canceled(_) => ApiError { kind: ErrorType::Canceled, text: error.to_string() },
             QueryError::Storage(error) => error.into(),

@@ -9,6 +9,7 @@ mod active;
 pub mod config;
 pub mod envelope;
 pub mod error;
+mod explain;
 mod federate;
 mod guard;
 mod language;
@@ -24,6 +25,7 @@ mod status;
 mod targets;
 mod write;
 
+pub use result::stats_json;
 pub use state::{Backend, BuildInfo, LiveConfig, Options, Peer, Phase, ReloadRequest, ReloadState, State};
 pub use write::{V1 as WRITE_V1, V2 as WRITE_V2};
 
@@ -63,6 +65,8 @@ fn api(state: &Held) -> Router<Held> {
         .route("/query_range", form(query::range))
         .route("/format_query", form(language::format))
         .route("/parse_query", form(language::parse))
+        .route("/explain_query", form(explain::explain))
+        .route("/analyze_query", form(explain::analyze))
         .route("/query_exemplars", form(language::exemplars))
         .route("/series", form(metadata::series))
         .route("/labels", form(metadata::labels))

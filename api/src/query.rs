@@ -13,6 +13,7 @@ use axum::response::Response;
 use hearth_model::QueryContext;
 use hearth_model::context::{Budget, Stop};
 use hearth_promql::exec::limits::EXECUTION;
+use hearth_promql::explain::Asked;
 use hearth_promql::query::{Answer, InstantRequest, Origin, QueryError, RangeRequest, RequestOptions};
 use std::future::Future;
 use std::sync::Arc;
@@ -49,6 +50,17 @@ pub async fn range(
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
+    let times = range_times(&params)?;
+    let timeout = timeout(&state, &params)?;
+    let (options, stats) = options(&state, &params, limit, origin)?;
+    let context = options.context.clone();
+    let request = range_request(&params, times, options);
+    let answer = run(&state, context, timeout, backend.query.range(request)).await?;
+    Ok(respond(answer, stats))
+}
+
+/// Start, end and step of a range query, checked.
+fn range_times(params: &Params) -> Result<(i64, i64, i64), ApiError> {
     let start_ms = params.time_ms("start")?;
     let end_ms = params.time_ms("end")?;
     if end_ms < start_ms {
@@ -67,13 +79,30 @@ pub async fn range(
              Try decreasing the query resolution (?step=XX)",
         ));
     }
-    let timeout = timeout(&state, &params)?;
-    let (options, stats) = options(&state, &params, limit, origin)?;
+    Ok((start_ms, end_ms, step_ms))
+}
+
+fn range_request(params: &Params, times: (i64, i64, i64), options: RequestOptions) -> RangeRequest {
+    let (start_ms, end_ms, step_ms) = times;
+    RangeRequest { text: params.get("query").to_owned(), start_ms, end_ms, step_ms, options }
+}
+
+/// The query of an `explain_query`: over a range where a start is given, else at one time.
+pub fn asked(
+    state: &State,
+    params: &Params,
+    origin: Origin,
+) -> Result<(Asked, QueryContext, Duration), ApiError> {
+    let timeout = timeout(state, params)?;
+    let (options, _) = options(state, params, params.limit()?, origin)?;
     let context = options.context.clone();
-    let text = params.get("query").to_owned();
-    let request = RangeRequest { text, start_ms, end_ms, step_ms, options };
-    let answer = run(&state, context, timeout, backend.query.range(request)).await?;
-    Ok(respond(answer, stats))
+    if !params.get("start").is_empty() {
+        let request = range_request(params, range_times(params)?, options);
+        return Ok((Asked::Range(request), context, timeout));
+    }
+    let time_ms = params.time_ms_or("time", jiff::Timestamp::now().as_millisecond())?;
+    let request = InstantRequest { text: params.get("query").to_owned(), time_ms, options };
+    Ok((Asked::Instant(request), context, timeout))
 }
 
 /// The deadline: what the request asks for, never more than the server allows.
@@ -108,20 +137,37 @@ fn options(
     let memory = Budget::new("query", state.options.query_memory_bytes, Some(state.query_memory.clone()));
     let context = QueryContext::new(memory);
     let stats_per_step = stats == Stats::PerStep;
-    let keep_until_ms = None;
+    // As Prometheus' frontends and VictoriaMetrics have it.
+    let nocache = matches!(params.get("nocache"), "1" | "true");
+    let recent_ms = i64::try_from(state.options.query_cache_recent.as_millis()).unwrap_or(i64::MAX);
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let keep_until_ms = (!nocache).then(|| now_ms.saturating_sub(recent_ms));
     Ok((RequestOptions { lookback_ms, limit, stats_per_step, origin, keep_until_ms, context }, stats))
 }
 
-/// Runs a query to its end, its deadline, the moment it is killed, or the moment the client hangs up (then
-/// this future is dropped, and with it the guard that cancels).
+/// Runs a query to its end and counts it.
 async fn run(
     state: &State,
     context: QueryContext,
     timeout: Duration,
     query: impl Future<Output = Result<Answer, QueryError>>,
 ) -> Result<Answer, ApiError> {
+    let _running = state.metrics.queries.running.raise();
+    let result = stoppable(context, timeout, query).await;
+    if let Ok(answer) = &result {
+        state.metrics.queries.observe(&answer.stats);
+    }
+    Ok(result?)
+}
+
+/// Waits for a query's end, its deadline, the moment it is killed, or the moment the client hangs up (then
+/// this future is dropped, and with it the guard that cancels).
+pub async fn stoppable<T>(
+    context: QueryContext,
+    timeout: Duration,
+    query: impl Future<Output = Result<T, QueryError>>,
+) -> Result<T, QueryError> {
     let _cancel = context.cancel_on_drop();
-    let _running = state.metrics.queries_running.raise();
     let mut query = std::pin::pin!(query);
     let stopped = async {
         match tokio::time::timeout(timeout, context.stopped()).await {
@@ -132,18 +178,14 @@ async fn run(
             }
         }
     };
-    let result = tokio::select! {
+    tokio::select! {
         result = &mut query => result,
         why = stopped => {
             let grace = Duration::from_millis(STOP_GRACE_MS);
             let answered = tokio::time::timeout(grace, query).await;
             answered.unwrap_or(Err(QueryError::stopped(why, EXECUTION)))
         }
-    };
-    if let Ok(answer) = &result {
-        state.metrics.observe_query(&answer.stats);
     }
-    Ok(result?)
 }
 
 fn respond(answer: Answer, stats: Stats) -> Response {

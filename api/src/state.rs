@@ -38,6 +38,8 @@ pub struct Options {
     /// Memory that one query may hold, and all queries together, in bytes.
     pub query_memory_bytes: usize,
     pub all_queries_memory_bytes: usize,
+    /// Results of range queries newer than this are always computed.
+    pub query_cache_recent: Duration,
     pub per_step_stats: bool,
     pub parse_options: ParseOptions,
     pub read_timeout: Duration,

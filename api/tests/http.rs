@@ -9,6 +9,7 @@ use hearth_model::store::BoxFuture;
 use hearth_model::testing::MemStore;
 use hearth_model::{Ack, Histogram, Labels, Sample, StoreError, WriteBatch, stale_nan};
 use hearth_promql::active::{ActiveQueries, ActiveQuery, QueryKind, Registration};
+use hearth_promql::explain::{Asked, Explained};
 use hearth_promql::syntax::ParseOptions;
 use hearth_promql::{
     Answer, Engine, EngineOptions, InstantRequest, Query, QueryAdmin, QueryError, RangeRequest,
@@ -54,6 +55,7 @@ fn options() -> Options {
         max_concurrent_queries: 20,
         query_memory_bytes: 1 << 28,
         all_queries_memory_bytes: 1 << 29,
+        query_cache_recent: Duration::from_secs(120),
         per_step_stats: false,
         parse_options: ParseOptions::default(),
         read_timeout: Duration::from_secs(5),
@@ -615,6 +617,10 @@ impl Query for Endless {
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
         self.run(request.text, request.options)
     }
+
+    fn explain(&self, _: Asked, _: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
+        Box::pin(async { Err(QueryError::BadData("nothing to explain".to_owned())) })
+    }
 }
 
 impl QueryAdmin for Endless {
@@ -679,4 +685,46 @@ async fn a_client_that_hangs_up_or_waits_too_long_ends_its_query() {
     let timed_out =
         r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
     server.check(get("/api/v1/query?query=sleep&timeout=1ms"), 503, timed_out).await;
+}
+
+#[tokio::test]
+async fn a_plan_is_explained_and_analyzed() {
+    let server = Server::ready(|_| {});
+    let range = "query=sum%20by(job)(rate(up[1m]))%20/%20scalar(sum(up))&start=1000&end=1030&step=15";
+    let (status, text) = server.text(get(&format!("/api/v1/explain_query?{range}"))).await;
+    assert_eq!(status, 200, "{text}");
+    let data = serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["data"].take();
+    assert_eq!(data["steps"], 3);
+    assert_eq!(data["shards"], 2);
+    assert_eq!(data["finish"]["operator"], "operator /");
+    let fragment = &data["fragments"][0];
+    assert_eq!((&fragment["indexSeries"], &fragment["uses"]), (&2.into(), &1.into()), "{data}");
+    assert_eq!(fragment["pushedDown"], serde_json::json!(["sum by (job)"]));
+    assert!(data.get("totals").is_none() && fragment.get("cost").is_none());
+    let (_, text) = server.text(get(&format!("/api/v1/analyze_query?{range}"))).await;
+    let data = serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["data"].take();
+    assert_eq!(data["totals"]["resultSeries"], 2, "{data}");
+    assert_eq!(data["fragments"][0]["cost"]["samplesRead"], 4, "{data}");
+    assert!(data["finish"]["cost"]["wallSeconds"].is_f64());
+    let (_, text) = server.text(get(&format!("/api/v1/analyze_query?{range}&format=text"))).await;
+    assert!(text.contains("index: 2 series") && text.contains("result: 2 series"), "{text}");
+    server
+        .check(
+            get("/api/v1/explain_query?query=up{"),
+            400,
+            &bad_data("invalid parameter \"query\": 1:4: parse error: unexpected end of input inside braces"),
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn samples_are_counted_by_step_where_that_is_on() {
+    let server = Server::ready(|options| options.per_step_stats = true);
+    let path = "/api/v1/query_range?query=count_over_time(up[16s])&start=1000&end=1030&step=15&stats=all";
+    let (_, text) = server.text(get(path)).await;
+    let samples =
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["data"]["stats"]["samples"].take();
+    let steps = serde_json::json!([[1000, 2], [1015, 4], [1030, 2]]);
+    assert_eq!(samples["totalQueryableSamplesPerStep"], steps);
+    assert_eq!(samples["totalQueryableSamples"], 8);
 }

@@ -2,15 +2,17 @@
 //! merge, finish) and keeps the figures that `/metrics` shows.
 
 mod cached;
+mod explained;
 
 use crate::active::{ActiveQueries, ActiveQuery, QueryKind, Registration};
 use crate::cache::{Cache, CacheFigures};
 use crate::exec::finish::{Finish, Operand, without_delayed_names};
 use crate::exec::limits::{Limits, QUEUE};
-use crate::exec::merge::merge;
+use crate::exec::merge::{Merged, merge};
 use crate::exec::notes::Notes;
 use crate::exec::scan::{self, Job, SampleSeries, ShardAnswer};
 use crate::exec::tile::{Cell, Tile};
+use crate::explain::{Asked, Cost, Explained, NodeCosts};
 use crate::gate::Gate;
 use crate::plan::grid::Steps;
 use crate::plan::lower::{Surroundings, orders_result};
@@ -135,12 +137,6 @@ impl<S: Scatter> Engine<S> {
         self.gate.inside()
     }
 
-    /// What a range query would do, in words, without doing it.
-    pub fn explain(&self, request: RangeRequest) -> Result<String, QueryError> {
-        let request = Request::of_range(request)?;
-        Ok(self.plan(&request, &self.parse(&request)?, request.steps)?.to_string())
-    }
-
     /// The tree of a request, checked, its durations known.
     fn parse(&self, request: &Request) -> Result<Parsed, QueryError> {
         let bad = |error: &dyn std::fmt::Display| QueryError::BadData(error.to_string());
@@ -174,6 +170,10 @@ impl<S: Scatter> Engine<S> {
 
     async fn run(&self, request: Request) -> Result<Answer, QueryError> {
         let mut stats = QueryStats::default();
+        // First of all: who made a mistake need not wait to be told.
+        let began = Instant::now();
+        let parsed = self.parse(&request)?;
+        stats.prepare_time = began.elapsed();
         let arrived = Instant::now();
         let registered = self.active.register(request.registration(), request.options.context.clone());
         let turn = self.gate.enter(&request.options.context).await;
@@ -181,14 +181,11 @@ impl<S: Scatter> Engine<S> {
         registered.begins();
         stats.queue_time = arrived.elapsed();
         request.options.context.check()?;
-        let began = Instant::now();
-        let parsed = self.parse(&request)?;
-        stats.prepare_time = began.elapsed();
         let limits = Limits::new(request.options.context.clone(), self.options.max_samples);
-        let run = Run { request: &request, parsed: &parsed, limits: &limits };
-        let (mut value, notes) = match self.cacheable(&request, &parsed) {
-            Some(cacheable) => self.run_cached(cacheable, &run, &mut stats).await?,
-            None => self.evaluate(&run, request.steps, &mut stats).await?,
+        let run = Run { request: &request, parsed: &parsed };
+        let (mut value, notes) = match self.cacheable(&request, &parsed, true) {
+            Some(cacheable) => self.run_cached(cacheable, &run, &limits, &mut stats).await?,
+            None => self.evaluate(&run, request.steps, &limits, &mut stats).await?,
         };
         stats.peak_samples = limits.peak_samples();
         let (mut warnings, infos) = notes.texts(&request.text);
@@ -203,72 +200,129 @@ impl<S: Scatter> Engine<S> {
         &self,
         run: &Run<'_>,
         steps: Steps,
+        limits: &Arc<Limits>,
         stats: &mut QueryStats,
     ) -> Result<(Value, Notes), QueryError> {
         let began = Instant::now();
         let plan = self.plan(run.request, run.parsed, steps)?;
         stats.prepare_time += began.elapsed();
-        let began = Instant::now();
-        let mut notes = Notes::default();
-        let value = self.execute(&plan, run.limits, &mut notes, stats).await?;
-        stats.eval_time += began.elapsed();
-        let began = Instant::now();
-        let value = if run.parsed.ordered { value } else { sorted(value) };
-        stats.sort_time += began.elapsed();
-        Ok((value, notes))
+        self.run_plan(run, &plan, limits, stats, None).await
     }
 
-    async fn execute(
+    /// Computes a plan and brings the result into order.
+    async fn run_plan(
         &self,
+        run: &Run<'_>,
         plan: &Plan,
         limits: &Arc<Limits>,
-        notes: &mut Notes,
         stats: &mut QueryStats,
-    ) -> Result<Value, QueryError> {
-        let mut answers: Vec<ShardAnswer> = Vec::new();
-        if !plan.fragments.is_empty() {
-            let job = Arc::new(Job {
-                fragments: plan.fragments.clone(),
-                limits: limits.clone(),
-                delayed_name_removal: plan.delayed_name_removal,
-                use_start_timestamps: self.options.use_start_timestamps,
-            });
-            let context = limits.context().clone();
-            let scattered = self.store.scatter(context, move |view| {
-                let job = job.clone();
-                async move { Ok(scan::run(view, job).await) }
-            });
-            for answer in scattered.await? {
-                answers.push(answer?);
-            }
-        }
-        let mut partials: Vec<(Vec<_>, Notes)> = plan.fragments.iter().map(|_| Default::default()).collect();
-        for answer in answers {
-            stats.total_samples += answer.looks;
-            for ((of_fragment, notes), found) in
-                partials.iter_mut().zip(answer.partials.into_iter().zip(answer.notes))
-            {
-                of_fragment.push(found.0);
-                notes.merge(found.1);
-            }
-        }
-        let (mut merged, mut found) = (Vec::with_capacity(partials.len()), Vec::new());
-        for (fragment, (partials, mut notes)) in plan.fragments.iter().zip(partials) {
-            merged.push(merge(fragment, partials, plan.delayed_name_removal, limits, &mut notes)?);
-            found.push(notes);
-        }
+        mut costs: Option<&mut Costs>,
+    ) -> Result<(Value, Notes), QueryError> {
+        let began = Instant::now();
+        let per_step = run.request.options.stats_per_step;
+        let job = Job {
+            fragments: plan.fragments.clone(),
+            limits: limits.clone(),
+            delayed_name_removal: plan.delayed_name_removal,
+            use_start_timestamps: self.options.use_start_timestamps,
+            measured: costs.is_some(),
+            per_step: per_step.then_some(plan.steps),
+        };
+        let answers = self.scan(job).await?;
+        count(&answers, &plan.steps, per_step, stats, costs.as_deref_mut());
+        let (merged, found) = merged(plan, answers, limits)?;
         let mut finish = Finish {
             plan,
             merged,
             found,
             uses_left: plan.uses.clone(),
             limits: limits.clone(),
-            notes: std::mem::take(notes),
+            notes: Notes::default(),
+            costs: costs.as_mut().map(|costs| std::mem::take(&mut costs.nodes)),
         };
-        let value = finished(plan, &mut finish);
-        *notes = finish.notes;
-        value
+        let value = finished(plan, &mut finish)?;
+        if let (Some(costs), Some(nodes)) = (costs, finish.costs) {
+            costs.nodes = nodes;
+        }
+        stats.eval_time += began.elapsed();
+        let began = Instant::now();
+        let value = if run.parsed.ordered { value } else { sorted(value) };
+        stats.sort_time += began.elapsed();
+        Ok((value, finish.notes))
     }
+
+    async fn scan(&self, job: Job) -> Result<Vec<ShardAnswer>, QueryError> {
+        if job.fragments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (context, job) = (job.limits.context().clone(), Arc::new(job));
+        let scattered = self.store.scatter(context, move |view| {
+            let job = job.clone();
+            async move { Ok(scan::run(view, job).await) }
+        });
+        scattered.await?.into_iter().collect()
+    }
+}
+
+/// What the parts of a plan cost.
+struct Costs {
+    fragments: Vec<Cost>,
+    nodes: NodeCosts,
+}
+
+impl Costs {
+    fn of(plan: &Plan) -> Costs {
+        Costs { fragments: vec![Cost::default(); plan.fragments.len()], nodes: NodeCosts::default() }
+    }
+}
+
+/// Adds up what the shards tell of their work.
+fn count(
+    answers: &[ShardAnswer],
+    steps: &Steps,
+    per_step: bool,
+    stats: &mut QueryStats,
+    mut costs: Option<&mut Costs>,
+) {
+    if per_step && stats.samples_per_step.is_empty() {
+        stats.samples_per_step = (0..steps.count).map(|step| (steps.time_ms(step), 0)).collect();
+    }
+    for answer in answers {
+        for (fragment, cost) in answer.costs.iter().enumerate() {
+            stats.total_samples += cost.samples_looked_at;
+            stats.samples_read += cost.samples_read;
+            if let Some(costs) = &mut costs {
+                costs.fragments[fragment].add(cost);
+            }
+        }
+        for ((_, total), looks) in stats.samples_per_step.iter_mut().zip(&answer.looks_per_step) {
+            *total += looks;
+        }
+    }
+}
+
+/// Every fragment's result over all shards, and what there is to remark on it.
+fn merged(
+    plan: &Plan,
+    answers: Vec<ShardAnswer>,
+    limits: &Arc<Limits>,
+) -> Result<(Vec<Merged>, Vec<Notes>), QueryError> {
+    let mut partials: Vec<(Vec<_>, Notes)> = plan.fragments.iter().map(|_| Default::default()).collect();
+    for answer in answers {
+        for ((of_fragment, notes), found) in
+            partials.iter_mut().zip(answer.partials.into_iter().zip(answer.notes))
+        {
+            of_fragment.push(found.0);
+            notes.merge(found.1);
+        }
+    }
+    let (mut merged, mut found) = (Vec::with_capacity(partials.len()), Vec::new());
+    for (fragment, (partials, mut notes)) in plan.fragments.iter().zip(partials) {
+        let one = merge(fragment, partials, plan.delayed_name_removal, limits, &mut notes);
+        merged.push(one.map_err(|error| error.at(|| format!("the merge of {fragment}")))?);
+        found.push(notes);
+    }
+    Ok((merged, found))
 }
 
 fn finished(plan: &Plan, finish: &mut Finish<'_>) -> Result<Value, QueryError> {
@@ -367,18 +421,15 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
 
 impl<S: Scatter> Query for Engine<S> {
     fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
-        let at = request.time_ms;
-        Box::pin(self.run(Request {
-            text: request.text,
-            steps: Steps::once(at),
-            times: QueryTimes { start_ms: at, end_ms: at, step_ms: 0 },
-            instant: true,
-            options: request.options,
-        }))
+        Box::pin(self.run(Request::of_instant(request)))
     }
 
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
         Box::pin(async move { self.run(Request::of_range(request)?).await })
+    }
+
+    fn explain(&self, asked: Asked, run: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
+        Box::pin(self.explain_request(asked, run))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod config;
 pub mod engine;
 pub mod exec;
+pub mod explain;
 pub mod functions;
 mod gate;
 pub mod plan;

@@ -3,6 +3,7 @@
 
 use crate::active::ActiveQuery;
 use crate::cache::CacheFigures;
+use crate::explain::{Asked, Explained};
 use hearth_model::store::BoxFuture;
 use hearth_model::{Histogram, Labels, QueryContext, Sample, StoreError};
 use std::fmt;
@@ -20,6 +21,9 @@ pub trait Query: Send + Sync {
 
     /// Evaluates an expression at every step of a range; the value is a matrix.
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>>;
+
+    /// Says what a query would do; with `run` it is run, and what its parts cost is told too.
+    fn explain(&self, asked: Asked, run: bool) -> BoxFuture<'_, Result<Explained, QueryError>>;
 }
 
 /// What an operator asks of a query engine.
@@ -164,6 +168,8 @@ pub struct QueryStats {
     pub total_samples: u64,
     /// The same by step, in the order of the steps; empty unless asked for.
     pub samples_per_step: Vec<(i64, u64)>,
+    /// Samples read, each once.
+    pub samples_read: u64,
     /// Most samples held at once.
     pub peak_samples: u64,
 }
@@ -185,6 +191,13 @@ pub enum QueryError {
     BadData(String),
     /// The expression cannot be evaluated on this data, or only with more than it may use. `execution`.
     Execution(String),
+    /// It would hold more memory than it, or all together, may. `execution`.
+    OutOfMemory {
+        account: &'static str,
+        limit_bytes: usize,
+        /// The part of the plan that asked for more.
+        node: Option<String>,
+    },
     /// The context was cancelled for time; says during what. `timeout`.
     TimedOut(&'static str),
     /// The context was cancelled by somebody; says during what. `canceled`.
@@ -197,6 +210,11 @@ impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueryError::BadData(text) | QueryError::Execution(text) => f.write_str(text),
+            QueryError::OutOfMemory { account, limit_bytes, node } => {
+                let limit = format_args!("memory limit of {limit_bytes} bytes for {account} reached");
+                write!(f, "query execution needs too much memory: {limit}")?;
+                node.iter().try_for_each(|node| write!(f, " in {node}"))
+            }
             QueryError::TimedOut(during) => write!(f, "query timed out in {during}"),
             QueryError::Canceled(during) => write!(f, "query was canceled in {during}"),
             QueryError::Storage(error) => write!(f, "{error}"),

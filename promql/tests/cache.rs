@@ -187,7 +187,7 @@ impl World {
         match self.random.u32(0..20) {
             0 => self.arrive_late(),
             1 => {
-                let matcher = Matcher::new(MatchOp::Equal, "a", &self.random.u32(1..4).to_string());
+                let matcher = Matcher::new(MatchOp::Equal, "a", self.random.u32(1..4).to_string());
                 let start = self.now_ms - self.random.i64(0..1_200) * SECOND_MS;
                 let range = TimeRange::new(start, start + self.random.i64(0..300) * SECOND_MS);
                 self.store.delete(&[matcher.expect("a matcher")], range);

@@ -2,15 +2,16 @@
 
 use hearth_model::QueryContext;
 use hearth_model::testing::MemStore;
+use hearth_promql::explain::{Asked, NodeReport};
 use hearth_promql::syntax::ParseOptions;
-use hearth_promql::{Engine, EngineOptions, RangeRequest, RequestOptions};
+use hearth_promql::{Engine, EngineOptions, Query, RangeRequest, RequestOptions};
 
 /// The fragments of a query, a line each, and whether the finish is nothing but the first of them.
 #[track_caller]
 fn check(text: &str, fragments: &[&str], all_on_shards: bool) {
     let (finish, found) = plan(text, EngineOptions::default());
     assert_eq!(found, fragments);
-    assert_eq!(finish == "finish: Fragment(0)", all_on_shards, "{finish}");
+    assert_eq!(finish.operator == "result of fragment 0", all_on_shards, "{finish:?}");
 }
 
 /// The fragments of a query that needs experimental functions.
@@ -22,7 +23,7 @@ fn check_experimental(text: &str, fragments: &[&str]) {
 
 /// The finish, and the fragments without their numbers.
 #[track_caller]
-fn plan(text: &str, options: EngineOptions) -> (String, Vec<String>) {
+fn plan(text: &str, options: EngineOptions) -> (NodeReport, Vec<String>) {
     let engine = Engine::new(MemStore::new(1), options);
     let request = RangeRequest {
         text: text.to_owned(),
@@ -31,11 +32,9 @@ fn plan(text: &str, options: EngineOptions) -> (String, Vec<String>) {
         step_ms: 60_000,
         options: RequestOptions::new(QueryContext::unlimited()),
     };
-    let plan = engine.explain(request).expect("plans");
-    let lines: Vec<&str> = plan.lines().collect();
-    let (finish, found) = lines.split_last().expect("a plan has a finish");
-    let found = found.iter().filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect();
-    ((*finish).to_owned(), found)
+    let explained = futures_executor::block_on(engine.explain(Asked::Range(request), false));
+    let explained = explained.expect("plans");
+    (explained.finish, explained.fragments.into_iter().map(|fragment| fragment.line).collect())
 }
 
 #[test]

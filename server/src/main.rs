@@ -6,6 +6,7 @@ mod config;
 mod flags;
 mod listen;
 mod query;
+mod query_log;
 mod reload;
 mod request_line;
 mod run;

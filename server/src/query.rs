@@ -6,9 +6,12 @@
 
 use crate::flags::{Features, Flags};
 use crate::settings;
+use hearth_model::context::Budget;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
 use hearth_promql::active::ActiveQuery;
+use hearth_promql::cache::{Cache, CacheFigures};
+use hearth_promql::explain::{Asked, Explained};
 use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest};
 use hearth_promql::{Engine, EngineOptions, Query, QueryAdmin};
 use std::any::Any;
@@ -28,6 +31,7 @@ pub fn engine(
     flags: &Flags,
     features: &Features,
     default_subquery_step_ms: i64,
+    memory: Arc<Budget>,
 ) -> Engine<hearth_engine::Handle> {
     let options = EngineOptions {
         lookback_ms: i64::try_from(flags.duration("query.lookback-delta").as_millis()).unwrap_or(i64::MAX),
@@ -39,7 +43,11 @@ pub fn engine(
         type_and_unit_labels: features.type_and_unit_labels,
         ..EngineOptions::default()
     };
-    Engine::new(store, options)
+    let engine = Engine::new(store, options);
+    match settings::query_cache_bytes(flags) {
+        0 => engine,
+        bytes => engine.with_cache(Cache::new(bytes, Some(memory))),
+    }
 }
 
 /// The threads that queries compute on.
@@ -119,6 +127,10 @@ impl<T: Query + 'static> Query for Threads<T> {
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
         self.run(|engine| async move { engine.range(request).await }, QueryError::Execution)
     }
+
+    fn explain(&self, asked: Asked, run: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
+        self.run(move |engine| async move { engine.explain(asked, run).await }, QueryError::Execution)
+    }
 }
 
 /// Answered where it is asked: a list and a word to stop must not wait for a thread.
@@ -129,6 +141,14 @@ impl<T: QueryAdmin> QueryAdmin for Threads<T> {
 
     fn kill(&self, id: u64) -> bool {
         self.inner.kill(id)
+    }
+
+    fn cache(&self) -> Option<CacheFigures> {
+        self.inner.cache()
+    }
+
+    fn forget(&self) {
+        self.inner.forget();
     }
 }
 
@@ -183,7 +203,6 @@ impl<T: Catalogue + 'static> Catalogue for Threads<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearth_model::context::Budget;
     use hearth_promql::query::RequestOptions;
     use std::sync::mpsc;
     use std::task::Poll;
@@ -201,6 +220,10 @@ mod tests {
 
         fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
             self.0(request.text)
+        }
+
+        fn explain(&self, _: Asked, _: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
+            Box::pin(async { Err(QueryError::BadData("nothing to explain".to_owned())) })
         }
     }
 

@@ -2,6 +2,7 @@
 //! changes; the outcome is logged, counted and answered.
 
 use crate::config::{self, Config, ConfigError, Source};
+use crate::query_log::QueryLog;
 use hearth_api::{LiveConfig, ReloadRequest, ReloadState, State};
 use hearth_promql::syntax::ParseOptions;
 use hearth_scrape::Scraper;
@@ -16,6 +17,7 @@ pub struct Reloader {
     pub options: ParseOptions,
     pub state: Arc<State>,
     pub scraper: Scraper,
+    pub query_log: QueryLog,
 }
 
 /// Reads the configuration; what it asks for in vain is logged.
@@ -32,6 +34,8 @@ impl Reloader {
     pub async fn apply(&self, config: Config) -> Result<(), String> {
         let Config { global, scrapes, rules, yaml, .. } = config;
         let plan = self.scraper.prepare(scrapes).map_err(|error| error.to_string())?;
+        let query_log = QueryLog::open(&global.query_log_file)?;
+        self.query_log.switch(query_log);
         self.scraper.apply(plan).await;
         let evaluation_interval_ms = global.evaluation_interval.ms;
         let external_labels = global.external_labels;

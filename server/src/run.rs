@@ -9,6 +9,7 @@
 use crate::config::Source;
 use crate::flags::{Features, Flags};
 use crate::listen::{self, Listening};
+use crate::query_log::{Logged, QueryLog};
 use crate::reload::{self, Reloader};
 use crate::signals::Termination;
 use crate::{query, settings};
@@ -82,8 +83,15 @@ pub async fn run(
     };
     let store = opened?;
     let scraper = Scraper::start(scrape_options(&store));
-    let reloader =
-        Reloader { source, options: parse_options, state: state.clone(), scraper: scraper.clone() };
+    let query_log = QueryLog::start(state.clone(), flags.duration("query.log-slower-than"))
+        .map_err(|error| Failure::run(format!("starting the query log: {error}")))?;
+    let reloader = Reloader {
+        source,
+        options: parse_options,
+        state: state.clone(),
+        scraper: scraper.clone(),
+        query_log: query_log.clone(),
+    };
     let subquery_step_ms = config.global.evaluation_interval.ms;
     let applied = reloader.apply(config).await;
     reloader.record(&applied, started);
@@ -91,10 +99,10 @@ pub async fn run(
         close(store).await;
         return Err(Failure::usage(format!("Error loading config: {error}")));
     }
-    let engine = query::engine(store.clone(), flags, features, subquery_step_ms);
+    let engine = query::engine(store.clone(), flags, features, subquery_step_ms, state.query_memory.clone());
     let engine = Arc::new(query::Threads::new(engine, queries.clone()));
     state.set_ready(Backend {
-        query: engine.clone(),
+        query: Arc::new(Logged::new(engine.clone(), query_log.clone())),
         queries: engine,
         append: Arc::new(store.clone()),
         catalogue: Arc::new(query::Threads::new(store.clone(), queries.clone())),
@@ -115,6 +123,7 @@ pub async fn run(
     serving.drain().await;
     tracing::info!("Stopping scrape manager...");
     scraper.shutdown().await;
+    query_log.close();
     close(store).await;
     Ok(())
 }

@@ -11,9 +11,11 @@ use std::time::Duration;
 /// The Prometheus release whose behaviour this server follows; clients choose what to use by it.
 const PROMETHEUS_VERSION: &str = "3.14.0";
 
-/// Part of the machine's memory that all queries together may hold, and that one may.
-const ALL_QUERIES_SHARE: usize = 4;
-const ONE_QUERY_SHARE: usize = 8;
+/// Part of the machine's memory that all queries together may hold.
+const ALL_QUERIES_SHARE: u64 = 4;
+/// Part of that which one query may hold, and which kept results may.
+const ONE_QUERY_SHARE: usize = 2;
+const KEPT_RESULTS_SHARE: usize = 4;
 
 pub fn parse_options(features: &Features) -> ParseOptions {
     ParseOptions {
@@ -55,7 +57,7 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
     let cors_origin = Regex::anchored(origin)
         .map_err(|error| format!("could not compile CORS regex string {origin:?}: {error}"))?;
     let external_url = external_url(flags, hostname)?;
-    let memory_bytes = usize::try_from(hearth_engine::disk::memory_limit_bytes()).unwrap_or(usize::MAX);
+    let all_queries_memory_bytes = all_queries_memory_bytes(flags);
     Ok(Options {
         page_title: flags.text("web.page-title").to_owned(),
         route_prefix: route_prefix(flags, &external_url),
@@ -68,8 +70,12 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         query_timeout: flags.duration("query.timeout"),
         lookback: flags.duration("query.lookback-delta"),
         max_concurrent_queries: flags.count("query.max-concurrency"),
-        query_memory_bytes: memory_bytes / ONE_QUERY_SHARE,
-        all_queries_memory_bytes: memory_bytes / ALL_QUERIES_SHARE,
+        query_memory_bytes: match flags.bytes("query.max-memory-per-query") {
+            0 => all_queries_memory_bytes / ONE_QUERY_SHARE,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        },
+        all_queries_memory_bytes,
+        query_cache_recent: flags.duration("query.cache.recent"),
         per_step_stats: features.per_step_stats,
         parse_options: parse_options(features),
         read_timeout: flags.duration("web.read-timeout"),
@@ -80,6 +86,20 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         hostname: hostname.to_owned(),
         retention: retention(flags),
     })
+}
+
+fn all_queries_memory_bytes(flags: &Flags) -> usize {
+    let bytes = match flags.bytes("query.max-memory") {
+        0 => hearth_engine::disk::memory_limit_bytes() / ALL_QUERIES_SHARE,
+        bytes => bytes,
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Memory for kept results of range queries.
+pub fn query_cache_bytes(flags: &Flags) -> usize {
+    let asked = usize::try_from(flags.bytes("query.cache.size")).unwrap_or(usize::MAX);
+    asked.min(all_queries_memory_bytes(flags) / KEPT_RESULTS_SHARE)
 }
 
 /// Remote-write messages asked for. Version 2 is not served yet: asking for it is no error, using it is.

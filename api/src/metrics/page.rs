@@ -1,7 +1,7 @@
 //! `/metrics`: gathers all families and prints them as text.
 
 use super::instrument::{Histogram, Summary};
-use super::{process, store};
+use super::{process, queries, store};
 use crate::state::{Phase, State};
 use axum::body::Body;
 use axum::extract::State as Held;
@@ -105,10 +105,13 @@ pub async fn show(Held(state): Held<Arc<State>>) -> Response {
     let _running = state.metrics.page_requests_running.raise();
     state.metrics.page_requests.add(1);
     let mut families = server(&state);
-    families.extend(state.metrics.families(state.options.max_concurrent_queries));
+    families.extend(state.metrics.families());
+    families.extend(state.metrics.queries.families(state.options.max_concurrent_queries));
+    families.extend(queries::memory(&state.query_memory));
     families.extend(state.metrics.requests.families());
     families.extend(process::families(state.options.started.as_millisecond() as f64 / 1_000.0));
     if let Some(backend) = state.backend() {
+        families.extend(backend.queries.cache().iter().flat_map(queries::cache));
         families.extend(backend.scraper.metrics().iter().map(scraped));
         match backend.admin.figures().await {
             Ok(figures) => families.extend(store::families(&figures)),

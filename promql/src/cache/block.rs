@@ -96,15 +96,18 @@ impl Block {
         start..end.max(start)
     }
 
-    /// What was remarked of these steps.
-    pub fn notes(&self, steps: Range<usize>) -> Notes {
+    /// What was remarked of these steps; `None` where runs give the same note at different places.
+    pub fn notes(&self, steps: Range<usize>) -> Option<Notes> {
         let mut all = Notes::default();
         for (run, notes) in &self.segments {
             if run.start < steps.end && steps.start < run.end {
+                if !all.agrees_with(notes) {
+                    return None;
+                }
                 all.merge(notes.clone());
             }
         }
-        all
+        Some(all).filter(|all| !all.is_full())
     }
 
     /// Whether the remarks, where there are any, are about this very text.
@@ -252,7 +255,8 @@ mod tests {
         let quiet = block(0, 3, &[]);
         let joined = Block::join(&[(&quiet, 0..3), (&noted, 0..3)]);
         assert_eq!((joined.whole(1..6), joined.whole(1..5), joined.whole(4..6)), (1..6, 1..3, 6..6));
-        assert!(joined.notes(0..3).is_empty() && !joined.notes(2..6).is_empty());
+        assert!(joined.notes(0..3).is_some_and(|notes| notes.is_empty()));
+        assert!(joined.notes(2..6).is_some_and(|notes| !notes.is_empty()));
         assert!(joined.serves("sort(x)") && !joined.serves("sort( x)") && quiet.serves("anything"));
     }
 

@@ -162,7 +162,6 @@ fn is_placed(at: Option<At>) -> bool {
 fn is_local_call(call: &Call) -> bool {
     match call.func.eval {
         Eval::Special(SpecialKind::Start | SpecialKind::End | SpecialKind::Range) | Eval::Info => false,
-        Eval::NotYet => false,
         Eval::Histogram(_) => call.args.iter().all(has_one_name),
         Eval::RangeFn(RangeKind::First | RangeKind::Last) => true,
         Eval::RangeFn(_) => call.args.iter().all(|arg| match arg.unwrap_paren() {
@@ -210,7 +209,7 @@ fn has_one_name(expr: &Expr) -> bool {
             }
         },
         Expr::Call(e) => match e.func.eval {
-            Eval::Label(_) | Eval::Info | Eval::NotYet => false,
+            Eval::Label(_) | Eval::Info => false,
             _ => e.args.iter().all(has_one_name),
         },
     }

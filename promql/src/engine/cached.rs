@@ -24,24 +24,38 @@ pub(super) struct Cacheable<'a> {
     keep_until_ms: i64,
 }
 
-/// Everything that one query's runs need.
+/// What is asked for.
 pub(super) struct Run<'a> {
     pub request: &'a Request,
     pub parsed: &'a Parsed,
-    pub limits: &'a Arc<Limits>,
+}
+
+impl Cacheable<'_> {
+    /// How many of the request's steps are kept.
+    pub(super) fn kept_steps(&self, request: &Request) -> usize {
+        let Cacheable { cache, watermarks, key, reach, .. } = self;
+        let found = cache.find(key, reach, &request.text, request.steps, watermarks, false);
+        found.kept.map_or(0, |kept| kept.used.len())
+    }
 }
 
 impl<S: Scatter> Engine<S> {
     /// Whether kept results may answer the request.
-    pub(super) fn cacheable(&self, request: &Request, parsed: &Parsed) -> Option<Cacheable<'_>> {
+    pub(super) fn cacheable(&self, request: &Request, parsed: &Parsed, count: bool) -> Option<Cacheable<'_>> {
         let keep_until_ms = request.options.keep_until_ms?;
         let (cache, watermarks) = (self.cache.as_ref()?, self.store.watermarks()?);
         if request.instant || request.steps.count == 0 || request.options.stats_per_step {
             return None;
         }
+        if self.options.type_and_unit_labels {
+            // Series of one name may differ in them and become equal without: an error of the whole range.
+            return None;
+        }
         let lookback_ms = request.options.lookback_ms.unwrap_or(self.options.lookback_ms);
         let Some((key, reach)) = Key::of(&parsed.expr, &request.steps, lookback_ms) else {
-            cache.count_uncacheable();
+            if count {
+                cache.count_uncacheable();
+            }
             return None;
         };
         Some(Cacheable { cache, watermarks, key, reach, keep_until_ms })
@@ -51,6 +65,7 @@ impl<S: Scatter> Engine<S> {
         &self,
         cacheable: Cacheable<'_>,
         run: &Run<'_>,
+        limits: &Arc<Limits>,
         stats: &mut QueryStats,
     ) -> Result<(Value, Notes), QueryError> {
         let began = Instant::now();
@@ -60,28 +75,33 @@ impl<S: Scatter> Engine<S> {
         let found = cache.find(&key, &reach, &run.request.text, steps, watermarks, true);
         stats.prepare_time += began.elapsed();
         let Some(kept) = &found.kept else {
-            return self.run_and_keep(run, &found, (cache, key, &reach, keep_until_ms), stats).await;
+            return self.run_and_keep(run, &found, (cache, key, &reach, keep_until_ms), limits, stats).await;
         };
-        let before = self.blocks(run, found.before, found.noted, stats).await?;
-        let behind = self.blocks(run, found.behind, found.noted, stats).await?;
+        let before = self.blocks(run, found.before, found.noted, limits, stats).await?;
+        let behind = self.blocks(run, found.behind, found.noted, limits, stats).await?;
         let (Some(before), Some(behind)) = (before, behind) else {
             // Two series of one name in a part: as good as never kept.
-            return self.evaluate(run, steps, stats).await;
+            return self.evaluate(run, steps, limits, stats).await;
         };
         let began = Instant::now();
         if found.before.count + found.behind.count == 0 {
             let block = &kept.extent.block;
-            let value = answer(block, kept.used.clone(), run.limits)?;
+            let Some(notes) = block.notes(kept.used.clone()) else {
+                return self.evaluate(run, steps, limits, stats).await;
+            };
+            let value = answer(block, kept.used.clone(), limits)?;
             stats.eval_time += began.elapsed();
-            return Ok((value, block.notes(kept.used.clone())));
+            return Ok((value, notes));
         }
         let used = parts(&before, Some((&kept.extent.block, kept.used.clone())), &behind);
-        let mut held = Held::nothing(run.limits);
+        let mut held = Held::nothing(limits);
         held.grow(used.iter().map(|(block, _)| block.size_bytes()).sum(), 0)?;
         let joined = Block::join(&used);
         let all = 0..joined.steps.count;
-        let value = answer(&joined, all.clone(), run.limits)?;
-        let notes = joined.notes(all);
+        let Some(notes) = joined.notes(all.clone()) else {
+            return self.evaluate(run, steps, limits, stats).await;
+        };
+        let value = answer(&joined, all, limits)?;
         let block = self.extended(kept, &found, &before, &behind, &steps, joined);
         keep(cache, key, &reach, block, &found, &steps, keep_until_ms);
         stats.eval_time += began.elapsed();
@@ -94,24 +114,27 @@ impl<S: Scatter> Engine<S> {
         run: &Run<'_>,
         found: &Found,
         (cache, key, reach, keep_until_ms): (&Cache, Key, &Reach, i64),
+        limits: &Arc<Limits>,
         stats: &mut QueryStats,
     ) -> Result<(Value, Notes), QueryError> {
         let steps = run.request.steps;
         if found.noted
-            && let Some(blocks) = self.blocks(run, steps, true, stats).await?
+            && let Some(blocks) = self.blocks(run, steps, true, limits, stats).await?
         {
             let joined = Block::join(&parts(&blocks, None, &[]));
             let all = 0..joined.steps.count;
-            let (value, notes) = (answer(&joined, all.clone(), run.limits)?, joined.notes(all));
-            keep(cache, key, reach, joined, found, &steps, keep_until_ms);
-            return Ok((value, notes));
+            if let Some(notes) = joined.notes(all.clone()) {
+                let value = answer(&joined, all, limits)?;
+                keep(cache, key, reach, joined, found, &steps, keep_until_ms);
+                return Ok((value, notes));
+            }
         }
-        let (value, notes) = self.evaluate(run, steps, stats).await?;
+        let (value, notes) = self.evaluate(run, steps, limits, stats).await?;
         let began = Instant::now();
         if let Value::Matrix(series) = &value
             && !notes.is_full()
         {
-            let mut held = Held::nothing(run.limits);
+            let mut held = Held::nothing(limits);
             let room = held.grow(Block::estimate_bytes(series.len(), steps.count), 0);
             let block = room.ok().and_then(|()| Block::of(series, steps, notes.clone(), &run.request.text));
             if let Some(block) = block {
@@ -128,11 +151,12 @@ impl<S: Scatter> Engine<S> {
         run: &Run<'_>,
         steps: Steps,
         noted: bool,
+        limits: &Arc<Limits>,
         stats: &mut QueryStats,
     ) -> Result<Option<Vec<Block>>, QueryError> {
         let mut blocks = Vec::new();
         for steps in cache::runs(steps, noted) {
-            let (value, notes) = self.evaluate(run, steps, stats).await?;
+            let (value, notes) = self.evaluate(run, steps, limits, stats).await?;
             let Value::Matrix(series) = value else { return Ok(None) };
             if notes.is_full() {
                 return Ok(None);

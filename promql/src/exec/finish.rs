@@ -6,12 +6,14 @@ use super::call::{date, info, label, math, order, quantile};
 use super::labels::{TYPE, Uniter, refuse_equal, relabelled};
 use super::limits::Limits;
 use super::merge::Merged;
+use super::meter::Meter;
 use super::notes::{Note, Notes};
 use super::scan::{SampleSeries, note_result};
 use super::subquery;
 use super::tile::{RowLabels, StepColumn, Tile};
 use super::window::part::reached;
 use super::window::{Param, Scratch};
+use crate::explain::{Cost, NodeCosts};
 use crate::functions::{LabelKind, MathKind, SortKind, TimeKind};
 use crate::plan::grid::Steps;
 use crate::plan::{AggregateNode, BinaryNode, InfoNode, Node, Plan, RangeNode, RangeSource};
@@ -40,6 +42,8 @@ pub struct Finish<'a> {
     pub uses_left: Vec<usize>,
     pub limits: Arc<Limits>,
     pub notes: Notes,
+    /// There when the query is measured.
+    pub costs: Option<NodeCosts>,
 }
 
 impl Finish<'_> {
@@ -47,9 +51,35 @@ impl Finish<'_> {
         self.plan.delayed_name_removal
     }
 
+    pub fn eval(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        let outcome = match self.costs {
+            None => self.operand(node, steps),
+            Some(_) => self.measured(node, steps),
+        };
+        outcome.map_err(|error| error.at(|| node.describe()))
+    }
+
+    #[inline(never)]
+    fn measured(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+        let meter = Meter::start();
+        let operand = self.operand(node, steps)?;
+        let spent = meter.stop();
+        let (series, memory_bytes) = match &operand {
+            Operand::Tile(tile) => (tile.len(), tile.size_bytes()),
+            Operand::Scalar(values) => (1, size_of_val(&values[..])),
+            Operand::Text(text) => (1, text.len()),
+        };
+        let (series, memory_bytes) = (series as u64, memory_bytes as u64);
+        let cost = Cost { series, memory_bytes, wall: spent.wall, cpu: spent.cpu, ..Cost::default() };
+        if let Some(costs) = &mut self.costs {
+            costs.add(node, &cost);
+        }
+        Ok(operand)
+    }
+
     /// Every arm is one call, here and in [`Finish::vector`]: a tree as deep as may be runs on a thread of
     /// usual size only while the frames on the way down stay small.
-    pub fn eval(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
+    fn operand(&mut self, node: &Node, steps: &Steps) -> Result<Operand, QueryError> {
         self.limits.check()?;
         // Scalars live too briefly to be charged each; that there would be room is checked.
         drop(self.limits.context().reserve(steps.count * size_of::<f64>())?);

@@ -12,6 +12,16 @@ pub const EXECUTION: &str = "expression evaluation";
 pub const QUEUE: &str = "query queue";
 
 impl QueryError {
+    /// Names the part of the plan that asked for too much, unless one within it is named.
+    pub fn at(self, part: impl FnOnce() -> String) -> QueryError {
+        match self {
+            QueryError::OutOfMemory { account, limit_bytes, node: None } => {
+                QueryError::OutOfMemory { account, limit_bytes, node: Some(part()) }
+            }
+            other => other,
+        }
+    }
+
     /// The query was told to stop.
     pub fn stopped(why: Stop, during: &'static str) -> QueryError {
         match why {
@@ -80,8 +90,8 @@ impl From<StoreError> for QueryError {
     fn from(error: StoreError) -> QueryError {
         match error {
             StoreError::Stopped(why) => QueryError::stopped(why, EXECUTION),
-            StoreError::MemoryLimit { .. } => {
-                QueryError::Execution(format!("query execution needs too much memory: {error}"))
+            StoreError::MemoryLimit { account, limit_bytes } => {
+                QueryError::OutOfMemory { account, limit_bytes, node: None }
             }
             other => QueryError::Storage(other),
         }
@@ -104,6 +114,10 @@ impl Held {
 
     pub fn limits(&self) -> &Arc<Limits> {
         &self.limits
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.memory.as_ref().map_or(0, Reservation::bytes)
     }
 
     /// Fails where the query was told to stop, too: whatever takes memory in a long loop stops in it.
@@ -140,7 +154,7 @@ mod tests {
         assert!(
             matches!(b.grow(10, 5), Err(QueryError::Execution(text)) if text.contains("too many samples"))
         );
-        assert!(matches!(b.grow(50, 0), Err(QueryError::Execution(text)) if text.contains("memory limit")));
+        assert!(matches!(b.grow(50, 0), Err(QueryError::OutOfMemory { limit_bytes: 100, .. })));
         drop((a, b));
         assert_eq!(limits.context().budget().used_bytes(), 0);
         assert!(limits.admits(10).is_ok() && limits.admits(11).is_err());

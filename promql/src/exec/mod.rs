@@ -16,6 +16,7 @@ pub mod histogram;
 pub mod labels;
 pub mod limits;
 pub mod merge;
+pub mod meter;
 pub mod notes;
 pub mod number;
 pub mod scan;

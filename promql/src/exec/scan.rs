@@ -7,12 +7,15 @@ use super::histogram::reset;
 use super::labels::TYPE;
 use super::labels::result_labels;
 use super::limits::{Held, Limits};
+use super::meter::{Spent, measured};
 use super::notes::{Note, Notes};
 use super::number::general;
 use super::tile::{RowLabels, StepColumn, Tile};
 use super::window::part::reached;
-use super::window::{self, RangeCall, Scratch};
+use super::window::{self, Bounds, RangeCall, Scratch};
+use crate::explain::Cost;
 use crate::functions::RangeKind;
+use crate::plan::grid::Steps;
 use crate::plan::{Fold, Fragment, Read, RowOp};
 use crate::query::QueryError;
 use hearth_model::label::METRIC_NAME;
@@ -27,6 +30,10 @@ pub struct Job {
     pub limits: Arc<Limits>,
     pub delayed_name_removal: bool,
     pub use_start_timestamps: bool,
+    /// Measures what each fragment takes.
+    pub measured: bool,
+    /// Counts looks at samples for each of these steps.
+    pub per_step: Option<Steps>,
 }
 
 /// A series with its samples, for what cannot be computed series by series.
@@ -50,37 +57,63 @@ pub struct ShardAnswer {
     pub partials: Vec<Partial>,
     /// By fragment, as the partials are.
     pub notes: Vec<Notes>,
-    /// Samples looked at, each as often as a window saw it.
-    pub looks: u64,
+    /// By fragment; the times only where the job is measured.
+    pub costs: Vec<Cost>,
+    /// Samples looked at by step of the query, where the job counts them.
+    pub looks_per_step: Vec<u64>,
 }
 
 /// Runs every fragment on one shard.
 pub async fn run<V: ShardView>(view: V, job: Arc<Job>) -> Result<ShardAnswer, QueryError> {
-    let mut answer = ShardAnswer { partials: Vec::new(), notes: Vec::new(), looks: 0 };
+    let mut answer = ShardAnswer {
+        partials: Vec::new(),
+        notes: Vec::new(),
+        costs: Vec::new(),
+        looks_per_step: vec![0; job.per_step.map_or(0, |steps| steps.count)],
+    };
     for fragment in job.fragments.iter() {
-        let mut scan = Scan::new(fragment, &job)?;
-        let select = Select {
-            matchers: fragment.matchers.clone(),
-            range: fragment.read.windows().covers(),
-            projection: fragment.fold.as_ref().map_or(Projection::All, |fold| fold.projection.clone()),
+        let work = run_fragment(&view, fragment, &job, &mut answer);
+        let (outcome, spent) = match job.measured {
+            true => measured(work).await,
+            false => (work.await, Spent::default()),
         };
-        let mut cursor = view.select(select).await?;
-        let mut columns = Columns::default();
-        while cursor.next(&mut columns).await? {
-            scan.prepare(&mut columns)?;
-            for part in scan.parts(&columns) {
-                // Never between two short series: the cursor gives way there by itself.
-                if part.from > 0 {
-                    view.pause().await?;
-                }
-                scan.evaluate(&part, &mut columns, |group| cursor.group_labels(group))?;
-            }
-            scan.keep(&mut columns, |group| cursor.group_labels(group))?;
+        outcome.map_err(|error| error.at(|| fragment.to_string()))?;
+        if let Some(cost) = answer.costs.last_mut() {
+            (cost.wall, cost.cpu) = (spent.wall, spent.cpu);
         }
-        let partial = scan.finish(|group| cursor.group_labels(group), &mut answer)?;
-        answer.partials.push(partial);
     }
     Ok(answer)
+}
+
+async fn run_fragment<V: ShardView>(
+    view: &V,
+    fragment: &Fragment,
+    job: &Job,
+    answer: &mut ShardAnswer,
+) -> Result<(), QueryError> {
+    let mut scan = Scan::new(fragment, job)?;
+    scan.looks_per_step = std::mem::take(&mut answer.looks_per_step);
+    let select = Select {
+        matchers: fragment.matchers.clone(),
+        range: fragment.read.windows().covers(),
+        projection: fragment.fold.as_ref().map_or(Projection::All, |fold| fold.projection.clone()),
+    };
+    let mut cursor = view.select(select).await?;
+    let mut columns = Columns::default();
+    while cursor.next(&mut columns).await? {
+        scan.prepare(&mut columns)?;
+        for part in scan.parts(&columns) {
+            // Never between two short series: the cursor gives way there by itself.
+            if part.from > 0 {
+                view.pause().await?;
+            }
+            scan.evaluate(&part, &mut columns, |group| cursor.group_labels(group))?;
+        }
+        scan.keep(&mut columns, |group| cursor.group_labels(group))?;
+    }
+    let partial = scan.finish(|group| cursor.group_labels(group), answer)?;
+    answer.partials.push(partial);
+    Ok(())
 }
 
 /// One fragment on its way through a shard's series. Synchronous.
@@ -95,7 +128,9 @@ struct Scan<'a> {
     into: Into,
     groups: Groups,
     notes: Notes,
+    read: u64,
     looks: u64,
+    looks_per_step: Vec<u64>,
     /// For the buffers above: they grow with the steps, not with the series.
     _buffers: Held,
 }
@@ -172,7 +207,9 @@ impl<'a> Scan<'a> {
                 _ => Groups::AsRead { count: 0 },
             },
             notes: Notes::default(),
+            read: 0,
             looks: 0,
+            looks_per_step: Vec::new(),
             _buffers: buffers,
         })
     }
@@ -186,6 +223,10 @@ impl<'a> Scan<'a> {
             reset::mark(&mut columns.histograms, self.fragment.read.windows());
         }
         let histograms: u64 = columns.histograms.iter().map(|(_, h)| window::histogram_samples(h)).sum();
+        self.read += (columns.times.len() + columns.histograms.len()) as u64;
+        if self.job.per_step.is_some() {
+            self.count_by_step(columns);
+        }
         self.job.limits.admits(columns.times.len() as u64 + histograms)
     }
 
@@ -270,6 +311,37 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Looks at samples, by the step of the query that they are for: those of a subquery's steps count for
+    /// the first step that sees them, those of a pinned window for the first step.
+    fn count_by_step(&mut self, columns: &Columns) {
+        let (Some(steps), windows) = (self.job.per_step, self.fragment.read.windows()) else { return };
+        let instant = matches!(self.fragment.read, Read::Instant { .. });
+        let mut bounds = Bounds::default();
+        bounds.fill(windows, columns.times.len(), |i| columns.times[i]);
+        let mut histograms = Bounds::default();
+        histograms.fill(windows, columns.histograms.len(), |i| columns.histograms[i].0);
+        for step in 0..windows.count {
+            let live = |i: &usize| !hearth_model::is_stale(columns.values[*i]);
+            let (floats, of_histograms) = (bounds.window(step), histograms.window(step));
+            let weight = |i: usize| window::histogram_samples(&columns.histograms[i].1);
+            let looks = match instant {
+                false => floats.filter(live).count() as u64 + of_histograms.map(weight).sum::<u64>(),
+                true => {
+                    let float = floats.last().map(|i| (columns.times[i], u64::from(live(&i))));
+                    let histogram = of_histograms.last().map(|i| (columns.histograms[i].0, weight(i)));
+                    float.max(histogram).map_or(0, |(_, looks)| looks)
+                }
+            };
+            let place = match windows.count == steps.count {
+                true => step,
+                false => steps.first_at_or_after(windows.end_ms(step)),
+            };
+            if let Some(count) = self.looks_per_step.get_mut(place) {
+                *count += looks;
+            }
+        }
+    }
+
     fn keep_samples(
         &mut self,
         columns: &mut Columns,
@@ -289,7 +361,19 @@ impl<'a> Scan<'a> {
 
     fn finish(self, labels: impl Fn(u32) -> Labels, answer: &mut ShardAnswer) -> Result<Partial, QueryError> {
         answer.notes.push(self.notes);
-        answer.looks += self.looks;
+        answer.looks_per_step = self.looks_per_step;
+        let (series, memory_bytes) = match &self.into {
+            Into::Tile(tile) => (tile.len(), tile.size_bytes()),
+            Into::Samples(series, held) => (series.len(), held.bytes()),
+            Into::Fold(accumulator) => (accumulator.groups(), accumulator.size_bytes()),
+        };
+        answer.costs.push(Cost {
+            series: series as u64,
+            samples_read: self.read,
+            samples_looked_at: self.looks,
+            memory_bytes: memory_bytes as u64,
+            ..Cost::default()
+        });
         Ok(match self.into {
             Into::Tile(tile) => Partial::Tile(tile),
             Into::Samples(series, held) => Partial::Samples { series, held },

@@ -228,6 +228,11 @@ impl Tile {
         &self.rows
     }
 
+    /// Memory that was charged for it.
+    pub fn size_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
     pub fn limits(&self) -> &Arc<Limits> {
         self.held.limits()
     }

@@ -28,6 +28,17 @@ impl Steps {
         self.start_ms.saturating_add(self.step_ms.saturating_mul(step as i64))
     }
 
+    /// The number of the first step at this time or later, the last step's at most.
+    pub fn first_at_or_after(&self, time_ms: i64) -> usize {
+        if self.step_ms <= 0 || time_ms <= self.start_ms {
+            return 0;
+        }
+        let ahead = time_ms.saturating_sub(self.start_ms) as u64;
+        usize::try_from(ahead.div_ceil(self.step_ms as u64))
+            .unwrap_or(usize::MAX)
+            .min(self.count.saturating_sub(1))
+    }
+
     pub fn last_ms(&self) -> i64 {
         self.time_ms(self.count.saturating_sub(1))
     }

@@ -237,10 +237,7 @@ impl Jobs {
 
 /// Settings that are read and have no effect yet.
 fn not_served(global: &GlobalConfig, scrapes: &[ScrapeConfig]) -> impl Iterator<Item = String> {
-    let files = [
-        (!global.query_log_file.is_empty(), "global.query_log_file"),
-        (!global.scrape_failure_log_file.is_empty(), "global.scrape_failure_log_file"),
-    ];
+    let files = [(!global.scrape_failure_log_file.is_empty(), "global.scrape_failure_log_file")];
     let files = files.into_iter().filter(|(set, _)| *set).map(|(_, what)| what.to_owned());
     scrapes.iter().flat_map(ScrapeConfig::unserved).chain(files)
 }

@@ -361,6 +361,36 @@ pub const FLAGS: &[Flag] = &[
     served("query.timeout", Duration, "2m", "Longest time a query may take."),
     served("query.max-concurrency", Count, "20", "Most queries at one time."),
     served("query.max-samples", Count, "50000000", "Most samples that one query may hold in memory."),
+    served(
+        "query.max-memory",
+        Bytes,
+        "0B",
+        "Most memory that all queries together may hold, kept results included; 0 means a quarter of the machine's or container's memory.",
+    ),
+    served(
+        "query.max-memory-per-query",
+        Bytes,
+        "0B",
+        "Most memory that one query may hold; 0 means half of what all together may.",
+    ),
+    served(
+        "query.cache.size",
+        Bytes,
+        "256MiB",
+        "Most memory for kept results of range queries, never more than a quarter of --query.max-memory; 0 keeps none.",
+    ),
+    served(
+        "query.cache.recent",
+        Duration,
+        "2m",
+        "Results for steps newer than this are computed every time: samples for them are still on their way, and would take a kept result back at once.",
+    ),
+    served(
+        "query.log-slower-than",
+        Duration,
+        "10s",
+        "Queries that take this long are told of in the log, with what they cost; 0 tells of none.",
+    ),
     served("enable-feature", Names, "", "Comma list of features to turn on. Can be repeated."),
     not_yet("agent", Switch, "false", "Run as an agent.", NO_AGENT),
     served(

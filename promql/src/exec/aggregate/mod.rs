@@ -133,6 +133,15 @@ impl Accumulator {
         }
     }
 
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Memory that was charged for it.
+    pub fn size_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
     /// Makes room for groups up to, not including, `groups`.
     pub fn reach(&mut self, groups: usize) -> Result<(), QueryError> {
         if groups <= self.groups {
