@@ -15,6 +15,7 @@ use crate::signals::Termination;
 use crate::{query, settings};
 use hearth_api::{Backend, State};
 use hearth_model::Ack;
+use hearth_promql::Engine;
 use hearth_scrape::Scraper;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,24 +100,12 @@ pub async fn run(
         close(store).await;
         return Err(Failure::usage(format!("Error loading config: {error}")));
     }
-    let engine = query::engine(store.clone(), flags, features, subquery_step_ms, state.query_memory.clone());
-    let engine = Arc::new(query::Threads::new(engine, queries.clone()));
-    state.set_ready(Backend {
-        query: Arc::new(Logged::new(engine.clone(), query_log.clone())),
-        queries: engine,
-        append: Arc::new(store.clone()),
-        catalogue: Arc::new(query::Threads::new(store.clone(), queries.clone())),
-        admin: Arc::new(store.clone()),
-        scraper: scraper.clone(),
-    });
+    let memory = state.query_memory.clone();
+    let engine = query::engine(store.clone(), flags, features, subquery_step_ms, memory);
+    state.set_ready(backend(&store, engine, &scraper, &query_log, queries));
     tracing::info!("Server is ready to receive web requests.");
     let reloading = tokio::spawn(reloader.run(requests, hang_up));
-    tokio::select! {
-        signal = termination.next() => tracing::warn!(signal, "Received an OS signal, exiting gracefully..."),
-        () = state.quit.notified() => {
-            tracing::warn!("Received termination request via web service, exiting gracefully...");
-        }
-    }
+    asked_to_end(&mut termination, &state).await;
     tokio::spawn(termination.hurry());
     state.set_stopping();
     reloading.abort();
@@ -126,6 +115,34 @@ pub async fn run(
     query_log.close();
     close(store).await;
     Ok(())
+}
+
+/// What the HTTP side serves from: the store, and queries on their own threads.
+fn backend(
+    store: &hearth_engine::Handle,
+    engine: Engine<hearth_engine::Handle>,
+    scraper: &Scraper,
+    query_log: &QueryLog,
+    queries: &tokio::runtime::Handle,
+) -> Backend {
+    let engine = Arc::new(query::Threads::new(engine, queries.clone()));
+    Backend {
+        query: Arc::new(Logged::new(engine.clone(), query_log.clone())),
+        queries: engine,
+        append: Arc::new(store.clone()),
+        catalogue: Arc::new(query::Threads::new(store.clone(), queries.clone())),
+        admin: Arc::new(store.clone()),
+        scraper: scraper.clone(),
+    }
+}
+
+async fn asked_to_end(termination: &mut Termination, state: &State) {
+    tokio::select! {
+        signal = termination.next() => tracing::warn!(signal, "Received an OS signal, exiting gracefully..."),
+        () = state.quit.notified() => {
+            tracing::warn!("Received termination request via web service, exiting gracefully...");
+        }
+    }
 }
 
 /// The HTTP side, which runs from the first moment to the end of draining.
