@@ -161,17 +161,10 @@ fn identify(options: &Options) -> Result<Identity, OpenError> {
     }
 }
 
-/// Opens a store: makes or reads the data directory, starts the core threads, recovers every shard.
-/// Blocks until the store can serve.
-pub fn open(options: &Options) -> Result<Handle, OpenError> {
-    BlockingDisk.make_directory(&options.path).map_err(at(&options.path))?;
-    let lock = lock(&options.path)?;
-    let identity = identify(options)?;
-    let backend = choose_io(options.io)?;
-    let router = Router::new(identity.seed, identity.shards);
-    let watermarks = Arc::new(Watermarks::new(identity.shards));
-    let store = Store {
-        router: router.clone(),
+/// What every shard knows of its store.
+fn shared(options: &Options, identity: Identity) -> Store {
+    Store {
+        router: Router::new(identity.seed, identity.shards),
         max_series: options.max_series,
         head_limit_bytes: options.head_limit_bytes,
         retention: options.retention,
@@ -179,8 +172,18 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         block_range_ms: millis(options.block_range).max(1),
         out_of_order_ms: millis(options.out_of_order_window),
         clock: options.clock,
-        watermarks: watermarks.clone(),
-    };
+        watermarks: Arc::new(Watermarks::new(identity.shards)),
+    }
+}
+
+/// Opens a store: makes or reads the data directory, starts the core threads, recovers every shard.
+/// Blocks until the store can serve.
+pub fn open(options: &Options) -> Result<Handle, OpenError> {
+    BlockingDisk.make_directory(&options.path).map_err(at(&options.path))?;
+    let lock = lock(&options.path)?;
+    let identity = identify(options)?;
+    let backend = choose_io(options.io)?;
+    let store = shared(options, identity);
     let cores = cores();
     let threads = identity.shards.min(cores.next_power_of_two());
     let pin = match options.pinning {
@@ -226,11 +229,11 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
     Ok(Handle {
         inner: Arc::new(Inner {
             mailboxes,
-            router,
+            router: store.router,
             max_ahead_ms: millis(options.max_ahead),
             clock: options.clock,
             backend: backend.name(),
-            watermarks,
+            watermarks: store.watermarks,
             threads: Mutex::new(handles),
             _lock: lock,
         }),

@@ -61,6 +61,8 @@ pub struct Store {
     /// How much older than the newest sample one may be and still be taken out of order.
     pub out_of_order_ms: i64,
     pub clock: fn() -> i64,
+    /// Every way on which samples come, are deleted or grow too old is noted here: who keeps results of
+    /// queries relies on it.
     pub watermarks: Arc<Watermarks>,
 }
 
