@@ -18,6 +18,9 @@
 //! granules         the residuals, eight words each, width bytes each; the last one cut after its last word
 //! ```
 //!
+//! Predictor 7, and every combination of bits and codes that is not listed, is free for later versions; a
+//! reader refuses it. What is listed keeps its meaning for ever.
+//!
 //! | predictor | start | word i from residual r(i); u(r) is r, or r from zigzag where *signed* is set |
 //! |---|---|---|
 //! | 0 CONSTANT | decimal: zigzag; else bits u64 | the start, always |

@@ -8,7 +8,7 @@ use super::layout::{GRANULES_MAX, TABLE_MAX};
 
 /// Above this many distinct widths, neighbours are joined before the best table is looked for: bounds the
 /// search to some hundred steps.
-const SEARCHED_WIDTHS: usize = 12;
+const SEARCHED_WIDTHS: usize = 8;
 
 /// Bits of a code into a table of so many widths.
 #[inline(always)]
