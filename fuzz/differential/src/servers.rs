@@ -7,6 +7,7 @@ use hearth_perf::http::{Answer, Client, seconds};
 use hearth_perf::process::{Kind, Launch, Server};
 use hearth_promql::functions::FUNCTIONS;
 use hearth_wire::remote_write::Encoder;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,15 @@ pub struct Verdict {
 /// Both servers; those that it started end with it.
 pub struct Servers {
     hearth: Client,
-    prometheus: Client,
-    _started: Option<(Server, Server, tempfile::TempDir)>,
+    prometheus: RefCell<Client>,
+    started: Option<Started>,
+}
+
+struct Started {
+    _hearth: Server,
+    /// Away only while it is started anew.
+    prometheus: RefCell<Option<Server>>,
+    _folder: tempfile::TempDir,
 }
 
 impl Question {
@@ -85,7 +93,7 @@ impl Servers {
     pub fn open(arguments: &Arguments) -> Result<Servers, String> {
         if let Some((hearth, prometheus)) = &arguments.urls {
             let (hearth, prometheus) = (Client::new(hearth.as_str()), Client::new(prometheus.as_str()));
-            return Ok(Servers { hearth, prometheus, _started: None });
+            return Ok(Servers { hearth, prometheus: RefCell::new(prometheus), started: None });
         }
         let variable = |name: &str| {
             std::env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("neither --hearth nor ${name}"))
@@ -102,7 +110,22 @@ impl Servers {
         let binary = variable("HEARTH_PEERS")?.join("bin").join("prometheus");
         let prometheus = start(Kind::Prometheus, "prometheus", &binary)?;
         let (ours, theirs) = (hearth.client.clone(), prometheus.client.clone());
-        Ok(Servers { hearth: ours, prometheus: theirs, _started: Some((hearth, prometheus, folder)) })
+        let prometheus = RefCell::new(Some(prometheus));
+        let started = Some(Started { _hearth: hearth, prometheus, _folder: folder });
+        Ok(Servers { hearth: ours, prometheus: RefCell::new(theirs), started })
+    }
+
+    /// A Prometheus that has not been asked anything, over the same data: 3.5 keeps the memory of native
+    /// histograms from query to query, and now and then mixes them up. Says whether there is one.
+    pub fn start_anew(&self) -> Result<bool, String> {
+        let Some(started) = &self.started else { return Ok(false) };
+        let Some(old) = started.prometheus.borrow_mut().take() else { return Ok(false) };
+        let launch = old.launch().clone();
+        old.stop()?;
+        let new = launch.start()?;
+        self.prometheus.replace(new.client.clone());
+        started.prometheus.replace(Some(new));
+        Ok(true)
     }
 
     /// Sends the data to both.
@@ -110,7 +133,7 @@ impl Servers {
         let (mut encoder, mut body) = (Encoder::default(), Vec::new());
         for batch in &dataset.batches {
             encoder.encode(batch, &[], &mut body);
-            for client in [&self.hearth, &self.prometheus] {
+            for client in [&self.hearth, &*self.prometheus.borrow()] {
                 let answer = client.remote_write(&body)?;
                 if answer.status / 100 != 2 {
                     return Err(format!("{}: status {}: {}", client.base(), answer.status, answer.body));
@@ -124,7 +147,7 @@ impl Servers {
         let ask =
             |name, client| question.ask(client).map_err(|error| format!("{name} asked {question}: {error}"));
         let ours = ask("Hearth", &self.hearth)?;
-        let theirs = ask("Prometheus", &self.prometheus)?;
+        let theirs = ask("Prometheus", &*self.prometheus.borrow())?;
         answer::compare(&question.query, &ours, &theirs)
     }
 
@@ -134,7 +157,7 @@ impl Servers {
         for function in &FUNCTIONS {
             let query = format!("{}()", function.name);
             let question = Question { query, start_ms: START_MS, range: None };
-            let answer = question.ask(&self.prometheus)?;
+            let answer = question.ask(&self.prometheus.borrow())?;
             if answer.status != 200 && answer.body.contains("unknown function") {
                 unknown.insert(function.name);
             }

@@ -33,7 +33,7 @@ fn simple(kind: MathKind) -> Option<fn(f64) -> f64> {
         Atanh => f64::atanh,
         Ceil => f64::ceil,
         Cos => f64::cos,
-        Cosh => f64::cosh,
+        Cosh => cosh,
         Deg => |v| v * 180.0 / std::f64::consts::PI,
         Exp => f64::exp,
         Floor => f64::floor,
@@ -52,7 +52,7 @@ fn simple(kind: MathKind) -> Option<fn(f64) -> f64> {
             }
         },
         Sin => f64::sin,
-        Sinh => f64::sinh,
+        Sinh => sinh,
         Sqrt => f64::sqrt,
         Tan => f64::tan,
         Tanh => f64::tanh,
@@ -114,7 +114,20 @@ fn asinh(value: f64) -> f64 {
     value.asinh()
 }
 
+/// From here on the other half of a hyperbola does not count.
+const FAR: f64 = 21.0;
+
+/// Half of the exponential, as Prometheus has it, which overflows a little before the sine itself does.
+fn sinh(value: f64) -> f64 {
+    if value.abs() > FAR { (value.abs().exp() * 0.5).copysign(value) } else { value.sinh() }
+}
+
 /// Likewise.
+fn cosh(value: f64) -> f64 {
+    if value.abs() > FAR { value.abs().exp() * 0.5 } else { value.cosh() }
+}
+
+/// The standard library's overflows halfway to the largest number.
 fn acosh(value: f64) -> f64 {
     if value > LARGE && value.is_finite() { value.ln() + std::f64::consts::LN_2 } else { value.acosh() }
 }
@@ -129,6 +142,11 @@ mod tests {
         assert!((asinh(-f64::MAX) + 710.475_860_073_943_9).abs() < 1e-12);
         assert!((acosh(f64::MAX) - 710.475_860_073_943_9).abs() < 1e-12);
         assert!((asinh(LARGE * 2.0) - (LARGE * 2.0).asinh()).abs() < 1e-14);
+        assert_eq!((sinh(-710.0), cosh(710.0)), (f64::NEG_INFINITY, f64::INFINITY));
+        assert!(
+            (sinh(22.0) / 22f64.sinh() - 1.0).abs() < 1e-15
+                && (cosh(-22.0) / 22f64.cosh() - 1.0).abs() < 1e-15
+        );
         assert_eq!((asinh(f64::INFINITY), asinh(-0.0).to_bits()), (f64::INFINITY, (-0.0f64).to_bits()));
     }
 }
