@@ -128,20 +128,22 @@ impl Search {
         header.kind.specials = !self.specials[domain.specials].positions().is_empty();
         header.unit = domain.unit;
         scan::differ(&self.words[..count], &mut self.deltas[..count]);
-        if let Some(scale) = self.common_scale(count, domain.any_factor) {
+        let (mut least, most, all) = scan::extent(&self.deltas[..count]);
+        let steady = least == most;
+        if !steady && let Some(scale) = self.common_scale(count, all, domain.any_factor) {
             header.kind.scaled = true;
             header.scale = scale;
             scan::divide(&mut self.words[..count], scale);
             scan::divide(&mut self.deltas[..count], Scale { remainder: 0, ..scale });
+            least /= scale.factor as i64;
         }
-        let mut kept = self.try_deltas(count, &header, domain.specials);
-        let rises = scan::extent(&self.deltas[..count]).0 >= 0;
+        let mut kept = self.try_deltas(count, &header, domain.specials, least);
         // Against its start a counter is never smaller than against its last value.
-        let framed = if rises { None } else { self.try_frames(count, &header, domain.specials) };
+        let framed = if least >= 0 { None } else { self.try_frames(count, &header, domain.specials) };
         kept = framed.or(kept);
         self.write_down(count, kept);
         // Where distances say less than the words do, their changes say even less.
-        if framed.is_none() {
+        if framed.is_none() && !steady {
             header.kind.predictor = Predictor::Change;
             kept = self.try_changes(count, &header, domain.specials);
             self.write_down(count, kept);
@@ -169,24 +171,15 @@ impl Search {
         }
     }
 
-    /// A factor of all distances that is worth its bytes.
-    fn common_scale(&self, count: usize, any: bool) -> Option<Scale> {
+    /// A factor of all distances that is worth its bytes; `all` are their bits together.
+    fn common_scale(&self, count: usize, all: u64, any: bool) -> Option<Scale> {
         let deltas = &self.deltas[..count];
-        let (least, most, all) = scan::extent(deltas);
-        if least == most {
-            return None;
-        }
         let shift = all.trailing_zeros().min(61);
         let mut factor = 1 << shift;
-        // Distances that wrapped are divisible by powers of two alone.
-        if any && self.words_are_near(count) {
-            let sampled = deltas.iter().step_by((count / SAMPLED) | 1);
-            let divide =
-                |odd: u64, delta: &u64| greatest_divisor(odd, (*delta as i64 >> shift).unsigned_abs());
-            // Most have no other factor, and a few distances tell.
-            if sampled.fold(0, divide) != 1 {
-                factor = deltas.iter().fold(0, divide) << shift;
-            }
+        // Most have no other factor, and a few distances tell. Distances that wrapped have none.
+        let few = || deltas.iter().step_by((count / SAMPLED) | 1);
+        if any && common_divisor(few(), shift) != 1 && self.words_are_near(count) {
+            factor = common_divisor(deltas.iter(), shift) << shift;
         }
         if !(2..=1 << 62).contains(&factor) {
             return None;
@@ -199,10 +192,15 @@ impl Search {
         least > -(1 << 62) && most < 1 << 62
     }
 
-    fn try_deltas(&mut self, count: usize, header: &Header<'static>, specials: usize) -> Option<Candidate> {
+    fn try_deltas(
+        &mut self,
+        count: usize,
+        header: &Header<'static>,
+        specials: usize,
+        least: i64,
+    ) -> Option<Candidate> {
         let mut header = header.clone();
         header.first = self.words[0];
-        let (least, _, _) = scan::extent(&self.deltas[..count]);
         let (leader, common) = middle(&self.deltas[..count]);
         let leader = (common && leader != least as u64).then_some(leader);
         // Zigzag of what is never negative is the same but for a bit.
@@ -353,6 +351,18 @@ fn cheaper(widths: &[u8], words: usize, fixed: usize, best: usize) -> Option<(Ta
     }
     let (table, bytes) = Table::choose(widths, words);
     (fixed + bytes < best).then_some((table, fixed + bytes))
+}
+
+/// The greatest divisor of all these distances, less so many zeros at their ends.
+fn common_divisor<'a>(deltas: impl Iterator<Item = &'a u64>, shift: u32) -> u64 {
+    let mut divisor = 0;
+    for delta in deltas {
+        divisor = greatest_divisor(divisor, (*delta as i64 >> shift).unsigned_abs());
+        if divisor == 1 {
+            break;
+        }
+    }
+    divisor
 }
 
 fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {

@@ -26,6 +26,10 @@ impl Search {
         if deltas.is_empty() || self.words[..count].iter().any(|w| (*w as i64).unsigned_abs() >= SIZE_MAX) {
             return;
         }
+        // Steady steps need no line.
+        if deltas.iter().all(|delta| *delta == deltas[0]) {
+            return;
+        }
         let middle = deltas.len() / 2;
         let median = *deltas.select_nth_unstable(middle).1;
         if median > SLOPE_MAX {
