@@ -133,32 +133,59 @@ fn lock(data: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Reads the directory's identity, or gives it one.
-fn identify(options: &Options) -> Result<Identity, OpenError> {
-    let path = options.path.join(names::IDENTITY);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let found = Identity::parse(&text).map_err(|what| OpenError::Identity { path, what })?;
-            if let Some(asked) = options.shards.filter(|n| *n != found.shards) {
-                tracing::warn!(
-                    asked,
-                    stored = found.shards,
-                    "the data directory keeps the number of shards it was made with"
-                );
-            }
-            Ok(found)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let shards =
-                options.shards.unwrap_or_else(|| cores().next_power_of_two().min(config::MAX_SHARDS));
-            check_shards(shards)?;
-            let seed = ahash::RandomState::new().hash_one((options.clock)());
-            let identity = Identity { shards, seed };
-            BlockingDisk.write_whole(&path, identity.print().as_bytes()).map_err(at(&path))?;
-            Ok(identity)
-        }
-        Err(error) => Err(OpenError::Io { path, error }),
+/// The identity in a file, if the file is there.
+fn read_identity(path: &Path) -> Result<Option<Identity>, OpenError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Identity::parse(&String::from_utf8_lossy(&bytes))
+            .map(Some)
+            .map_err(|what| OpenError::Identity { path: path.to_owned(), what }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::Io { path: path.to_owned(), error }),
     }
+}
+
+fn new_identity(options: &Options) -> Result<Identity, OpenError> {
+    let shards = options.shards.unwrap_or_else(|| cores().next_power_of_two().min(config::MAX_SHARDS));
+    check_shards(shards)?;
+    let seed = ahash::RandomState::new().hash_one((options.clock)());
+    Ok(Identity { shards, seed })
+}
+
+/// Reads the directory's identity, or gives it one. There are two copies: without any, nothing in the
+/// directory could be read again.
+fn identify(options: &Options) -> Result<Identity, OpenError> {
+    let paths = [names::IDENTITY, names::IDENTITY_COPY].map(|name| options.path.join(name));
+    let read = [read_identity(&paths[0]), read_identity(&paths[1])];
+    let whole = read.iter().find_map(|one| one.as_ref().ok().copied().flatten());
+    let identity = match whole {
+        Some(identity) => identity,
+        None if read.iter().all(Result::is_ok) => new_identity(options)?,
+        None => {
+            let [first, second] = read;
+            return Err(first.err().or(second.err()).unwrap_or(OpenError::Shards(0)));
+        }
+    };
+    for (path, found) in paths.iter().zip(read) {
+        match found {
+            Ok(Some(found)) if found == identity => continue,
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                tracing::warn!(file = %path.display(), "the copies of the identity differ, the first counts")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a copy of the identity is not readable and is written again")
+            }
+        }
+        BlockingDisk.write_whole(path, identity.print().as_bytes()).map_err(at(path))?;
+    }
+    if let Some(asked) = options.shards.filter(|n| *n != identity.shards) {
+        tracing::warn!(
+            asked,
+            stored = identity.shards,
+            "the data directory keeps the number of shards it was made with"
+        );
+    }
+    Ok(identity)
 }
 
 /// What every shard knows of its store.

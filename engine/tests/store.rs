@@ -308,3 +308,26 @@ fn blocks_and_memory_read_as_one() {
         handle.close();
     });
 }
+
+/// Whatever byte of the identity changes, the other copy of it serves, and mends it.
+#[test]
+fn a_damaged_identity_is_no_end() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("data");
+    let handle = open_at(&path, IoChoice::Threads);
+    write(&handle, batch(3, 0..5));
+    handle.close();
+    drop(handle);
+    let files = ["hearth.identity", "hearth.identity-copy"].map(|name| path.join(name));
+    let whole = std::fs::read(&files[0]).expect("reads");
+    for (at, file) in (0..whole.len()).step_by(5).flat_map(|at| files.iter().map(move |file| (at, file))) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x81;
+        std::fs::write(file, damaged).expect("writes");
+        let handle = open_at(&path, IoChoice::Threads);
+        assert_eq!(read(&handle, vec![], TimeRange::ALL, Projection::All).len(), 3);
+        handle.close();
+        drop(handle);
+        assert!(files.iter().all(|f| std::fs::read(f).expect("reads") == whole));
+    }
+}

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 /// Identity of the data directory: format, number of shards, hash seed.
 pub const IDENTITY: &str = "hearth.identity";
+/// The same again: without it nothing in the directory could be read.
+pub const IDENTITY_COPY: &str = "hearth.identity-copy";
 /// Held while a server uses the directory.
 pub const LOCK: &str = "hearth.lock";
 /// Extension of a file that was not finished; removed at start.
