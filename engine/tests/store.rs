@@ -331,3 +331,35 @@ fn a_damaged_identity_is_no_end() {
         assert!(files.iter().all(|f| std::fs::read(f).expect("reads") == whole));
     }
 }
+
+/// With little written, the one segment of the log was never full and never went: a start replayed all that
+/// was ever written.
+#[test]
+fn the_log_goes_with_the_blocks() {
+    each_backend(|path, _| {
+        let second = std::time::Duration::from_secs;
+        let options = Options {
+            shards: Some(1),
+            block_range: second(100),
+            out_of_order_window: second(10),
+            clock: || 10_000_000,
+            ..Options::new(path)
+        };
+        let handle = open(&options).expect("opens");
+        let mut largest = 0;
+        for round in 0..20 {
+            write(&handle, batch(10, round * 100..(round + 1) * 100));
+            assert_eq!(block_on(handle.tend()), Ok(true));
+            // The log is cut back with the next commit.
+            let bytes = block_on(handle.figures()).expect("figures").wal_bytes;
+            if round == 5 {
+                largest = bytes;
+            }
+            assert!(round < 5 || bytes <= largest + largest / 2, "round {round}: {bytes} bytes of log");
+        }
+        handle.close();
+        drop(handle);
+        let all = read(&open(&options).expect("opens"), vec![], TimeRange::ALL, Projection::All);
+        assert!(all.len() == 10 && all.iter().all(|(_, samples)| samples.len() == 2_000));
+    });
+}

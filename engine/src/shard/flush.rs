@@ -77,6 +77,8 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         })
         .await?;
         self.state.queue.expire_before(cut_ms);
+        // However little is written: what is in the log by now can go with a later cut.
+        self.state.queue.cut_segment();
         self.state.readers.earlier_left().await;
         self.truncate(cut_ms).await;
         self.collect().await;

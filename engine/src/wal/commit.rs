@@ -98,6 +98,8 @@ pub struct CommitQueue {
     figures: Cell<LogFigures>,
     /// Segments whose samples are all older may go.
     cutoff_ms: Cell<i64>,
+    /// The next commit goes into a new segment.
+    cut: Cell<bool>,
     /// The open commit takes no more requests from this size on.
     buffer_bytes: usize,
 }
@@ -111,6 +113,11 @@ impl CommitQueue {
     pub fn expire_before(&self, cutoff_ms: i64) {
         self.cutoff_ms.set(self.cutoff_ms.get().max(cutoff_ms));
         self.work.wake();
+    }
+
+    /// Begins a new segment with the next commit, so that the one before can go as a whole.
+    pub fn cut_segment(&self) {
+        self.cut.set(true);
     }
 
     /// Fills the open commit; its records are written once [`CommitQueue::submit`] is called.
@@ -315,7 +322,8 @@ impl<D: Disk> Committer<D> {
 
     /// Writes (and syncs) to the current segment, opening the next one where needed.
     async fn write(&mut self, bytes: Vec<u8>, sync: bool) -> std::io::Result<()> {
-        if self.length >= self.options.segment_size_bytes && !bytes.is_empty() {
+        let full = self.length >= self.options.segment_size_bytes;
+        if !bytes.is_empty() && (self.queue.cut.take() || full) {
             self.finish_segment().await?;
         }
         let mut out = bytes;
