@@ -7,6 +7,8 @@ pub struct Arguments {
     pub queries: usize,
     /// Native histograms in the data and in the queries too.
     pub native: bool,
+    /// Queries with something wrong in them.
+    pub broken: bool,
     /// Only this query, at random times.
     pub query: Option<String>,
     /// Servers that run already and are empty: Hearth's URL and Prometheus'.
@@ -22,6 +24,7 @@ impl Arguments {
             seed: fastrand::u64(..),
             queries: DEFAULT_QUERIES,
             native: false,
+            broken: false,
             query: None,
             urls: None,
         };
@@ -34,6 +37,7 @@ impl Arguments {
                 "--seed" => arguments.seed = number(value()?)?,
                 "--queries" => arguments.queries = number(value()?)? as usize,
                 "--native" => arguments.native = true,
+                "--broken" => arguments.broken = true,
                 "--query" => arguments.query = Some(value()?),
                 "--hearth" => hearth = Some(value()?),
                 "--prometheus" => prometheus = Some(value()?),

@@ -1,9 +1,10 @@
 //! The differential test: the same data into Hearth and into the real Prometheus, random well-typed
 //! queries to both, every difference printed with the smallest query that still shows it.
 //!
-//!     differential [--seed N] [--queries N] [--native] [--hearth URL --prometheus URL]
+//!     differential [--seed N] [--queries N] [--native] [--broken] [--hearth URL --prometheus URL]
 //!
-//! Without URLs it starts both itself: the binaries are $HEARTH_BIN and $HEARTH_PEERS/bin/prometheus. A
+//! `--native` puts native histograms into the data and the queries, `--broken` something wrong into each
+//! query, so that the words of errors are compared. Without URLs it starts both itself: the binaries are $HEARTH_BIN and $HEARTH_PEERS/bin/prometheus. A
 //! failure is repeated by its seed: the data and the n-th query depend on nothing else. Exit status 1
 //! means differences, 2 that the test itself could not run.
 //!
@@ -12,6 +13,7 @@
 
 mod answer;
 mod arguments;
+mod damage;
 mod data;
 mod generate;
 mod minimise;
@@ -51,7 +53,10 @@ fn run() -> Result<usize, String> {
     let (mut differing, mut forgotten) = (0, 0);
     let mut outcomes: BTreeMap<&'static str, usize> = BTreeMap::new();
     for number in 0..arguments.queries {
-        let query = Generator::new(&mut random, &unknown, arguments.native).query();
+        let mut query = Generator::new(&mut random, &unknown, arguments.native).query();
+        if arguments.broken {
+            query = damage::damaged(&mut random, &query);
+        }
         let question = Question::random(&mut random, query);
         let verdict = servers.compare(&question)?;
         *outcomes.entry(verdict.outcome).or_default() += 1;
