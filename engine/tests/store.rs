@@ -363,3 +363,36 @@ fn the_log_goes_with_the_blocks() {
         assert!(all.len() == 10 && all.iter().all(|(_, samples)| samples.len() == 2_000));
     });
 }
+
+#[test]
+fn blocks_go_by_age_and_by_size() {
+    each_backend(|path, _| {
+        let second = std::time::Duration::from_secs;
+        let options = Options {
+            shards: Some(1),
+            block_range: second(100),
+            out_of_order_window: second(10),
+            clock: || 1_000_000,
+            ..Options::new(path)
+        };
+        // Opens, does what is due, and tells the first time there is and the figures.
+        let tend = |options: &Options, data: Option<WriteBatch>| {
+            let handle = open(options).expect("opens");
+            data.map(|batch| write(&handle, batch));
+            assert_eq!(block_on(handle.tend()), Ok(true));
+            let all = read(&handle, vec![], TimeRange::ALL, Projection::All);
+            let figures = block_on(handle.figures()).expect("figures");
+            handle.close();
+            (all[0].1[0].0, figures)
+        };
+        let (first, figures) = tend(&options, Some(batch(50, 0..1000)));
+        assert_eq!((first, figures.blocks_expired), (0, 0));
+        let aged = Options { retention: second(650), ..options.clone() };
+        let (first, figures) = tend(&aged, None);
+        assert_eq!((first, figures.blocks_expired), (300_000, 1));
+        let bytes = figures.wal_bytes + figures.block_bytes;
+        let narrow = Options { retention_bytes: bytes - 1, ..options.clone() };
+        let (first, figures) = tend(&narrow, None);
+        assert_eq!((first, figures.blocks_crowded_out), (600_000, 1));
+    });
+}

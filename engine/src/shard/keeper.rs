@@ -67,6 +67,8 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
 
     /// Does what is due; `false` when a step failed.
     pub async fn round(&self) -> bool {
+        // First of all: on a full disk nothing else would succeed.
+        self.expire();
         while let Some(cut_ms) = self.state.due_cut_ms() {
             if let Err(error) = self.flush(cut_ms).await {
                 return self.failed("the head's oldest data could not be written as a block", &error);
