@@ -4,7 +4,7 @@
 use crate::error::plain;
 use crate::lifecycle::unavailable;
 use crate::state::{Backend, Peer, Phase, State};
-use axum::extract::{FromRequestParts, MatchedPath, Request, State as Held};
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Request, State as Held};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hearth_promql::query::Origin;
@@ -35,10 +35,12 @@ impl FromRequestParts<Arc<State>> for From {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<State>) -> Result<From, Infallible> {
         let peer = parts.extensions.get::<Peer>();
+        // Without it, what is nested sees the end of its path only.
+        let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
         Ok(From(Origin::Http {
             client: peer.map_or_else(String::new, |Peer(address)| address.ip().to_canonical().to_string()),
             method: parts.method.to_string(),
-            path: parts.uri.path().to_owned(),
+            path: uri.path().to_owned(),
         }))
     }
 }

@@ -2,6 +2,7 @@
 //! in here does a part's work.
 
 mod allocator;
+mod client;
 mod config;
 mod flags;
 mod listen;
@@ -18,7 +19,17 @@ use flags::{Features, Flags, Parsed};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let flags = match flags::parse(std::env::args().skip(1)) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(outcome) = client::run(&arguments) {
+        return match outcome {
+            Ok(text) => print(&text),
+            Err((text, exit_code)) => {
+                eprintln!("{}", text.trim_end());
+                ExitCode::from(exit_code)
+            }
+        };
+    }
+    let flags = match flags::parse(arguments) {
         Ok(Parsed::Run(flags)) => flags,
         Ok(Parsed::Help(text)) => return print(&text),
         Ok(Parsed::Version) => return print(&settings::version_text()),

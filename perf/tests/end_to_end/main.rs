@@ -15,3 +15,4 @@ mod promtool;
 mod remote_written;
 mod scraped;
 mod setup;
+mod stopped;

@@ -8,7 +8,7 @@ const HELP_COLUMN: usize = 33;
 /// Everything an operator may set; with `all`, the hidden tuning knobs too.
 pub fn text(all: bool) -> String {
     let mut out = String::from(
-        "usage: hearth [<flags>]\n\nHearth, a Prometheus-compatible monitoring server\n\nFlags:\n",
+        "usage: hearth [<flags>]\n       hearth query|promql <command> [<args>] (--help lists them)\n\nHearth, a Prometheus-compatible monitoring server\n\nFlags:\n",
     );
     entry(&mut out, "  -h, --[no-]help", "Show this help (--help-long shows the hidden flags too).");
     entry(&mut out, "      --[no-]version", "Show the version.");
