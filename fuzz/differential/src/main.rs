@@ -4,9 +4,9 @@
 //!     differential [--seed N] [--queries N] [--native] [--broken] [--hearth URL --prometheus URL]
 //!
 //! `--native` puts native histograms into the data and the queries, `--broken` something wrong into each
-//! query, so that the words of errors are compared. Without URLs it starts both itself: the binaries are $HEARTH_BIN and $HEARTH_PEERS/bin/prometheus. A
-//! failure is repeated by its seed: the data and the n-th query depend on nothing else. Exit status 1
-//! means differences, 2 that the test itself could not run.
+//! query, so that the words of errors are compared. Without URLs it starts both itself: the binaries are
+//! $HEARTH_BIN and $HEARTH_PEERS/bin/prometheus. A failure is repeated by its seed: the data and the n-th
+//! query depend on nothing else. Exit status 1 means differences, 2 that the test itself could not run.
 //!
 //! It never judges who is right: Prometheus is, by definition.
 #![forbid(unsafe_code)]
