@@ -55,6 +55,9 @@ impl Entrant {
                     .flag("--web.enable-remote-write-receiver")
                     .flag("--storage.tsdb.retention.time=15d")
                     .flag("--log.level=warn");
+                if self.kind == Kind::Hearth {
+                    launch = launch.flag("--query.cache.size=0B");
+                }
                 if let Some(ack) = &self.ack {
                     launch = launch.flag(format!("--storage.wal.ack={ack}"));
                 }

@@ -6,7 +6,7 @@
 
 use hearth_api::State;
 use hearth_model::store::BoxFuture;
-use hearth_promql::explain::{Asked, Explained};
+use hearth_promql::explain::{self, Explained};
 use hearth_promql::query::{Answer, InstantRequest, Origin, QueryError, QueryStats, RangeRequest};
 use hearth_promql::{Query, RequestOptions};
 use serde_json::json;
@@ -116,13 +116,18 @@ fn write(waiting: &Receiver<Message>, state: &State) {
 /// One query, from its arrival on; told of when it ends, however that is.
 struct Entry {
     log: QueryLog,
+    asked: Asked,
+    options: RequestOptions,
+    arrived: Instant,
+    told: bool,
+}
+
+/// What a line says of a query's request.
+struct Asked {
     text: String,
     start_ms: i64,
     end_ms: i64,
     step_ms: i64,
-    options: RequestOptions,
-    arrived: Instant,
-    told: bool,
 }
 
 impl Entry {
@@ -143,7 +148,8 @@ impl Entry {
             self.warn(took, &stats, error.as_deref());
         }
         if self.log.0.enabled.load(Ordering::Relaxed) {
-            let line = self.line(jiff::Timestamp::now(), &stats, error.as_deref());
+            let now = jiff::Timestamp::now();
+            let line = self.asked.line(now, &self.options.origin, &stats, error.as_deref());
             self.log.send(Message::Line(line));
         }
     }
@@ -151,10 +157,10 @@ impl Entry {
     fn warn(&self, took: Duration, stats: &QueryStats, error: Option<&str>) {
         tracing::warn!(
             component = "query engine",
-            query = %self.text,
-            start_ms = self.start_ms,
-            end_ms = self.end_ms,
-            step_ms = self.step_ms,
+            query = %self.asked.text,
+            start_ms = self.asked.start_ms,
+            end_ms = self.asked.end_ms,
+            step_ms = self.asked.step_ms,
             origin = %describe(&self.options.origin),
             duration_seconds = took.as_secs_f64(),
             queue_seconds = stats.queue_time.as_secs_f64(),
@@ -164,8 +170,11 @@ impl Entry {
             "Slow query"
         );
     }
+}
 
-    fn line(&self, now: jiff::Timestamp, stats: &QueryStats, error: Option<&str>) -> String {
+impl Asked {
+    /// One line of the query log, with its end.
+    fn line(&self, now: jiff::Timestamp, origin: &Origin, stats: &QueryStats, error: Option<&str>) -> String {
         let time = |ms: i64| {
             let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
             json!(format!("{time:.3}"))
@@ -183,7 +192,7 @@ impl Entry {
         let error = error.map_or(String::new(), |error| format!(",\"error\":{}", json!(error)));
         let stats = hearth_api::stats_json(stats, !stats.samples_per_step.is_empty());
         let stats = String::from_utf8(stats).unwrap_or_default();
-        let origin = match &self.options.origin {
+        let origin = match origin {
             Origin::Internal => String::new(),
             Origin::Http { client, method, path } => format!(
                 ",\"httpRequest\":{{\"clientIP\":{},\"method\":{},\"path\":{}}}",
@@ -236,10 +245,7 @@ impl<T: Query> Logged<T> {
         let (start_ms, end_ms, step_ms) = times;
         Entry {
             log: self.log.clone(),
-            text: text.to_owned(),
-            start_ms,
-            end_ms,
-            step_ms,
+            asked: Asked { text: text.to_owned(), start_ms, end_ms, step_ms },
             options: options.clone(),
             arrived: Instant::now(),
             told: false,
@@ -269,7 +275,53 @@ impl<T: Query> Query for Logged<T> {
     }
 
     /// Whoever looks into a query is no load to be told of.
-    fn explain(&self, asked: Asked, run: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
+    fn explain(&self, asked: explain::Asked, run: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
         self.inner.explain(asked, run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// The members in the order in which Prometheus 3.5 writes them, and those that differ from run to run
+    /// left out.
+    #[track_caller]
+    fn check(step_ms: i64, origin: &Origin, error: Option<&str>, before: &str, after: &str) {
+        let asked = Asked { text: "a \"b\"".to_owned(), start_ms: 1_500, end_ms: 61_500, step_ms };
+        let now = "2026-11-22T15:46:10.982920312Z".parse().expect("time");
+        let line = asked.line(now, origin, &QueryStats::default(), error);
+        let line = line.strip_suffix('\n').expect("a line has an end");
+        serde_json::from_str::<Value>(line).expect("JSON");
+        let (head, tail) = line.split_once(",\"stats\":").expect("stats");
+        let (_, params) = head.split_once(",\"params\":").expect("params");
+        assert_eq!(params, before);
+        assert_eq!(tail.split_once(",\"spanID\":\"0000000000000000\"").expect("span").1, after);
+        assert!(head.starts_with(r#"{"time":"2026-11-22T15:46:10.982920312Z","level":"INFO","source":"#));
+    }
+
+    #[test]
+    fn lines_look_like_those_of_prometheus() {
+        let http = Origin::Http {
+            client: "127.0.0.1".to_owned(),
+            method: "GET".to_owned(),
+            path: "/api/v1/query".to_owned(),
+        };
+        check(
+            15_000,
+            &http,
+            None,
+            r#"{"end":"1970-01-01T00:01:01.500Z","query":"a \"b\"","start":"1970-01-01T00:00:01.500Z","step":15}"#,
+            r#","httpRequest":{"clientIP":"127.0.0.1","method":"GET","path":"/api/v1/query"}}"#,
+        );
+        let rules = Origin::Rules { file: "rules.yml".to_owned(), group: "g1".to_owned() };
+        check(
+            500,
+            &rules,
+            Some("too \"much\""),
+            r#"{"end":"1970-01-01T00:01:01.500Z","query":"a \"b\"","start":"1970-01-01T00:00:01.500Z","step":0.5},"error":"too \"much\"""#,
+            r#","ruleGroup":{"file":"rules.yml","name":"g1"}}"#,
+        );
     }
 }
