@@ -9,6 +9,7 @@
 mod bad_input;
 mod dashboard;
 mod idle;
+mod kept;
 mod killed;
 mod pages;
 mod promtool;
