@@ -47,10 +47,19 @@ fn an_aggregation_over_one_selector_runs_on_the_shards() {
     check("count(-m)", &[negated], true);
 }
 
+/// Names that differ are dropped: the shards look for series that become equal.
+#[test]
+fn rates_of_several_metrics_are_folded_too() {
+    let rate = r#"sum by Only([]) of Rate over 60000 ms of {__name__=~"a|b"} at 11 steps"#;
+    check(r#"sum(rate({__name__=~"a|b"}[1m]))"#, &[rate], true);
+    let by_name = r#"Rate over 60000 ms of {__name__=~"a|b"} at 11 steps"#;
+    check(r#"sum by (__name__) (rate({__name__=~"a|b"}[1m]))"#, &[by_name], false);
+}
+
 #[test]
 fn what_needs_whole_label_sets_is_left_for_the_finish() {
-    let rate = r#"Rate over 60000 ms of {__name__=~"a|b"} at 11 steps"#;
-    check(r#"sum(rate({__name__=~"a|b"}[1m]))"#, &[rate], false);
+    let newest = r#"newest of {__name__=~"a|b"} at 11 steps"#;
+    check(r#"sum(-{__name__=~"a|b"})"#, &[newest], false);
     check("topk(3, m)", &[r#"newest of {__name__="m"} at 11 steps"#], false);
 }
 

@@ -6,6 +6,7 @@ use hearth_model::Labels;
 use hearth_model::label::{METRIC_NAME, is_classic_label_name, write_quoted};
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 pub const TYPE: &str = "__type__";
 
@@ -18,6 +19,25 @@ pub fn names_the_metric(name: &str) -> bool {
 
 pub fn without_name(labels: &Labels) -> Labels {
     labels.filter(|name| !names_the_metric(name))
+}
+
+/// Stands for a label set: 128 bits of hash, which never agree by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity(u64, u64);
+
+impl Identity {
+    /// What a series is once its name is gone; the same on every shard of this process.
+    pub fn without_name(labels: &Labels) -> Identity {
+        let half = |seed: u64| {
+            let mut hasher = ahash::RandomState::with_seeds(seed, 1, 2, 3).build_hasher();
+            for (name, value) in labels.iter().filter(|(name, _)| !names_the_metric(name)) {
+                name.hash(&mut hasher);
+                value.hash(&mut hasher);
+            }
+            hasher.finish()
+        };
+        Identity(half(0x9e37_79b9), half(0x85eb_ca6b))
+    }
 }
 
 /// The labels of a result whose name is to go: at once, or at the end of the query.

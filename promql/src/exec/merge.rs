@@ -2,7 +2,7 @@
 //! result to the last bit.
 
 use super::aggregate::Accumulator;
-use super::labels::{Uniter, refuse_equal, without_name};
+use super::labels::{Identity, Uniter, refuse_equal, same_labelset, without_name};
 use super::limits::{Held, Limits};
 use super::notes::Notes;
 use super::scan::{Partial, SampleSeries};
@@ -33,8 +33,12 @@ pub fn merge(
             let mut total = Accumulator::new(fold.op, fragment.read.windows().count, limits);
             let mut numbers: HashMap<Labels, usize, ahash::RandomState> = HashMap::default();
             let mut rows: Vec<RowLabels> = Vec::new();
+            let mut identities: Vec<Identity> = Vec::new();
             for partial in partials {
-                let Partial::Fold { accumulator, labels } = partial else { continue };
+                let Partial::Fold { accumulator, labels, nameless } = partial else { continue };
+                if let Some((of_shard, _held)) = nameless {
+                    identities.extend(of_shard);
+                }
                 let groups: Vec<usize> = labels
                     .into_iter()
                     .map(|row| {
@@ -45,6 +49,10 @@ pub fn merge(
                     })
                     .collect();
                 total.merge(accumulator, &groups)?;
+            }
+            identities.sort_unstable();
+            if identities.windows(2).any(|pair| pair[0] == pair[1]) {
+                return Err(same_labelset());
             }
             let named = fragment.metric.as_deref().filter(|_| delayed || !fragment.drops_name);
             let metric = |_: usize| named.unwrap_or_default().to_owned();

@@ -4,8 +4,7 @@
 use super::aggregate::Accumulator;
 use super::call::math;
 use super::histogram::reset;
-use super::labels::TYPE;
-use super::labels::result_labels;
+use super::labels::{Identity, TYPE, result_labels};
 use super::limits::{Held, Limits};
 use super::meter::{Spent, measured};
 use super::notes::{Note, Notes};
@@ -47,8 +46,16 @@ pub struct SampleSeries {
 #[derive(Debug)]
 pub enum Partial {
     Tile(Tile),
-    Fold { accumulator: Accumulator, labels: Vec<RowLabels> },
-    Samples { series: Vec<SampleSeries>, held: Held },
+    Fold {
+        accumulator: Accumulator,
+        labels: Vec<RowLabels>,
+        /// Where names were lost, what each series is without its name.
+        nameless: Option<(Vec<Identity>, Held)>,
+    },
+    Samples {
+        series: Vec<SampleSeries>,
+        held: Held,
+    },
 }
 
 /// What a shard sends back through the door.
@@ -96,7 +103,10 @@ async fn run_fragment<V: ShardView>(
     let select = Select {
         matchers: fragment.matchers.clone(),
         range: fragment.read.windows().covers(),
-        projection: fragment.fold.as_ref().map_or(Projection::All, |fold| fold.projection.clone()),
+        projection: match &fragment.fold {
+            Some(fold) if !fold.loses_names => fold.projection.clone(),
+            _ => Projection::All,
+        },
     };
     let mut cursor = view.select(select).await?;
     let mut columns = Columns::default();
@@ -146,6 +156,7 @@ struct Part {
 enum Groups {
     AsRead { count: usize },
     Untyped(Untyped),
+    Nameless(Nameless),
 }
 
 /// Where the cursor tells more apart than the fold: series that only differ in their type.
@@ -157,9 +168,47 @@ struct Untyped {
     labels: Vec<Labels>,
 }
 
+/// Where names that differ are dropped: each series is looked at, and leaves what it is without its name.
+struct Nameless {
+    projection: Projection,
+    by_labels: HashMap<Labels, usize, ahash::RandomState>,
+    labels: Vec<Labels>,
+    identities: Vec<Identity>,
+    held: Held,
+}
+
+impl Nameless {
+    fn of(&mut self, labels: &Labels) -> Result<usize, QueryError> {
+        self.held.grow(size_of::<Identity>(), 0)?;
+        self.identities.push(Identity::without_name(labels));
+        let group = self.projection.apply(labels);
+        if let Some(&number) = self.by_labels.get(&group) {
+            return Ok(number);
+        }
+        self.held.grow(group.size_bytes() + size_of::<(Labels, usize, Labels)>(), 0)?;
+        self.labels.push(group.clone());
+        self.by_labels.insert(group, self.labels.len() - 1);
+        Ok(self.labels.len() - 1)
+    }
+}
+
 impl Groups {
-    fn of(&mut self, read: u32, labels: impl Fn(u32) -> Labels) -> usize {
-        match self {
+    fn new(fold: Option<&Fold>, limits: &Arc<Limits>) -> Groups {
+        match fold {
+            Some(fold) if fold.loses_names => Groups::Nameless(Nameless {
+                projection: fold.projection.clone(),
+                by_labels: HashMap::default(),
+                labels: Vec::new(),
+                identities: Vec::new(),
+                held: Held::nothing(limits),
+            }),
+            Some(fold) if fold.hides_type => Groups::Untyped(Untyped::default()),
+            _ => Groups::AsRead { count: 0 },
+        }
+    }
+
+    fn of(&mut self, read: u32, labels: impl Fn(u32) -> Labels) -> Result<usize, QueryError> {
+        Ok(match self {
             Groups::AsRead { count } => {
                 *count = (*count).max(read as usize + 1);
                 read as usize
@@ -171,7 +220,8 @@ impl Groups {
                     groups.labels.len() - 1
                 })
             }),
-        }
+            Groups::Nameless(groups) => groups.of(&labels(read))?,
+        })
     }
 }
 
@@ -202,10 +252,7 @@ impl<'a> Scan<'a> {
             reached: Columns::default(),
             part: StepColumn::default(),
             into,
-            groups: match &fragment.fold {
-                Some(Fold { hides_type: true, .. }) => Groups::Untyped(Untyped::default()),
-                _ => Groups::AsRead { count: 0 },
-            },
+            groups: Groups::new(fragment.fold.as_ref(), &job.limits),
             notes: Notes::default(),
             read: 0,
             looks: 0,
@@ -296,7 +343,7 @@ impl<'a> Scan<'a> {
         }
         match &mut self.into {
             Into::Fold(accumulator) => {
-                let group = self.groups.of(columns.group, &labels);
+                let group = self.groups.of(columns.group, &labels)?;
                 accumulator.reach(group + 1)?;
                 accumulator.add(group, self.column.view())
             }
@@ -378,13 +425,18 @@ impl<'a> Scan<'a> {
             Into::Tile(tile) => Partial::Tile(tile),
             Into::Samples(series, held) => Partial::Samples { series, held },
             Into::Fold(accumulator) => {
+                let mut nameless = None;
                 let labels = match self.groups {
                     Groups::AsRead { count } => (0..count).map(|group| labels(group as u32)).collect(),
                     Groups::Untyped(untyped) => untyped.labels,
+                    Groups::Nameless(groups) => {
+                        nameless = Some((groups.identities, groups.held));
+                        groups.labels
+                    }
                 };
                 let labels =
                     labels.into_iter().map(|labels| RowLabels { labels, drop_name: false }).collect();
-                Partial::Fold { accumulator, labels }
+                Partial::Fold { accumulator, labels, nameless }
             }
         })
     }

@@ -117,6 +117,8 @@ pub struct Fold {
     /// The projection tells series of different types apart, which the result does not: the labels of its
     /// groups are without the type.
     pub hides_type: bool,
+    /// Names that differ are dropped: series that become equal have to be found over all shards.
+    pub loses_names: bool,
     pub position: PositionRange,
 }
 

@@ -17,7 +17,7 @@ pub fn plan(
 ) -> Result<Plan, QueryError> {
     let mut fragments: Vec<Fragment> = Vec::new();
     let mut node = lower(expr, steps, around, &mut fragments)?;
-    push_down(&mut node, &mut fragments);
+    push_down(&mut node, &mut fragments, delayed_name_removal);
     let (finish, fragments, uses) = share(node, fragments);
     Ok(Plan {
         steps,

@@ -9,12 +9,12 @@ use hearth_model::Projection;
 use hearth_model::label::METRIC_NAME;
 
 /// Leaves first. In place, with small frames: the tree may be deep.
-pub fn push_down(node: &mut Node, fragments: &mut [Fragment]) {
-    node.for_each_child(&mut |child| push_down(child, fragments));
-    rewrite(node, fragments);
+pub fn push_down(node: &mut Node, fragments: &mut [Fragment], delayed: bool) {
+    node.for_each_child(&mut |child| push_down(child, fragments, delayed));
+    rewrite(node, fragments, delayed);
 }
 
-fn rewrite(node: &mut Node, fragments: &mut [Fragment]) {
+fn rewrite(node: &mut Node, fragments: &mut [Fragment], delayed: bool) {
     match node {
         Node::Negate(inner) => {
             if let Node::Fragment(i) = **inner
@@ -37,7 +37,7 @@ fn rewrite(node: &mut Node, fragments: &mut [Fragment]) {
             }
         }
         Node::Aggregate(aggregate) => {
-            if let Some((i, fold)) = fold_of(aggregate, fragments) {
+            if let Some((i, fold)) = fold_of(aggregate, fragments, delayed) {
                 fragments[i].fold = Some(fold);
                 *node = Node::Fragment(i);
             }
@@ -51,20 +51,22 @@ fn takes_row_ops(fragment: &Fragment) -> bool {
     fragment.fold.is_none() && !matches!(fragment.read, Read::Samples { .. }) && fragment.metric.is_some()
 }
 
-fn fold_of(aggregate: &AggregateNode, fragments: &[Fragment]) -> Option<(usize, Fold)> {
+fn fold_of(aggregate: &AggregateNode, fragments: &[Fragment], delayed: bool) -> Option<(usize, Fold)> {
     let Node::Fragment(i) = aggregate.input else { return None };
     let (op, fragment) = (FoldOp::of(aggregate.op)?, &fragments[i]);
     if fragment.fold.is_some() || matches!(fragment.read, Read::Samples { .. }) {
         return None;
     }
-    // A dropped name needs a look at whole label sets unless it is pinned; grouping by it even then.
     let by_name = !aggregate.without && aggregate.grouping.iter().any(|name| names_the_metric(name));
-    if fragment.drops_name && (fragment.metric.is_none() || by_name) {
+    let loses_names = fragment.drops_name && fragment.metric.is_none();
+    // Series of an instant selector that become equal are united where they can be.
+    let looks_at_each = loses_names && (delayed || !matches!(fragment.read, Read::Range(_)));
+    if looks_at_each || (fragment.drops_name && by_name) {
         return None;
     }
     let mut names = aggregate.grouping.clone();
-    let asks_type =
-        matches!(&fragment.read, Read::Range(call) if call.counter_by_type && call.wants_counter());
+    let asks_type = !loses_names
+        && matches!(&fragment.read, Read::Range(call) if call.counter_by_type && call.wants_counter());
     let projection = if aggregate.without {
         let dropped = if fragment.drops_name { &NAMES[..] } else { &[METRIC_NAME] };
         names.extend(dropped.iter().map(|&name| name.to_owned()));
@@ -74,5 +76,5 @@ fn fold_of(aggregate: &AggregateNode, fragments: &[Fragment]) -> Option<(usize, 
         names.extend(asks_type.then(|| TYPE.to_owned()));
         Projection::Only(names)
     };
-    Some((i, Fold { op, projection, hides_type: asks_type, position: aggregate.input_position }))
+    Some((i, Fold { op, projection, hides_type: asks_type, loses_names, position: aggregate.input_position }))
 }
