@@ -8,6 +8,7 @@
 //! Nothing in here starts a server or touches data.
 
 use hearth_promql::syntax::{self, ParseOptions, json};
+use hearth_wire::exposition::Escaping;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub fn run(arguments: &[String]) -> Option<Result<String, Failure>> {
     }
     let outcome = Arguments::read(&arguments[1..]).and_then(|mut arguments| {
         let command = arguments.next("a command")?;
+        arguments.only(flags_of(group, &command))?;
         match (group, command.as_str()) {
             ("promql", "format") => format(&mut arguments),
             ("promql", "parse") => parse(&mut arguments),
@@ -67,7 +69,16 @@ struct Arguments {
     flags: Vec<(String, String)>,
 }
 
-const FLAGS: &[&str] = &["time", "start", "end", "step", "match", "format", "analyze"];
+/// The flags that a command knows.
+fn flags_of(group: &str, command: &str) -> &'static [&'static str] {
+    match (group, command) {
+        ("promql", "explain") => &["time", "start", "end", "step", "analyze"],
+        ("query", "instant") => &["time", "format"],
+        ("query", "range") => &["start", "end", "step", "format"],
+        ("query", "series" | "labels") => &["match", "start", "end", "format"],
+        _ => &[],
+    }
+}
 
 impl Arguments {
     fn read(arguments: &[String]) -> Result<Arguments, Failure> {
@@ -86,9 +97,6 @@ impl Arguments {
                     None => return Err(usage(&format!("expected argument for flag '--{flag}'"))),
                 },
             };
-            if !FLAGS.contains(&name) {
-                return Err(usage(&format!("unknown long flag '--{name}'")));
-            }
             flags.push((name.to_owned(), value));
         }
         Ok(Arguments { words: words.into_iter(), flags })
@@ -96,6 +104,17 @@ impl Arguments {
 
     fn next(&mut self, what: &str) -> Result<String, Failure> {
         self.words.next().ok_or_else(|| usage(&format!("required argument missing: {what}")))
+    }
+
+    /// A flag that would be ignored is refused.
+    fn only(&self, known: &[&str]) -> Result<(), Failure> {
+        if let Some((name, _)) = self.flags.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            return Err(usage(&format!("unknown long flag '--{name}'")));
+        }
+        match self.flag("format") {
+            None | Some("json" | "promql") => Ok(()),
+            Some(other) => Err(usage(&format!("--format: {other:?} is neither promql nor json"))),
+        }
     }
 
     fn end(&mut self) -> Result<(), Failure> {
@@ -197,7 +216,8 @@ fn list(command: &str, arguments: &mut Arguments) -> Result<String, Failure> {
         }
         "series".to_owned()
     } else {
-        format!("label/{}/values", arguments.next("a label name")?)
+        // The server undoes this: a name may hold what a path may not.
+        format!("label/{}/values", Escaping::Values.escape(&arguments.next("a label name")?))
     };
     arguments.end()?;
     let answer = data(&server, &endpoint, &form)?;
@@ -330,6 +350,9 @@ mod tests {
         check(&["query", "series", "localhost:1"], Err(2));
         check(&["query", "instant", "localhost:1", "up", "extra"], Err(2));
         check(&["query", "instant", "localhost:1", "up", "--nope=1"], Err(2));
+        check(&["query", "instant", "localhost:1", "up", "--step=1"], Err(2));
+        check(&["promql", "format", "up", "--time=1"], Err(2));
+        check(&["query", "labels", "localhost:1", "job", "--format=xml"], Err(2));
         check(&["query", "instant", "https://localhost:1", "up"], Err(1));
         assert!(run(&["--config.file=x".to_owned()]).is_none() && run(&[]).is_none());
     }
