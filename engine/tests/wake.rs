@@ -42,6 +42,8 @@ fn every_append_is_answered() {
 fn a_job_goes_on_after_each_pause() {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // On a failure too: the scope waits for its threads.
+        let _end = SetOnDrop(&over);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -55,8 +57,15 @@ fn a_job_goes_on_after_each_pause() {
                 block_on(handle.scatter(QueryContext::unlimited(), job)).expect("every job ends");
             }
         });
-        over.store(true, Ordering::Relaxed);
     });
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 async fn pausing(view: impl ShardView) -> Result<(), hearth_model::StoreError> {

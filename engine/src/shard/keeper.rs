@@ -82,7 +82,13 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> bool {
-        tracing::error!(shard = self.state.number, %error, "{what}; nothing is lost, it is tried again");
+        let directory = self.state.blocks.directory();
+        tracing::error!(
+            shard = self.state.number,
+            directory = %directory.display(),
+            %error,
+            "{what}; nothing is lost, it is tried again"
+        );
         self.state.count(|f| f.failures += 1);
         false
     }
