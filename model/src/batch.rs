@@ -65,6 +65,10 @@ impl WriteBatch {
         &self.histograms[series.histograms.start as usize..series.histograms.end as usize]
     }
 
+    pub fn exemplars_of(&self, series: &BatchSeries) -> &[Exemplar] {
+        &self.exemplars[series.exemplars.start as usize..series.exemplars.end as usize]
+    }
+
     /// Appends one series with float samples, its labels as they are.
     pub fn push(&mut self, labels: &Labels, samples: &[Sample]) {
         let start = self.keys.len();
@@ -77,6 +81,23 @@ impl WriteBatch {
         let start = self.keys.len();
         self.keys.extend_from_slice(key);
         self.push_tail(start, samples);
+    }
+
+    /// The same with native histograms.
+    pub fn push_histograms(&mut self, key: &[u8], histograms: impl IntoIterator<Item = (i64, Histogram)>) {
+        self.push_keyed(key, &[]);
+        self.histograms.extend(histograms);
+        if let Some(series) = self.series.last_mut() {
+            series.histograms.end = self.histograms.len() as u32;
+        }
+    }
+
+    /// Gives the series that was appended last one more exemplar; a batch without series takes none.
+    pub fn push_exemplar(&mut self, exemplar: Exemplar) {
+        if let Some(series) = self.series.last_mut() {
+            self.exemplars.push(exemplar);
+            series.exemplars.end = self.exemplars.len() as u32;
+        }
     }
 
     fn push_tail(&mut self, key_start: usize, samples: &[Sample]) {
@@ -151,7 +172,10 @@ pub struct Refused {
 pub struct WriteOutcome {
     pub samples: u64,
     pub histograms: u64,
+    /// Exemplars taken. Others are never refused one by one: they decorate, and no sender repeats them.
     pub exemplars: u64,
+    /// Exemplars not taken because the series has a newer one, or another at the same time.
+    pub exemplars_out_of_order: u64,
     /// Of the samples taken, those that were stored already with the same bits.
     pub repeated: u64,
     pub new_series: u64,
@@ -163,6 +187,7 @@ impl WriteOutcome {
         self.samples += other.samples;
         self.histograms += other.histograms;
         self.exemplars += other.exemplars;
+        self.exemplars_out_of_order += other.exemplars_out_of_order;
         self.repeated += other.repeated;
         self.new_series += other.new_series;
         self.refused.extend(other.refused);
@@ -170,5 +195,29 @@ impl WriteOutcome {
 
     pub fn refused_for(&self, reason: Refusal) -> usize {
         self.refused.iter().filter(|r| r.reason == reason).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_series_has_its_own_part_of_every_column() {
+        let exemplar = |at| Exemplar { timestamp_ms: at, value: 1.0, labels: Labels::empty() };
+        let mut batch = WriteBatch::default();
+        batch.push_exemplar(exemplar(0));
+        batch.push_keyed(b"a", &[Sample { timestamp_ms: 1, value: 2.0 }]);
+        batch.push_exemplar(exemplar(1));
+        batch.push_histograms(b"b", [(3, Histogram::stale())]);
+        batch.push_exemplar(exemplar(2));
+        batch.push_exemplar(exemplar(3));
+        let lengths = |s: &BatchSeries| {
+            let (samples, histograms) = (batch.samples_of(s), batch.histograms_of(s));
+            let exemplars: Vec<i64> = batch.exemplars_of(s).iter().map(|e| e.timestamp_ms).collect();
+            (samples.len(), histograms.len(), exemplars)
+        };
+        let found: Vec<_> = batch.series.iter().map(lengths).collect();
+        assert_eq!(found, [(1, 0, vec![1]), (0, 1, vec![2, 3])]);
     }
 }
