@@ -109,6 +109,18 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "exposition_protobuf",
+        run: targets::exposition_protobuf::run,
+        seeds: &[
+            b"",
+            // A counter with an exemplar and a creation time; a summary with a quantile.
+            b"\x38\x0a\x03c_s\x12\x01h\x18\x00\x2a\x01s\x22\x29\x0a\x06\x0a\x01a\x12\x01b\x1a\x1c\x09\0\0\0\0\0\0\xf8\x3f\x12\x0d\x0a\x06\x0a\x01t\x12\x01x\x1a\x03\x08\xe8\x07\x1a\x02\x08\x05\x30\x05",
+            b"\x21\x0a\x01q\x18\x02\x22\x1a\x22\x18\x08\x03\x1a\x12\x09\0\0\0\0\0\0\xe0\x3f\x11\0\0\0\0\0\0\xf8\x3f\x22\0",
+            // A histogram of both kinds.
+            b"\x2f\x0a\x01h\x18\x04\x22\x28\x3a\x26\x08\x03\x1a\x0b\x08\x01\x11\0\0\0\0\0\0\xf0\x3f\x28\x06\x38\x01\x62\x04\x08\x02\x10\x02\x6a\x02\x02\0\x62\x04\x08\x02\x10\x01\x6a\x01\x01",
+        ],
+    },
+    Target {
         name: "content_type",
         run: targets::content_type::run,
         seeds: &[b"text/plain; version=0.0.4; charset=\"utf-8\"", b"application/openmetrics-text"],

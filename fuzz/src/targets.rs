@@ -6,6 +6,7 @@ pub mod chunk_times;
 pub mod chunk_values;
 pub mod content_type;
 pub mod exposition_openmetrics;
+pub mod exposition_protobuf;
 pub mod exposition_text;
 pub mod label_key;
 pub mod number;

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod buckets;
+mod shape;
 
 pub use bounds::exponential_bound;
 pub use buckets::Bucket;

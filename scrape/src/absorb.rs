@@ -1,19 +1,28 @@
-//! A body's lines, turned into a batch: the inner loop of scraping. A sample whose series was seen before
-//! allocates nothing.
+//! A body's entries, turned into a batch: the inner loop of scraping. A float sample whose series was seen
+//! before allocates nothing.
 
 use crate::cache::Cache;
-use crate::config::{MAX_AHEAD_MS, MAX_BATCH_KEY_BYTES};
+use crate::classic::{Collector, Place};
+use crate::config::{MAX_AHEAD_MS, MAX_BATCH_KEY_BYTES, MAX_EXEMPLAR_LABEL_CHARS};
+use crate::created::{Created, Seen, may_begin};
 use crate::job::Job;
 use crate::metadata::MetadataCache;
-use crate::series_labels::{self, BadSeries};
-use hearth_model::{Labels, Sample, WriteBatch, key};
+use crate::native;
+use crate::scraper::Features;
+use crate::series_labels::{self, BadSeries, TypeAndUnit};
+use hearth_model::batch::Exemplar;
+use hearth_model::{CounterReset, Histogram, Labels, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
-use hearth_wire::exposition::{Entry, Format, Parser, SampleLine, labels_of, pairs_of, unescape_help};
+use hearth_wire::exposition::{
+    Entry, ExemplarPart, Format, HistogramLine, Histograms, Parser, ProtobufParser, Protocol, SampleLine,
+    labels_of, pairs_of, unescape_help,
+};
 use hearth_wire::metadata::MetricType;
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Lines between two looks at whether other tasks wait: about a millisecond of work.
-const LINES_PER_TURN: u64 = 4_096;
+/// Entries between two looks at whether other tasks wait: about a millisecond of work.
+const ENTRIES_PER_TURN: u64 = 4_096;
 
 /// What was counted on the way.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,57 +33,169 @@ pub struct Tally {
     pub duplicate: u64,
     pub out_of_bounds: u64,
     pub over_sample_limit: bool,
+    pub over_bucket_limit: bool,
     pub over_label_limit: bool,
+}
+
+/// What the metadata lines said last.
+#[derive(Default)]
+pub struct Family {
+    name: String,
+    kind: MetricType,
+    unit: String,
 }
 
 /// One body's way into a batch.
 pub struct Absorber<'a> {
     pub job: &'a Job,
+    pub features: Features,
     pub labels: &'a Labels,
     pub cache: &'a mut Cache,
     pub metadata: &'a Mutex<MetadataCache>,
     pub batch: &'a mut WriteBatch,
+    /// Series of the batch that begin with a zero at the time when they began, ascending.
+    pub zeros: &'a mut Vec<u32>,
     /// The time of samples without one.
     pub at_ms: i64,
     pub now_ms: i64,
-    /// What the last `# TYPE` said.
-    pub kind: MetricType,
+    pub family: Family,
+    pub classic: Collector,
+    pub created: Created,
+    /// Samples on their way into the batch, for the sample limit.
+    pub offered: u64,
     pub tally: Tally,
+}
+
+/// Gives way to other tasks now and then.
+#[derive(Default)]
+struct Turns(u64);
+
+impl Turns {
+    async fn take(&mut self) {
+        self.0 += 1;
+        if self.0.is_multiple_of(ENTRIES_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Where a sample goes that is to be stored.
+struct Slot {
+    entry: u32,
+    timestamp_ms: i64,
+    new: bool,
+    /// Its series ends when it is not exposed any more.
+    ends: bool,
 }
 
 impl Absorber<'_> {
     /// Reads the whole body. After an error the batch holds a part of it that must not be stored.
     pub async fn absorb(&mut self, body: &[u8], content_type: &str) -> Result<(), String> {
+        // Who shows nothing has nothing to declare either.
+        if body.is_empty() {
+            return Ok(());
+        }
         let fallback = match self.job.config.fallback_scrape_protocol.as_str() {
             "" => None,
             name => name.parse().ok(),
         };
-        let format = Format::from_content_type(content_type, fallback).map_err(|e| e.to_string())?;
-        let mut parser = Parser::new(format, body, &Limits::default());
-        let mut lines = 0u64;
-        loop {
-            lines += 1;
-            if lines.is_multiple_of(LINES_PER_TURN) {
-                tokio::task::yield_now().await;
-            }
-            match parser.next_expecting(self.cache.expected()).map_err(|e| e.to_string())? {
-                Entry::Sample(line) => self.sample(&line)?,
-                Entry::Type { family, metric_type } => {
-                    self.kind = metric_type;
-                    self.metadata().set_kind(family, metric_type.name());
-                }
-                Entry::Help { family, help } => self.metadata().set_help(family, &unescape_help(help)),
-                Entry::Unit { family, unit } => self.metadata().set_unit(family, unit),
-                Entry::Comment(_) => {}
-                Entry::Eof => break,
-            }
+        match Protocol::from_content_type(content_type, fallback).map_err(text)? {
+            Protocol::Lines(format) => self.lines(format, body).await?,
+            Protocol::Protobuf => self.protobuf(body).await?,
         }
-        let limit = self.job.config.sample_limit;
-        if limit > 0 && self.tally.kept > limit {
-            self.tally.over_sample_limit = true;
+        self.end_classic()?;
+        if self.tally.over_sample_limit {
             return Err("sample limit exceeded".into());
         }
+        if self.tally.over_bucket_limit {
+            return Err("histogram bucket limit exceeded".into());
+        }
         Ok(())
+    }
+
+    async fn lines(&mut self, format: Format, body: &[u8]) -> Result<(), String> {
+        let mut parser = Parser::new(format, body, &Limits::default());
+        let created = self.features.created_zeros && format == Format::OpenMetrics;
+        let mut turns = Turns::default();
+        loop {
+            turns.take().await;
+            match parser.next_expecting(self.cache.expected()).map_err(text)? {
+                Entry::Eof => return Ok(()),
+                Entry::Sample(mut line) => {
+                    if created && may_begin(self.family.kind) {
+                        let (name, kind) = (&self.family.name, self.family.kind);
+                        match self.created.look(&parser, line.series, name, kind) {
+                            Seen::Created => continue,
+                            Seen::Sample(at_ms) => line.created_ms = at_ms,
+                        }
+                    }
+                    self.sample(&line)?;
+                }
+                Entry::Help { family, help } => self.help(family, &unescape_help(help))?,
+                entry => self.other(&entry)?,
+            }
+        }
+    }
+
+    async fn protobuf(&mut self, body: &[u8]) -> Result<(), String> {
+        let histograms = Histograms {
+            native: self.job.config.scrape_native_histograms == Some(true),
+            always_classic: self.job.config.always_scrape_classic_histograms == Some(true),
+        };
+        let mut parser = ProtobufParser::new(body, histograms, &Limits::default());
+        let mut turns = Turns::default();
+        loop {
+            turns.take().await;
+            match parser.next().map_err(text)? {
+                Entry::Eof => return Ok(()),
+                Entry::Sample(line) => self.sample(&line)?,
+                Entry::Histogram(line) => {
+                    self.end_classic()?;
+                    self.classic.native(line.series, &self.family.name);
+                    self.histogram(&line)?;
+                }
+                Entry::Help { family, help } => self.help(family, help)?,
+                entry => self.other(&entry)?,
+            }
+        }
+    }
+
+    /// Everything that is neither a sample nor help.
+    fn other(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+        self.end_classic()?;
+        match *entry {
+            Entry::Type { family, metric_type } => {
+                self.enter(family);
+                self.family.kind = metric_type;
+                self.metadata().set_kind(family, metric_type.name());
+            }
+            Entry::Unit { family, unit } => {
+                self.enter(family);
+                unit.clone_into(&mut self.family.unit);
+                self.metadata().set_unit(family, unit);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn help(&mut self, family: &str, help: &str) -> Result<(), String> {
+        self.end_classic()?;
+        self.metadata().set_help(family, help);
+        Ok(())
+    }
+
+    /// A family's type stays in force until the next one's, its unit does not.
+    fn enter(&mut self, family: &str) {
+        if self.family.name != family {
+            family.clone_into(&mut self.family.name);
+            self.family.unit.clear();
+            self.created.reset();
+        }
     }
 
     fn metadata(&self) -> MutexGuard<'_, MetadataCache> {
@@ -82,47 +203,158 @@ impl Absorber<'_> {
     }
 
     fn sample(&mut self, line: &SampleLine<'_>) -> Result<(), String> {
+        let converts = self.job.config.convert_classic_histograms_to_nhcb == Some(true)
+            && self.family.kind == MetricType::Histogram;
+        if converts {
+            let place = self.classic.place(line.series, &self.family.name);
+            if !matches!(place, Place::Here(_)) {
+                self.end_classic()?;
+            }
+            if let Place::Here(role) | Place::Next(role) = place {
+                self.classic.add(role, line);
+                if self.job.config.always_scrape_classic_histograms != Some(true) {
+                    return Ok(());
+                }
+            }
+        }
+        self.float(line)
+    }
+
+    /// Stores the classic histogram that is complete now, in its new form.
+    fn end_classic(&mut self) -> Result<(), String> {
+        let Some(converted) = self.classic.finish() else { return Ok(()) };
+        self.histogram(&HistogramLine {
+            series: &converted.series,
+            histogram: &converted.histogram,
+            timestamp_ms: converted.timestamp_ms,
+            created_ms: converted.created_ms,
+            exemplars: &converted.exemplars,
+        })
+    }
+
+    /// What floats and histograms share: counting, the series, the time.
+    fn slot(&mut self, series: &[u8], timestamp_ms: Option<i64>) -> Result<Option<Slot>, String> {
         self.tally.scraped += 1;
         let config = &self.job.config;
-        let given_ms = line.timestamp_ms.filter(|_| config.honor_timestamps);
-        let (entry, again, new) = match self.cache.find(line.series) {
+        let given_ms = timestamp_ms.filter(|_| config.honor_timestamps);
+        let ends = given_ms.is_none() || config.track_timestamps_staleness;
+        let (entry, again, new) = match self.cache.find(series) {
             Some(hit) => (hit.entry, hit.again, false),
-            None => (self.add(line.series)?, false, true),
+            None => (self.add(series)?, false, true),
         };
-        let Some(key) = self.cache.key(entry) else { return Ok(()) };
+        let Some(key) = self.cache.key(entry) else { return Ok(None) };
         self.tally.kept += 1;
         if again && given_ms.is_none() {
             self.tally.duplicate += 1;
-            return Ok(());
-        }
-        let timestamp_ms = given_ms.unwrap_or(self.at_ms);
-        if timestamp_ms > self.now_ms.saturating_add(MAX_AHEAD_MS) {
-            self.tally.out_of_bounds += 1;
-            return Ok(());
+            return Ok(None);
         }
         if self.batch.keys.len() + key.len() > MAX_BATCH_KEY_BYTES {
             return Err(format!("the series' labels take more than {MAX_BATCH_KEY_BYTES} bytes"));
         }
-        // Beyond the limit samples are still counted, to be reported, but nothing of them is stored.
-        if config.sample_limit == 0 || self.tally.kept <= config.sample_limit {
-            self.batch.push_keyed(key, &[Sample { timestamp_ms, value: line.value }]);
-            self.tally.added += u64::from(new);
+        Ok(Some(Slot { entry, timestamp_ms: given_ms.unwrap_or(self.at_ms), new, ends }))
+    }
+
+    /// Whether the limits let it in. Beyond the sample limit samples are still counted, to be reported, but
+    /// nothing of them is stored.
+    fn admit(&mut self, slot: &Slot) -> bool {
+        let limit = self.job.config.sample_limit;
+        self.offered += 1;
+        if limit > 0 && self.offered > limit {
+            self.tally.over_sample_limit = true;
+            return false;
         }
-        if given_ms.is_none() || config.track_timestamps_staleness {
-            self.cache.track(entry);
+        if slot.timestamp_ms > self.now_ms.saturating_add(MAX_AHEAD_MS) {
+            self.tally.out_of_bounds += 1;
+            return false;
+        }
+        true
+    }
+
+    fn float(&mut self, line: &SampleLine<'_>) -> Result<(), String> {
+        let Some(slot) = self.slot(line.series, line.timestamp_ms)? else { return Ok(()) };
+        if self.admit(&slot) {
+            let zero_ms = self.begins(&slot, line.created_ms);
+            let sample = Sample { timestamp_ms: slot.timestamp_ms, value: line.value };
+            // slot has found the key.
+            let key = self.cache.key(slot.entry).unwrap_or_default();
+            match zero_ms {
+                None => self.batch.push_keyed(key, &[sample]),
+                Some(timestamp_ms) => {
+                    self.zeros.push(self.batch.series.len() as u32);
+                    self.batch.push_keyed(key, &[Sample { timestamp_ms, value: 0.0 }, sample]);
+                }
+            }
+            if let Some(exemplar) = &line.exemplar {
+                self.exemplar(exemplar, slot.timestamp_ms);
+            }
+            self.tally.added += u64::from(slot.new);
+        } else if slot.timestamp_ms > self.now_ms {
+            return Ok(());
+        }
+        if slot.ends {
+            self.cache.track(slot.entry);
         }
         Ok(())
     }
 
+    fn histogram(&mut self, line: &HistogramLine<'_>) -> Result<(), String> {
+        let Some(slot) = self.slot(line.series, line.timestamp_ms)? else { return Ok(()) };
+        let mut histogram = line.histogram.clone();
+        if native::fit(&self.job.config, &mut histogram).is_err() {
+            self.tally.over_bucket_limit = true;
+            return Ok(());
+        }
+        native::check(&histogram)?;
+        if !self.admit(&slot) {
+            return Ok(());
+        }
+        let zero = self.begins(&slot, line.created_ms).map(|at_ms| (at_ms, zero_of(&histogram)));
+        if zero.is_some() {
+            self.zeros.push(self.batch.series.len() as u32);
+        }
+        let key = self.cache.key(slot.entry).unwrap_or_default();
+        self.batch.push_histograms(key, zero.into_iter().chain([(slot.timestamp_ms, histogram)]));
+        for exemplar in line.exemplars {
+            if is_short(&exemplar.labels) {
+                self.batch.push_exemplar(exemplar.clone());
+            }
+        }
+        self.tally.added += u64::from(slot.new);
+        if slot.ends {
+            self.cache.track(slot.entry);
+        }
+        Ok(())
+    }
+
+    /// The time of the zero that the series is to begin with: once for each time it begins.
+    fn begins(&mut self, slot: &Slot, created_ms: Option<i64>) -> Option<i64> {
+        let created_ms = created_ms.filter(|_| self.features.created_zeros)?;
+        let news = self.cache.begins(slot.entry, created_ms);
+        (news && created_ms < slot.timestamp_ms).then_some(created_ms)
+    }
+
+    fn exemplar(&mut self, part: &ExemplarPart<'_>, default_ms: i64) {
+        let labels = Labels::from_pairs(pairs_of(part.labels));
+        if is_short(&labels) {
+            let timestamp_ms = part.timestamp_ms.unwrap_or(default_ms);
+            self.batch.push_exemplar(Exemplar { timestamp_ms, value: part.value, labels });
+        }
+    }
+
     /// A series not seen before, or not for a while.
     fn add(&mut self, series: &[u8]) -> Result<u32, String> {
-        let exposed = labels_of(series).map_err(|e| e.to_string())?;
-        let exposed = match self.kind {
+        let exposed = labels_of(series).map_err(text)?;
+        let exposed = match self.family.kind {
             MetricType::Histogram => series_labels::with_plain_bound(exposed, "le"),
             MetricType::Summary => series_labels::with_plain_bound(exposed, "quantile"),
             _ => exposed,
         };
-        let writes = |name: &str| pairs_of(series).any(|(written, _)| written == name);
+        let exposed = if self.features.type_and_unit_labels {
+            TypeAndUnit { kind: self.family.kind, unit: &self.family.unit }.label(&exposed)
+        } else {
+            exposed
+        };
+        let writes = |name: &str| pairs_of(series).any(|(written, _): (Cow<'_, str>, _)| written == name);
         match series_labels::resolve(self.job, self.labels, &exposed, writes) {
             Ok(Some(labels)) => Ok(self.cache.insert(series, Some(&key::key_of(&labels)))),
             Ok(None) => Ok(self.cache.insert(series, None)),
@@ -133,4 +365,23 @@ impl Absorber<'_> {
             Err(BadSeries::Invalid(text)) => Err(text),
         }
     }
+}
+
+/// What a histogram was when it began.
+fn zero_of(histogram: &Histogram) -> Histogram {
+    Histogram {
+        schema: histogram.schema,
+        integer: histogram.integer,
+        reset: CounterReset::Reset,
+        zero_threshold: histogram.zero_threshold,
+        sum: 0.0,
+        custom_values: histogram.custom_values.clone(),
+        ..Histogram::stale()
+    }
+}
+
+/// OpenMetrics bounds what an exemplar may say.
+fn is_short(labels: &Labels) -> bool {
+    let chars = |text: &str| text.chars().count();
+    labels.iter().map(|(name, value)| chars(name) + chars(value)).sum::<usize>() <= MAX_EXEMPLAR_LABEL_CHARS
 }

@@ -20,6 +20,8 @@ struct Entry {
     series: u32,
     seen: u64,
     next: u32,
+    /// When its counter began, as told last; 0 where it was not.
+    created_ms: i64,
 }
 
 struct Series {
@@ -152,7 +154,7 @@ impl Cache {
     /// Adds an entry that [`Cache::find`] did not find, with its key, or without where it was dropped.
     pub fn insert(&mut self, raw: &[u8], key: Option<&[u8]>) -> u32 {
         let series = key.map_or(NONE, |key| self.intern(key));
-        let id = self.entries.insert(Entry { raw: raw.into(), series, seen: 0, next: NONE });
+        let id = self.entries.insert(Entry { raw: raw.into(), series, seen: 0, next: NONE, created_ms: 0 });
         let (slots, hasher) = (&self.entries, &self.hasher);
         self.by_raw.insert_unique(hasher.hash_one(raw), id, |id| hasher.hash_one(&*slots.get(*id).raw));
         self.visit(id);
@@ -179,6 +181,11 @@ impl Cache {
     pub fn key(&self, entry: u32) -> Option<&[u8]> {
         let series = self.entries.get(entry).series;
         (series != NONE).then(|| &*self.series.get(series).key)
+    }
+
+    /// Notes when the entry's counter began; whether that is news.
+    pub fn begins(&mut self, entry: u32, created_ms: i64) -> bool {
+        std::mem::replace(&mut self.entries.get_mut(entry).created_ms, created_ms) != created_ms
     }
 
     /// Counts the entry's series for staleness.

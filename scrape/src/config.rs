@@ -62,6 +62,8 @@ pub const MAX_SECRET_FILE_BYTES: u64 = 1 << 20;
 pub const MAX_METADATA_TEXT_BYTES: usize = 16 << 10;
 /// Metrics of one target that metadata is kept for: a body at the size limit could name millions.
 pub const MAX_METADATA_ENTRIES: usize = 100_000;
+/// Characters of an exemplar's label names and values together: OpenMetrics' limit.
+pub const MAX_EXEMPLAR_LABEL_CHARS: usize = 128;
 /// Characters of an error text that is kept for a target: some carry what the target sent.
 pub const MAX_ERROR_CHARS: usize = 1_000;
 

@@ -1,7 +1,7 @@
 //! What every loop of a scraper shares: the store, the clock, counters, and buffers that are used again.
 
 use crate::counters::ScrapeCounters;
-use crate::scraper::Clock;
+use crate::scraper::{Clock, Features};
 use hearth_model::{Ack, Append, WriteBatch};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,6 +46,7 @@ impl Buffers {
     pub fn give_batch(&self, mut batch: WriteBatch) {
         batch.clear();
         let bytes = batch.keys.capacity() + 48 * batch.series.capacity() + 16 * batch.samples.capacity();
+        let bytes = bytes + 256 * batch.histograms.capacity() + 32 * batch.exemplars.capacity();
         give(&self.batches, batch, bytes);
     }
 }
@@ -56,6 +57,7 @@ pub struct Context {
     pub ack: Ack,
     pub clock: Clock,
     pub seed: u64,
+    pub features: Features,
     pub counters: ScrapeCounters,
     pub buffers: Buffers,
 }

@@ -8,18 +8,19 @@
 //! 4. add what the scrape says about itself ([`crate::report`]);
 //! 5. append the whole in one write, and count what the store refused.
 
-use crate::absorb::{Absorber, Tally};
+use crate::absorb::{Absorber, Family, Tally};
 use crate::cache::Cache;
+use crate::classic::Collector;
 use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
 use crate::context::Context;
+use crate::created::Created;
 use crate::fetch::{FetchError, Fetched};
 use crate::job::Job;
 use crate::pool::{LoopPlan, TargetEntry};
 use crate::report::{Figures, Report};
 use crate::status::Health;
 use ahash::RandomState;
-use hearth_model::{Refusal, Sample, WriteBatch, WriteOutcome, stale_nan};
-use hearth_wire::metadata::MetricType;
+use hearth_model::{Refusal, Refused, Sample, WriteBatch, WriteOutcome, stale_nan};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -30,6 +31,8 @@ pub struct Cycle {
     entry: Arc<TargetEntry>,
     plan: LoopPlan,
     cache: Cache,
+    /// See [`Absorber::zeros`].
+    zeros: Vec<u32>,
     report: Report,
 }
 
@@ -43,7 +46,7 @@ struct Attempt {
 impl Cycle {
     pub fn new(context: Arc<Context>, entry: Arc<TargetEntry>, plan: LoopPlan) -> Cycle {
         let report = report_of(&plan);
-        Cycle { context, entry, plan, cache: Cache::new(RandomState::new()), report }
+        Cycle { context, entry, plan, cache: Cache::new(RandomState::new()), zeros: Vec::new(), report }
     }
 
     pub fn plan(&self) -> &LoopPlan {
@@ -83,7 +86,9 @@ impl Cycle {
         };
         self.report.push(&mut batch, at_ms, &figures);
         self.count(&attempt.tally);
-        let stored = self.append(batch, measured).await;
+        let zeros = std::mem::take(&mut self.zeros);
+        let stored = self.append(batch, measured, &zeros).await;
+        self.zeros = zeros;
         self.conclude(at_ms, duration_seconds, attempt.error, stored.err());
     }
 
@@ -105,15 +110,21 @@ impl Cycle {
                 }
                 Err(error) => return failed(error.to_string(), 0),
             };
+        self.zeros.clear();
         let mut absorber = Absorber {
             job,
+            features: self.context.features,
             labels: &target.labels,
             cache: &mut self.cache,
             metadata: &self.entry.metadata,
             batch,
+            zeros: &mut self.zeros,
             at_ms,
             now_ms: (self.context.clock)(),
-            kind: MetricType::Unknown,
+            family: Family::default(),
+            classic: Collector::default(),
+            created: Created::default(),
+            offered: 0,
             tally: Tally::default(),
         };
         let error = absorber.absorb(&body, &content_type).await.err();
@@ -148,15 +159,17 @@ impl Cycle {
         counters.duplicate.add(tally.duplicate);
         counters.out_of_bounds.add(tally.out_of_bounds);
         counters.sample_limit.add(u64::from(tally.over_sample_limit));
+        counters.bucket_limit.add(u64::from(tally.over_bucket_limit));
         counters.label_limits.add(u64::from(tally.over_label_limit));
     }
 
     /// Step 5. The first `measured` series came from the target; refusals of the others (a target that
-    /// came back while its old loop ended) are expected.
-    async fn append(&self, batch: WriteBatch, measured: u32) -> Result<(), String> {
+    /// came back while its old loop ended) are expected. So are those of the first sample of `zeros`: a
+    /// series that began long ago has later samples.
+    async fn append(&self, batch: WriteBatch, measured: u32, zeros: &[u32]) -> Result<(), String> {
         match self.context.append.append(batch, self.context.ack).await {
             Ok(written) => {
-                self.count_refused(&written.outcome, measured);
+                self.count_refused(&written.outcome, measured, zeros);
                 if let Some(batch) = written.batch {
                     self.context.buffers.give_batch(batch);
                 }
@@ -171,10 +184,13 @@ impl Cycle {
         }
     }
 
-    fn count_refused(&self, outcome: &WriteOutcome, measured: u32) {
+    fn count_refused(&self, outcome: &WriteOutcome, measured: u32, zeros: &[u32]) {
         let counters = &self.context.counters;
         let (mut out_of_order, mut duplicate, mut out_of_bounds, mut other) = (0, 0, 0, 0);
-        for refused in outcome.refused.iter().filter(|r| r.series < measured) {
+        counters.exemplar_out_of_order.add(outcome.exemplars_out_of_order);
+        let unexpected =
+            |r: &&Refused| r.series < measured && (r.sample > 0 || zeros.binary_search(&r.series).is_err());
+        for refused in outcome.refused.iter().filter(unexpected) {
             *match refused.reason {
                 Refusal::OutOfOrder => &mut out_of_order,
                 Refusal::DuplicateTimestamp => &mut duplicate,
@@ -214,7 +230,7 @@ impl Cycle {
         self.end_vanished(&mut batch, at_ms, true);
         self.report.push_stale(&mut batch, at_ms);
         // append has told of a failure already, and there is no next scrape to report it to.
-        let _told = self.append(batch, 0).await;
+        let _told = self.append(batch, 0, &[]).await;
     }
 }
 

@@ -32,6 +32,11 @@ fn of_scrapes(scrape: &ScrapeCounters) -> Vec<Family> {
             &scrape.sample_limit,
         ),
         counter(
+            "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total",
+            "Total number of scrapes that hit the native histogram bucket limit and were rejected.",
+            &scrape.bucket_limit,
+        ),
+        counter(
             "prometheus_target_scrapes_exceeded_body_size_limit_total",
             "Total number of scrapes that hit the body size limit",
             &scrape.body_limit,
@@ -54,7 +59,7 @@ fn of_scrapes(scrape: &ScrapeCounters) -> Vec<Family> {
         counter(
             "prometheus_target_scrapes_exemplar_out_of_order_total",
             "Total number of exemplar rejected due to not being out of the expected order.",
-            &Counter::default(),
+            &scrape.exemplar_out_of_order,
         ),
         counter(
             "prometheus_target_scrapes_cache_flush_forced_total",

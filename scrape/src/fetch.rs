@@ -156,6 +156,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn accept(config: &ScrapeConfig) -> String {
     let escaping = format!(";escaping={}", config.metric_name_escaping_scheme);
     let asked = config.scrape_protocols.iter().filter_map(|name| match name.as_str() {
+        "PrometheusProto" => Some((
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            "",
+        )),
         "OpenMetricsText1.0.0" => Some(("application/openmetrics-text;version=1.0.0", escaping.as_str())),
         "OpenMetricsText0.0.1" => Some(("application/openmetrics-text;version=0.0.1", "")),
         "PrometheusText1.0.0" => Some(("text/plain;version=1.0.0", escaping.as_str())),
@@ -187,7 +191,8 @@ impl Fetcher {
             accept: plain(&accept(config))?,
             accept_encoding: plain(if config.enable_compression { "gzip" } else { "identity" })?,
             user_agent: plain(user_agent)?,
-            limit_bytes: limit as usize,
+            // As with Prometheus, a body of exactly the limit is over it.
+            limit_bytes: limit as usize - 1,
         })
     }
 

@@ -6,16 +6,20 @@
 
 mod absorb;
 mod cache;
+mod classic;
 pub mod config;
 mod context;
 mod counters;
+mod created;
 mod cycle;
 mod discovery;
 mod failure_log;
 mod families;
 mod fetch;
+mod grouping;
 mod job;
 mod metadata;
+mod native;
 mod pool;
 mod report;
 mod scrape_loop;
@@ -26,4 +30,4 @@ mod target;
 #[cfg(test)]
 mod testing;
 
-pub use scraper::{Clock, Options, Plan, Scraper};
+pub use scraper::{Clock, Features, Options, Plan, Scraper};

@@ -20,6 +20,15 @@ use tokio::time::Instant;
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// Behaviour that Prometheus has behind `--enable-feature`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// A counter or histogram that tells when it began gets a zero sample at that time.
+    pub created_zeros: bool,
+    /// Every series gets its type and unit as the labels `__type__` and `__unit__`.
+    pub type_and_unit_labels: bool,
+}
+
 /// What a scraper works with.
 pub struct Options {
     pub append: Arc<dyn Append>,
@@ -30,6 +39,7 @@ pub struct Options {
     /// Shifts every target's offset within its interval: two replicas with different seeds scrape at
     /// different times.
     pub seed: u64,
+    pub features: Features,
     /// The `User-Agent` of every scrape.
     pub user_agent: String,
 }
@@ -70,6 +80,7 @@ impl Scraper {
             ack: options.ack,
             clock: options.clock,
             seed: options.seed,
+            features: options.features,
             counters: ScrapeCounters::default(),
             buffers: Buffers::default(),
         };

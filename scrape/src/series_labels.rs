@@ -7,6 +7,8 @@ use hearth_model::label::{METRIC_NAME, is_classic_label_name, is_classic_metric_
 use hearth_model::number;
 use hearth_model::relabel;
 use hearth_model::{Labels, LabelsBuilder};
+use hearth_wire::exposition::write_bound;
+use hearth_wire::metadata::MetricType;
 
 /// Why a series fails its whole scrape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +79,24 @@ pub fn with_plain_bound(labels: Labels, name: &str) -> Labels {
         return labels;
     };
     let mut text = Vec::new();
-    number::write_short(&mut text, bound);
-    if bound.is_finite() && !text.contains(&b'.') && !text.contains(&b'e') {
-        text.extend_from_slice(b".0");
-    }
+    write_bound(&mut text, bound);
     labels.with(name, &String::from_utf8_lossy(&text))
+}
+
+/// What a series' family says of itself, as labels; what the target wrote under their names is no
+/// authority on them.
+pub struct TypeAndUnit<'a> {
+    pub kind: MetricType,
+    pub unit: &'a str,
+}
+
+impl TypeAndUnit<'_> {
+    pub fn label(&self, exposed: &Labels) -> Labels {
+        let mut labels = LabelsBuilder::from(exposed);
+        labels.set("__type__", if self.kind == MetricType::Unknown { "" } else { self.kind.name() });
+        labels.set("__unit__", self.unit);
+        labels.build()
+    }
 }
 
 /// The labels of a synthetic series: never relabelled, never limited.

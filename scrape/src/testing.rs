@@ -102,6 +102,23 @@ fn print(batch: &WriteBatch) -> String {
             let value = if is_stale(sample.value) { "stale".to_owned() } else { sample.value.to_string() };
             lines.push(format!("{labels} {value}@{}", sample.timestamp_ms));
         }
+        for (timestamp_ms, h) in batch.histograms_of(series) {
+            let form = match h.is_custom() {
+                true => {
+                    format!("custom {:?}", h.custom_values.iter().map(f64::to_string).collect::<Vec<_>>())
+                        .replace('"', "")
+                }
+                false => format!("schema {}", h.schema),
+            };
+            lines.push(format!(
+                "{labels} {form} {} {} {:?}@{timestamp_ms}",
+                h.count, h.sum, h.positive_counts
+            ));
+        }
+        for exemplar in batch.exemplars_of(series) {
+            let text = format!(" # {} {}@{}", exemplar.labels, exemplar.value, exemplar.timestamp_ms);
+            lines.last_mut().expect("an exemplar has a sample").push_str(&text);
+        }
     }
     lines.join("\n")
 }

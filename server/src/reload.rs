@@ -1,10 +1,9 @@
 //! Applying a configuration: all of it or nothing. Everything that can fail happens before anything
 //! changes; the outcome is logged, counted and answered.
 
-use crate::config::{self, Config, ConfigError, Source};
+use crate::config::{self, Config, ConfigError, Reading, Source};
 use crate::query_log::QueryLog;
 use hearth_api::{LiveConfig, ReloadRequest, ReloadState, State};
-use hearth_promql::syntax::ParseOptions;
 use hearth_scrape::Scraper;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,15 +13,15 @@ use tokio::sync::mpsc;
 /// Reads configurations and makes them the running one.
 pub struct Reloader {
     pub source: Source,
-    pub options: ParseOptions,
+    pub reading: Reading,
     pub state: Arc<State>,
     pub scraper: Scraper,
     pub query_log: QueryLog,
 }
 
 /// Reads the configuration; what it asks for in vain is logged.
-pub fn load(source: &Source, options: &ParseOptions) -> Result<Config, ConfigError> {
-    let config = config::load(source, options)?;
+pub fn load(source: &Source, reading: &Reading) -> Result<Config, ConfigError> {
+    let config = config::load(source, reading)?;
     for warning in &config.warnings {
         tracing::warn!(component = "config", "{warning}");
     }
@@ -48,8 +47,8 @@ impl Reloader {
     async fn reload(&self) -> Result<(), String> {
         tracing::info!("Loading configuration file");
         let started = Instant::now();
-        let (source, options) = (self.source.clone(), self.options);
-        let loaded = tokio::task::spawn_blocking(move || load(&source, &options)).await;
+        let (source, reading) = (self.source.clone(), self.reading);
+        let loaded = tokio::task::spawn_blocking(move || load(&source, &reading)).await;
         let outcome = match loaded {
             Ok(Ok(config)) => self.apply(config).await,
             Ok(Err(error)) => Err(error.to_string()),

@@ -64,13 +64,13 @@ pub async fn run(
         follows = %format!("Prometheus {}", options.build.version),
         "Starting Hearth"
     );
-    let parse_options = options.parse_options;
+    let reading = settings::reading(features);
     let listeners = listen::bind(flags.texts("web.listen-address"))
         .await
         .map_err(|error| Failure::run(format!("Unable to start web listener: {error}")))?;
     let source = source(flags, &options.route_prefix, &listeners);
     let started = Instant::now();
-    let config = reload::load(&source, &parse_options)
+    let config = reload::load(&source, &reading)
         .map_err(|error| Failure::usage(format!("Error loading config: {error}")))?;
     let (reload_requests, requests) = mpsc::channel(RELOAD_QUEUE);
     let state = State::new(options, reload_requests);
@@ -83,12 +83,12 @@ pub async fn run(
         }
     };
     let store = opened?;
-    let scraper = Scraper::start(scrape_options(&store));
+    let scraper = Scraper::start(scrape_options(&store, features));
     let query_log = QueryLog::start(state.clone(), flags.duration("query.log-slower-than"))
         .map_err(|error| Failure::run(format!("starting the query log: {error}")))?;
     let reloader = Reloader {
         source,
-        options: parse_options,
+        reading,
         state: state.clone(),
         scraper: scraper.clone(),
         query_log: query_log.clone(),
@@ -204,7 +204,7 @@ async fn close(store: hearth_engine::Handle) {
     }
 }
 
-fn scrape_options(store: &hearth_engine::Handle) -> hearth_scrape::Options {
+fn scrape_options(store: &hearth_engine::Handle, features: &Features) -> hearth_scrape::Options {
     // Two replicas must not scrape at the same moments; the start time tells them apart.
     let seed = jiff::Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
     hearth_scrape::Options {
@@ -213,6 +213,10 @@ fn scrape_options(store: &hearth_engine::Handle) -> hearth_scrape::Options {
         ack: Ack::Written,
         clock: Arc::new(|| jiff::Timestamp::now().as_millisecond()),
         seed,
+        features: hearth_scrape::Features {
+            created_zeros: features.created_zeros,
+            type_and_unit_labels: features.type_and_unit_labels,
+        },
         user_agent: format!("Hearth/{}", env!("CARGO_PKG_VERSION")),
     }
 }

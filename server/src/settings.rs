@@ -1,5 +1,6 @@
 //! From flags to what the parts of the server are started with. Every derived default is here.
 
+use crate::config::Reading;
 use crate::flags::{Features, Flags};
 use hearth_api::{BuildInfo, Options, WRITE_V1};
 use hearth_model::Ack;
@@ -23,6 +24,15 @@ pub fn parse_options(features: &Features) -> ParseOptions {
         extended_range_selectors: features.extended_range_selectors,
         fill_modifiers: features.fill_modifiers,
         ..ParseOptions::default()
+    }
+}
+
+/// How configurations are read.
+pub fn reading(features: &Features) -> Reading {
+    Reading {
+        parse: parse_options(features),
+        native_histograms: features.native_histograms,
+        extra_scrape_metrics: features.extra_scrape_metrics,
     }
 }
 

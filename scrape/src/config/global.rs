@@ -59,8 +59,19 @@ const DEFAULT_SCRAPE_TIMEOUT: PromDuration = PromDuration::from_secs(10);
 const DEFAULT_EVALUATION_INTERVAL: PromDuration = PromDuration::from_secs(60);
 
 /// What a target is asked for where nothing is said, most wanted first.
-pub(crate) const DEFAULT_PROTOCOLS: [&str; 4] =
-    ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
+const DEFAULT_PROTOCOLS: [&str; 5] = [
+    "PrometheusProto",
+    "OpenMetricsText1.0.0",
+    "OpenMetricsText0.0.1",
+    "PrometheusText1.0.0",
+    "PrometheusText0.0.4",
+];
+
+/// The same for somebody who wants native histograms, or does not: only then protobuf is worth its bytes.
+pub(crate) fn protocols(native_histograms: Option<bool>) -> Vec<String> {
+    let skipped = usize::from(native_histograms != Some(true));
+    DEFAULT_PROTOCOLS.iter().skip(skipped).map(|name| (*name).to_owned()).collect()
+}
 
 impl Default for GlobalConfig {
     /// What an absent `global` section stands for.
@@ -105,7 +116,7 @@ impl GlobalConfig {
             self.evaluation_interval = DEFAULT_EVALUATION_INTERVAL;
         }
         if self.scrape_protocols.is_empty() {
-            self.scrape_protocols = DEFAULT_PROTOCOLS.map(String::from).to_vec();
+            self.scrape_protocols = protocols(self.scrape_native_histograms);
         }
     }
 

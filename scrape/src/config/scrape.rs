@@ -1,7 +1,7 @@
 //! `scrape_configs[]`: one job. Fields stand in the order in which Prometheus prints them.
 
 use super::GlobalConfig;
-use super::global::check_schemes;
+use super::global::{check_schemes, protocols};
 use super::groups::{FileSdConfig, StaticConfig};
 use super::http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsConfig, print_url};
 use super::scalar::{ByteSize, PromDuration, Secret, read, skip};
@@ -258,9 +258,16 @@ impl ScrapeConfig {
         inherit(&mut self.label_name_length_limit, &global.label_name_length_limit);
         inherit(&mut self.label_value_length_limit, &global.label_value_length_limit);
         inherit(&mut self.keep_dropped_targets, &global.keep_dropped_targets);
-        inherit(&mut self.scrape_protocols, &global.scrape_protocols);
         inherit(&mut self.scrape_failure_log_file, &global.scrape_failure_log_file);
         inherit(&mut self.scrape_native_histograms, &global.scrape_native_histograms);
+        if self.scrape_protocols.is_empty() {
+            // Only protobuf carries native histograms; who named protocols has decided, though.
+            let unsaid = global.scrape_protocols == protocols(global.scrape_native_histograms);
+            self.scrape_protocols = match unsaid {
+                true => protocols(self.scrape_native_histograms),
+                false => global.scrape_protocols.clone(),
+            };
+        }
         inherit(&mut self.extra_scrape_metrics, &global.extra_scrape_metrics);
         let always = Some(global.always_scrape_classic_histograms);
         inherit(&mut self.always_scrape_classic_histograms, &always);
@@ -285,22 +292,7 @@ impl ScrapeConfig {
     /// Fields that are read and checked but have no effect yet, for a warning on every load. After
     /// [`super::resolve`].
     pub fn unserved(&self) -> Vec<String> {
-        let mut out: Vec<String> = self.http().unserved().into_iter().map(String::from).collect();
-        let mut say = |set: bool, what: &str| {
-            if set {
-                out.push(what.to_owned());
-            }
-        };
-        say(
-            self.scrape_protocols.iter().any(|p| p == "PrometheusProto"),
-            "scrape_protocols: PrometheusProto is not asked for, text formats are",
-        );
-        say(self.fallback_scrape_protocol == "PrometheusProto", "fallback_scrape_protocol: PrometheusProto");
-        say(self.scrape_native_histograms == Some(true), "scrape_native_histograms");
-        say(self.always_scrape_classic_histograms == Some(true), "always_scrape_classic_histograms");
-        say(self.convert_classic_histograms_to_nhcb == Some(true), "convert_classic_histograms_to_nhcb");
-        say(self.native_histogram_bucket_limit != 0, "native_histogram_bucket_limit");
-        say(self.native_histogram_min_bucket_factor != 0.0, "native_histogram_min_bucket_factor");
+        let out: Vec<String> = self.http().unserved().into_iter().map(String::from).collect();
         out.into_iter().map(|what| format!("job {:?}: {what}", self.job_name)).collect()
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::context::{Buffers, Context};
 use crate::counters::ScrapeCounters;
 use crate::discovery::static_list;
+use crate::scraper::Features;
 use crate::target::{self, Found};
 use crate::testing::{Answer, Recorder, config, recorder, target as serve};
 use flate2::Compression;
@@ -33,6 +34,10 @@ fn plan(yaml: &str, address: &str) -> LoopPlan {
 }
 
 async fn rig(yaml: &str, answers: Vec<Answer>) -> Rig {
+    rig_with(yaml, Features::default(), answers).await
+}
+
+async fn rig_with(yaml: &str, features: Features, answers: Vec<Answer>) -> Rig {
     let (address, requests) = serve(answers).await;
     let (store, batches) = recorder();
     let context = Arc::new(Context {
@@ -40,6 +45,7 @@ async fn rig(yaml: &str, answers: Vec<Answer>) -> Rig {
         ack: Ack::Written,
         clock: Arc::new(|| 1_000_000),
         seed: 0,
+        features,
         counters: ScrapeCounters::default(),
         buffers: Buffers::default(),
     });
@@ -305,4 +311,116 @@ async fn metadata_is_kept() {
     let rig = check("", &[("# HELP a The \\\\ a.\n# TYPE a counter\na 1\n", "a 1@1000", [1, 1, 1, 1])]).await;
     let metadata = rig.entry.metadata().read(Some("a"));
     assert_eq!((metadata[0].1.kind, &*metadata[0].1.help), ("counter", "The \\ a."));
+}
+
+/// A page in OpenMetrics; what is stored of it, the report left out.
+async fn check_openmetrics(yaml: &str, features: Features, body: &str, expect: &str) -> Rig {
+    let answer = Answer::typed("application/openmetrics-text; version=1.0.0", body.as_bytes());
+    let mut rig = rig_with(yaml, features, vec![answer]).await;
+    let stored = rig.scrape().await;
+    let own = stored.split("\nup ").next().unwrap_or_default();
+    assert_eq!(own, expect, "{}", rig.last_error());
+    rig
+}
+
+const HISTOGRAM: &str = "# TYPE h histogram
+h_bucket{le=\"1\"} 2 # {trace=\"a\"} 0.5 3
+h_bucket{le=\"+Inf\"} 3 # {trace=\"b\"} 7
+h_count 3
+h_sum 8.5
+h_created 0.25
+# TYPE c_s counter
+# UNIT c_s s
+c_s_total 5 # {trace=\"c\"} 1
+c_s_created 0.5
+# EOF
+";
+
+#[tokio::test]
+async fn exemplars_go_with_their_samples() {
+    check_openmetrics(
+        "",
+        Features::default(),
+        HISTOGRAM,
+        "h_bucket{le=\"1.0\"} 2@1000 # {trace=\"a\"} 0.5@3000
+h_bucket{le=\"+Inf\"} 3@1000 # {trace=\"b\"} 7@1000
+h_count 3@1000
+h_sum 8.5@1000
+h_created 0.25@1000
+c_s_total 5@1000 # {trace=\"c\"} 1@1000
+c_s_created 0.5@1000",
+    )
+    .await;
+    let long = format!("# TYPE c counter\nc_total 1 # {{trace=\"{}\"}} 1\n# EOF\n", "x".repeat(124));
+    check_openmetrics("", Features::default(), &long, "c_total 1@1000").await;
+}
+
+#[tokio::test]
+async fn counters_begin_with_zero_where_it_is_told_when() {
+    let features = Features { created_zeros: true, ..Features::default() };
+    let expect = "h_bucket{le=\"1.0\"} 0@250\nh_bucket{le=\"1.0\"} 2@1000 # {trace=\"a\"} 0.5@3000
+h_bucket{le=\"+Inf\"} 0@250\nh_bucket{le=\"+Inf\"} 3@1000 # {trace=\"b\"} 7@1000
+h_count 0@250\nh_count 3@1000
+h_sum 0@250\nh_sum 8.5@1000
+c_s_total 0@500\nc_s_total 5@1000 # {trace=\"c\"} 1@1000";
+    let mut rig = check_openmetrics("", features, HISTOGRAM, expect).await;
+    let again = rig.scrape().await;
+    assert!(again.contains("c_s_total 5@2000") && !again.contains("@500"), "{again}");
+}
+
+#[tokio::test]
+async fn types_and_units_become_labels() {
+    let features = Features { type_and_unit_labels: true, ..Features::default() };
+    let body = "# TYPE c_s counter\n# UNIT c_s s\nc_s_total{__type__=\"x\"} 5\nother 1\n# EOF\n";
+    let expect = "c_s_total{__type__=\"counter\", __unit__=\"s\"} 5@1000\nother{__type__=\"counter\", __unit__=\"s\"} 1@1000";
+    check_openmetrics("", features, body, expect).await;
+}
+
+#[tokio::test]
+async fn classic_histograms_are_converted() {
+    let body = HISTOGRAM.replace("h_created 0.25\n", "");
+    let native = "h custom [1] 3 8.5 [2.0, 1.0]@1000 # {trace=\"a\"} 0.5@3000";
+    let counter = "c_s_total 5@1000 # {trace=\"c\"} 1@1000\nc_s_created 0.5@1000";
+    let yaml = "convert_classic_histograms_to_nhcb: true";
+    check_openmetrics(yaml, Features::default(), &body, &format!("{native}\n{counter}")).await;
+    let classic = "h_bucket{le=\"1.0\"} 2@1000 # {trace=\"a\"} 0.5@3000
+h_bucket{le=\"+Inf\"} 3@1000 # {trace=\"b\"} 7@1000\nh_count 3@1000\nh_sum 8.5@1000";
+    let both = format!("{yaml}\nalways_scrape_classic_histograms: true");
+    check_openmetrics(&both, Features::default(), &body, &format!("{classic}\n{native}\n{counter}")).await;
+}
+
+/// A family `h` with one native histogram: schema 0, buckets 1 and 2 with 1 and 2 observations, and `count`.
+fn native_page(count: u8) -> Answer {
+    let histogram = [0x08, count, 0x62, 0x04, 0x08, 0x02, 0x10, 0x02, 0x6a, 0x02, 0x02, 0x02];
+    let mut metric = vec![0x3a, histogram.len() as u8];
+    metric.extend(histogram);
+    let mut family = vec![0x0a, 0x01, b'h', 0x18, 0x04, 0x22, metric.len() as u8];
+    family.extend(metric);
+    let mut body = vec![family.len() as u8];
+    body.extend(family);
+    Answer::typed(
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+        &body,
+    )
+}
+
+#[tokio::test]
+async fn native_histograms_are_scraped_and_bounded() {
+    let check = async |yaml: &str, count: u8, expect: &str, error: &str| {
+        let yaml = format!("scrape_native_histograms: true\n{yaml}");
+        let mut rig = rig(&yaml, vec![native_page(count)]).await;
+        let stored = rig.scrape().await;
+        assert!(stored.starts_with(expect), "{stored}");
+        assert!(rig.last_error().contains(error) && rig.last_error().is_empty() == error.is_empty());
+        rig
+    };
+    let mut rig = check("", 3, "h schema 0 3 0 [1.0, 2.0]@1000\nup 1@1000", "").await;
+    assert!(rig.requests.lock().expect("lock")[0].contains("accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"));
+    rig.cycle.end(9_000).await;
+    assert!(rig.stored().starts_with("h stale@9000\nup stale@9000"));
+    check("native_histogram_bucket_limit: 1", 3, "h schema -1 3 0 [3.0]@1000", "").await;
+    check("native_histogram_min_bucket_factor: 4", 3, "h schema -1 3 0 [3.0]@1000", "").await;
+    check("", 4, "up 0@1000", "3 observations found in buckets, but the Count field is 4").await;
+    let limits = "native_histogram_bucket_limit: 1\nnative_histogram_min_bucket_factor: 4";
+    check(limits, 3, "h schema -1 3 0 [3.0]@1000", "").await;
 }

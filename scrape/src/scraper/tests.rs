@@ -19,7 +19,14 @@ fn rig() -> Rig {
         || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
     let (ack, user_agent) = (Ack::Written, "Hearth/test".to_owned());
     Rig {
-        scraper: Scraper::start(Options { append, ack, clock: Arc::new(clock), seed: 1, user_agent }),
+        scraper: Scraper::start(Options {
+            append,
+            ack,
+            clock: Arc::new(clock),
+            seed: 1,
+            features: crate::Features::default(),
+            user_agent,
+        }),
         batches,
     }
 }

@@ -128,10 +128,19 @@ fn matching(pattern: &str, directory: &Path, place: &Place) -> Result<Vec<PathBu
     Ok(out)
 }
 
+/// What flags say of how a configuration is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    pub parse: ParseOptions,
+    /// What `global` says of these where it says nothing.
+    pub native_histograms: bool,
+    pub extra_scrape_metrics: bool,
+}
+
 /// Reads the configuration and everything it names.
-pub fn load(source: &Source, options: &ParseOptions) -> Result<Config, ConfigError> {
+pub fn load(source: &Source, reading: &Reading) -> Result<Config, ConfigError> {
     let (name, text) = source.text()?;
-    read(&name, &text, &source.directory(), options, &|name| std::env::var(name).ok())
+    read(&name, &text, &source.directory(), reading, &|name| std::env::var(name).ok())
 }
 
 /// The same on given text; `environment` looks up a variable.
@@ -139,7 +148,7 @@ fn read(
     name: &str,
     text: &str,
     directory: &Path,
-    options: &ParseOptions,
+    reading: &Reading,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
     let file: File = parse(name, text)?;
@@ -149,6 +158,12 @@ fn read(
         None => (GlobalConfig::default(), Place { file: name.to_owned(), line: 1, column: 1 }),
     };
     expand(&mut global, environment, &mut warnings);
+    if reading.native_histograms && global.scrape_native_histograms.is_none() {
+        global.scrape_native_histograms = Some(true);
+    }
+    if reading.extra_scrape_metrics && global.extra_scrape_metrics.is_none() {
+        global.extra_scrape_metrics = Some(true);
+    }
     let mut jobs = Jobs::default();
     jobs.take(name, file.scrape_configs);
     let scrape_patterns = jobs.include(name, file.scrape_config_files, directory)?;
@@ -170,9 +185,9 @@ fn read(
         unserved::check(section, value).map_err(|what| ConfigError(format!("{name}: {what}")))?;
         warnings.extend(unserved::warning(section, value));
     }
-    let not_served = not_served(&global, &scrapes);
+    let not_served = scrapes.iter().flat_map(ScrapeConfig::unserved);
     warnings.extend(not_served.map(|what| format!("not served yet: {what}")));
-    let (rules, rule_patterns) = rules(name, file.rule_files, directory, options, &mut warnings)?;
+    let (rules, rule_patterns) = rules(name, file.rule_files, directory, &reading.parse, &mut warnings)?;
     let yaml = shown::yaml(&shown::Parts {
         global: &global,
         rule_files: &rule_patterns,
@@ -233,13 +248,6 @@ impl Jobs {
         }
         Ok(shown)
     }
-}
-
-/// Settings that are read and have no effect yet.
-fn not_served(global: &GlobalConfig, scrapes: &[ScrapeConfig]) -> impl Iterator<Item = String> {
-    let files = [(!global.scrape_failure_log_file.is_empty(), "global.scrape_failure_log_file")];
-    let files = files.into_iter().filter(|(set, _)| *set).map(|(_, what)| what.to_owned());
-    scrapes.iter().flat_map(ScrapeConfig::unserved).chain(files)
 }
 
 /// Every rule file that the patterns name, all faults of all files at once.

@@ -5,7 +5,7 @@ use super::*;
 
 fn load_text(text: &str) -> Result<Config, ConfigError> {
     let environment = |name: &str| (name == "HOST").then(|| "a1".to_owned());
-    read("p.yml", text, Path::new("/nonexistent"), &ParseOptions::default(), &environment)
+    read("p.yml", text, Path::new("/nonexistent"), &Reading::default(), &environment)
 }
 
 #[track_caller]

@@ -5,22 +5,22 @@ use super::Flags;
 
 /// Names that turn something on.
 const SERVED: &[&str] = &[
+    "created-timestamp-zero-ingestion",
+    "extra-scrape-metrics",
+    // Prometheus 3.9 and later want `scrape_native_histograms` said; here the flag says it for all jobs.
+    "native-histograms",
     "promql-binop-fill-modifiers",
     "promql-delayed-name-removal",
     "promql-experimental-functions",
     "promql-extended-range-selectors",
     "promql-per-step-stats",
-    TYPE_AND_UNIT,
+    "type-and-unit-labels",
 ];
-
-/// Served by queries; what is scraped is not given these labels yet.
-const TYPE_AND_UNIT: &str = "type-and-unit-labels";
 
 /// Names whose behaviour Prometheus made the default, or dropped.
 const ALWAYS_ON: &[&str] = &[
     "auto-reload-config",
     "promql-duration-expr",
-    "native-histograms",
     "ooo-native-histograms",
     "promql-at-modifier",
     "promql-negative-offset",
@@ -35,10 +35,8 @@ const ALWAYS_ON: &[&str] = &[
 const NOT_YET: &[&str] = &[
     "agent",
     "concurrent-rule-eval",
-    "created-timestamp-zero-ingestion",
     "delayed-compaction",
     "exemplar-storage",
-    "extra-scrape-metrics",
     "fast-startup",
     "histograms-st-encoding",
     "memory-snapshot-on-shutdown",
@@ -63,6 +61,9 @@ pub struct Features {
     pub fill_modifiers: bool,
     pub delayed_name_removal: bool,
     pub type_and_unit_labels: bool,
+    pub created_zeros: bool,
+    pub extra_scrape_metrics: bool,
+    pub native_histograms: bool,
     pub per_step_stats: bool,
     /// A text and the name it is about, for one log line each.
     pub warnings: Vec<(&'static str, String)>,
@@ -78,15 +79,15 @@ impl Features {
                 "promql-extended-range-selectors" => features.extended_range_selectors = true,
                 "promql-binop-fill-modifiers" => features.fill_modifiers = true,
                 "promql-delayed-name-removal" => features.delayed_name_removal = true,
-                TYPE_AND_UNIT => {
-                    features.type_and_unit_labels = true;
-                    features.warnings.push((warning(name), name.to_owned()));
-                }
+                "type-and-unit-labels" => features.type_and_unit_labels = true,
+                "created-timestamp-zero-ingestion" => features.created_zeros = true,
+                "extra-scrape-metrics" => features.extra_scrape_metrics = true,
+                "native-histograms" => features.native_histograms = true,
                 "promql-per-step-stats" => features.per_step_stats = true,
                 _ => features.warnings.push((warning(name), name.to_owned())),
             }
         }
-        debug_assert_eq!(SERVED.len(), 6, "a served feature has a field of its own");
+        debug_assert_eq!(SERVED.len(), 9, "a served feature has a field of its own");
         features
     }
 }
@@ -94,8 +95,6 @@ impl Features {
 fn warning(name: &str) -> &'static str {
     if name == "remote-write-receiver" {
         "This option for --enable-feature is not supported. Please use --web.enable-remote-write-receiver"
-    } else if name == TYPE_AND_UNIT {
-        "This option for --enable-feature has an effect on queries only yet"
     } else if NOT_YET.contains(&name) {
         "This option for --enable-feature has no effect yet"
     } else if ALWAYS_ON.contains(&name) {

@@ -1,12 +1,9 @@
-//! Which format a body is in, and which formats we ask for.
+//! Which format a body is in.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What we ask a target for, best first: as Prometheus 3.5 does while the protobuf format is off.
-pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-
-/// A format we read.
+/// A format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// The Prometheus text format; its versions 0.0.4 and 1.0.0 are read the same way.
@@ -14,15 +11,22 @@ pub enum Format {
     OpenMetrics,
 }
 
-impl FromStr for Format {
+/// A format we read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    Lines(Format),
+    Protobuf,
+}
+
+impl FromStr for Protocol {
     type Err = ContentTypeError;
 
     /// The names of `scrape_protocols` and `fallback_scrape_protocol` in the configuration.
-    fn from_str(name: &str) -> Result<Format, ContentTypeError> {
+    fn from_str(name: &str) -> Result<Protocol, ContentTypeError> {
         match name {
-            "PrometheusText0.0.4" | "PrometheusText1.0.0" => Ok(Format::Text),
-            "OpenMetricsText0.0.1" | "OpenMetricsText1.0.0" => Ok(Format::OpenMetrics),
-            "PrometheusProto" => Err(ContentTypeError::Protobuf),
+            "PrometheusText0.0.4" | "PrometheusText1.0.0" => Ok(Protocol::Lines(Format::Text)),
+            "OpenMetricsText0.0.1" | "OpenMetricsText1.0.0" => Ok(Protocol::Lines(Format::OpenMetrics)),
+            "PrometheusProto" => Ok(Protocol::Protobuf),
             other => Err(ContentTypeError::UnknownProtocol(other.to_owned())),
         }
     }
@@ -34,8 +38,6 @@ pub enum ContentTypeError {
     Blank,
     Malformed(String),
     Unsupported(String),
-    /// The protobuf exposition format, which we do not ask for.
-    Protobuf,
     UnknownProtocol(String),
 }
 
@@ -52,7 +54,6 @@ impl fmt::Display for ContentTypeError {
             ContentTypeError::Unsupported(header) => {
                 write!(f, "received unsupported Content-Type {header:?} and {none}")
             }
-            ContentTypeError::Protobuf => f.write_str("the protobuf exposition format is not supported yet"),
             ContentTypeError::UnknownProtocol(name) => write!(f, "unknown scrape protocol {name:?}"),
         }
     }
@@ -60,17 +61,17 @@ impl fmt::Display for ContentTypeError {
 
 impl std::error::Error for ContentTypeError {}
 
-impl Format {
+impl Protocol {
     /// From a response's `Content-Type` (`""` where there is none). The fallback stands in for a header
-    /// that is missing, malformed, or names a type nobody could read as metrics; never for protobuf.
-    pub fn from_content_type(header: &str, fallback: Option<Format>) -> Result<Format, ContentTypeError> {
+    /// that is missing, malformed, or names a type nobody could read as metrics.
+    pub fn from_content_type(header: &str, fallback: Option<Protocol>) -> Result<Protocol, ContentTypeError> {
         let error = match media_type(header) {
             _ if header.is_empty() => ContentTypeError::Blank,
             None => ContentTypeError::Malformed(header.to_owned()),
             Some(media) => match media.as_str() {
-                "text/plain" => return Ok(Format::Text),
-                "application/openmetrics-text" => return Ok(Format::OpenMetrics),
-                "application/vnd.google.protobuf" => return Err(ContentTypeError::Protobuf),
+                "text/plain" => return Ok(Protocol::Lines(Format::Text)),
+                "application/openmetrics-text" => return Ok(Protocol::Lines(Format::OpenMetrics)),
+                "application/vnd.google.protobuf" => return Ok(Protocol::Protobuf),
                 _ => ContentTypeError::Unsupported(header.to_owned()),
             },
         };
@@ -132,8 +133,10 @@ mod tests {
     #[test]
     fn the_header_decides_and_the_fallback_helps() {
         let check = |header: &str, expect: &str| {
-            let plain = Format::from_content_type(header, None);
-            let found = plain.map_or_else(|error| error.to_string(), |format| format!("{format:?}"));
+            let found = match Protocol::from_content_type(header, None) {
+                Ok(Protocol::Lines(format)) => format!("{format:?}"),
+                other => other.map_or_else(|error| error.to_string(), |protocol| format!("{protocol:?}")),
+            };
             assert_eq!(found, expect, "{header}");
         };
         check("text/plain", "Text");
@@ -148,13 +151,17 @@ mod tests {
         check("text/plain; a=1; a=2", &format!("cannot parse Content-Type \"text/plain; a=1; a=2\" {none}"));
         check("text/", &format!("cannot parse Content-Type \"text/\" {none}"));
         check(
-            "application/vnd.google.protobuf; encoding=delimited",
-            "the protobuf exposition format is not supported yet",
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+            "Protobuf",
         );
         for header in ["", "text/html", "text/plain; x"] {
-            let found = Format::from_content_type(header, Some(Format::OpenMetrics));
-            assert_eq!(found, Ok(Format::OpenMetrics));
+            let open = Protocol::Lines(Format::OpenMetrics);
+            assert_eq!(Protocol::from_content_type(header, Some(open)), Ok(open));
         }
-        assert!(Format::from_content_type("application/vnd.google.protobuf", Some(Format::Text)).is_err());
+        let fallback = Some(Protocol::Lines(Format::Text));
+        assert_eq!(
+            Protocol::from_content_type("application/vnd.google.protobuf", fallback),
+            Ok(Protocol::Protobuf)
+        );
     }
 }

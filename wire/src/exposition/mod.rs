@@ -1,5 +1,6 @@
 //! The exposition formats: what a target shows on `/metrics`. [`Parser`] walks a body and yields borrowed
-//! entries, without an allocation per line; [`mod@print`] writes our own.
+//! entries, without an allocation per line; [`ProtobufParser`] does the same for the protobuf format;
+//! [`mod@print`] writes our own.
 //!
 //! Accepts and refuses what Prometheus 3.5 accepts and refuses, but for these, which it lets through only
 //! by accident: `{name}` (it takes the name's first and last letter off), blanks before a metric name (it
@@ -13,16 +14,20 @@ mod escape;
 mod openmetrics;
 mod parser;
 pub mod print;
+mod protobuf;
 mod series;
 mod text;
 
-pub use content_type::{ACCEPT, ContentTypeError, Format};
+pub use content_type::{ContentTypeError, Format, Protocol};
 pub use error::ParseError;
 pub use escape::Escaping;
 pub use parser::Parser;
+pub use protobuf::{Histograms, ProtobufError, ProtobufFault, ProtobufParser, write_bound};
 pub use series::{LabelsError, labels_of, pairs_of, unescape_help};
 
 use crate::metadata::MetricType;
+use hearth_model::Histogram;
+use hearth_model::batch::Exemplar;
 
 /// One line of a body.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +36,7 @@ pub enum Entry<'a> {
         family: &'a str,
         metric_type: MetricType,
     },
-    /// `help` is escaped as it came: see [`unescape_help`].
+    /// `help` of a text body is escaped as it came: see [`unescape_help`].
     Help {
         family: &'a str,
         help: &'a str,
@@ -42,6 +47,8 @@ pub enum Entry<'a> {
     },
     Comment(&'a [u8]),
     Sample(SampleLine<'a>),
+    /// Of protobuf only.
+    Histogram(HistogramLine<'a>),
     /// The body is over, and complete.
     Eof,
 }
@@ -55,6 +62,18 @@ pub struct SampleLine<'a> {
     pub value: f64,
     pub timestamp_ms: Option<i64>,
     pub exemplar: Option<ExemplarPart<'a>>,
+    /// When the counter began, where the sample says so itself: in protobuf.
+    pub created_ms: Option<i64>,
+}
+
+/// A native histogram with the series it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HistogramLine<'a> {
+    pub series: &'a [u8],
+    pub histogram: &'a Histogram,
+    pub timestamp_ms: Option<i64>,
+    pub created_ms: Option<i64>,
+    pub exemplars: &'a [Exemplar],
 }
 
 /// An exemplar as it stands behind a sample.

@@ -228,6 +228,6 @@ pub(super) struct BraceStyle {
 
 impl<'a> SampleLine<'a> {
     pub(super) fn new(series: &'a [u8], value: f64) -> Self {
-        SampleLine { series, value, timestamp_ms: None, exemplar: None::<ExemplarPart<'a>> }
+        SampleLine { series, value, timestamp_ms: None, exemplar: None::<ExemplarPart<'a>>, created_ms: None }
     }
 }

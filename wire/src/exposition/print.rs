@@ -38,6 +38,18 @@ pub fn write_sample<'l>(
     value: f64,
     timestamp_ms: Option<i64>,
 ) {
+    write_series(out, name, labels);
+    out.push(b' ');
+    write_short(out, value);
+    if let Some(time) = timestamp_ms {
+        out.push(b' ');
+        out.extend_from_slice(itoa::Buffer::new().format(time).as_bytes());
+    }
+    out.push(b'\n');
+}
+
+/// `name{label="value"}`, by the same rules.
+pub fn write_series<'l>(out: &mut Vec<u8>, name: &str, labels: impl IntoIterator<Item = (&'l str, &'l str)>) {
     let classic = is_classic_metric_name(name);
     let mut separator: &[u8] = b"{";
     if classic {
@@ -64,13 +76,6 @@ pub fn write_sample<'l>(
     if separator == b"," {
         out.push(b'}');
     }
-    out.push(b' ');
-    write_short(out, value);
-    if let Some(time) = timestamp_ms {
-        out.push(b' ');
-        out.extend_from_slice(itoa::Buffer::new().format(time).as_bytes());
-    }
-    out.push(b'\n');
 }
 
 fn write_family(out: &mut Vec<u8>, family: &str) {
@@ -81,13 +86,13 @@ fn write_family(out: &mut Vec<u8>, family: &str) {
     }
 }
 
-fn write_quoted(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_quoted(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     write_escaped(out, text, true);
     out.push(b'"');
 }
 
-fn write_escaped(out: &mut Vec<u8>, text: &str, quotes: bool) {
+pub(super) fn write_escaped(out: &mut Vec<u8>, text: &str, quotes: bool) {
     for &byte in text.as_bytes() {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),

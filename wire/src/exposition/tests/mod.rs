@@ -1,6 +1,7 @@
 //! Text in, text out, for both formats; the verdicts are those of Prometheus 3.5.
 
 mod bodies;
+mod protobuf;
 
 use super::*;
 use crate::config::Limits;
@@ -26,7 +27,7 @@ fn line(entry: &Entry<'_>) -> String {
         Entry::Help { family, help } => format!("help {family} {:?}\n", unescape_help(help)),
         Entry::Unit { family, unit } => format!("unit {family} {unit:?}\n"),
         Entry::Comment(text) => format!("comment {:?}\n", String::from_utf8_lossy(text)),
-        Entry::Eof => "eof\n".to_owned(),
+        Entry::Eof | Entry::Histogram(_) => "eof\n".to_owned(),
         Entry::Sample(sample) => {
             let labels = labels_of(sample.series).map_or_else(|e| format!("<{e}>"), |l| l.to_string());
             let mut out = format!("{labels} {}", sample.value);
