@@ -102,6 +102,7 @@ impl Server {
             ack: Ack::Memory,
             clock: Arc::new(|| 0),
             seed: 0,
+            features: hearth_scrape::Features::default(),
             user_agent: "test".into(),
         });
         let engine = engine(store);
