@@ -67,6 +67,10 @@ impl ApiError {
         ApiError { kind: ErrorType::NotFound, text: text.into() }
     }
 
+    pub fn internal(why: impl std::fmt::Display) -> ApiError {
+        ApiError { kind: ErrorType::Internal, text: why.to_string() }
+    }
+
     pub fn unavailable(text: impl Into<String>) -> ApiError {
         ApiError { kind: ErrorType::Unavailable, text: text.into() }
     }

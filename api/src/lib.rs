@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod active;
+mod admin;
 pub mod config;
 pub mod envelope;
 pub mod error;
@@ -58,6 +59,10 @@ fn form<H: Handler<T, Held>, T: 'static>(handler: H) -> MethodRouter<Held> {
     route(GET.or(POST), "GET, OPTIONS, POST", handler)
 }
 
+fn change<H: Handler<T, Held>, T: 'static>(handler: H) -> MethodRouter<Held> {
+    route(POST.or(MethodFilter::PUT), "OPTIONS, POST, PUT", handler)
+}
+
 /// Everything below `/api/v1`.
 fn api(state: &Held) -> Router<Held> {
     let gated = Router::new()
@@ -86,7 +91,9 @@ fn api(state: &Held) -> Router<Held> {
         .route("/status/active_queries", read(active::list))
         .route("/status/active_queries/{id}/kill", route(POST, "OPTIONS, POST", active::kill))
         .route("/write", route(POST, "OPTIONS, POST", write::write))
-        .route("/admin/tsdb/{action}", route(POST.or(MethodFilter::PUT), "OPTIONS, POST, PUT", status::admin))
+        .route("/admin/tsdb/delete_series", change(admin::delete_series))
+        .route("/admin/tsdb/clean_tombstones", change(admin::clean_tombstones))
+        .route("/admin/tsdb/snapshot", change(admin::snapshot))
         .layer(from_fn_with_state(state.clone(), guard::require_ready));
     Router::new()
         .route("/status/walreplay", read(status::wal_replay))

@@ -1,4 +1,4 @@
-//! Parameters of a request: the query string and, for a POST, the form in its body; times, durations,
+//! Parameters of a request: the query string and, for a POST or PUT, the form in its body; times, durations,
 //! limits and selectors as Prometheus reads them. Nothing in here knows an endpoint.
 
 use crate::config::FORM_LIMIT_BYTES;
@@ -81,17 +81,36 @@ impl Params {
 
     /// `match[]`, each a selector that does not match everything.
     pub fn matcher_sets(&self) -> Result<MatcherSets, ApiError> {
+        let sets = self.any_matcher_sets()?;
+        if sets.iter().any(|matchers| matchers.iter().all(|m| m.matches_empty())) {
+            let why = "match[] must contain at least one non-empty matcher";
+            return Err(ApiError::parameter("match[]", why));
+        }
+        Ok(sets)
+    }
+
+    /// `match[]`, each any selector at all.
+    pub fn any_matcher_sets(&self) -> Result<MatcherSets, ApiError> {
         let mut sets = MatcherSets::new();
         for text in self.all("match[]") {
             let matchers = hearth_promql::syntax::parse_metric_selector(text)
                 .map_err(|error| ApiError::parameter("match[]", error))?;
-            if matchers.iter().all(|m| m.matches_empty()) {
-                let why = "match[] must contain at least one non-empty matcher";
-                return Err(ApiError::parameter("match[]", why));
-            }
             sets.push(Arc::from(matchers));
         }
         Ok(sets)
+    }
+
+    /// A switch, "" where it is not given, with Prometheus' words where it is none.
+    pub fn switch(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            other => {
+                let why =
+                    format!("unable to parse boolean: strconv.ParseBool: parsing {other:?}: invalid syntax");
+                Err(ApiError::parameter(name, why))
+            }
+        }
     }
 }
 
@@ -190,7 +209,7 @@ impl FromRequest<Arc<State>> for Params {
 
     async fn from_request(request: Request, state: &Arc<State>) -> Result<Params, ApiError> {
         let mut params = Params::from_query(request.uri().query().unwrap_or(""));
-        if request.method() == Method::POST && is_form(request.headers()) {
+        if [Method::POST, Method::PUT].contains(request.method()) && is_form(request.headers()) {
             let body = read_body(request.into_body(), FORM_LIMIT_BYTES, state.options.read_timeout)
                 .await
                 .map_err(|error| ApiError::bad_data(format!("error parsing form values: {error}")))?;

@@ -28,6 +28,7 @@ pub struct Options {
     pub route_prefix: String,
     pub cors_origin: Regex,
     pub enable_lifecycle: bool,
+    pub enable_admin: bool,
     pub enable_remote_write: bool,
     /// Messages that the remote-write receiver takes, by their protobuf names.
     pub accepted_messages: Vec<String>,

@@ -153,11 +153,6 @@ pub async fn wal_replay() -> Response {
     success(&Replay { min: 0, max: 0, current: 0 })
 }
 
-/// Every endpoint below `admin`: none of them is there yet, whatever the flag says.
-pub async fn admin() -> ApiError {
-    ApiError::unavailable("admin APIs disabled")
-}
-
 /// There are no notifications yet.
 pub async fn notifications() -> Response {
     success(&[(); 0])

@@ -47,6 +47,7 @@ fn options() -> Options {
         route_prefix: String::new(),
         cors_origin: Regex::anchored("https?://good").expect("regex"),
         enable_lifecycle: false,
+        enable_admin: false,
         enable_remote_write: true,
         accepted_messages: vec![hearth_api::WRITE_V1.into()],
         ack: Ack::Memory,
@@ -728,4 +729,30 @@ async fn samples_are_counted_by_step_where_that_is_on() {
     let steps = serde_json::json!([[1000, 2], [1015, 4], [1030, 2]]);
     assert_eq!(samples["totalQueryableSamplesPerStep"], steps);
     assert_eq!(samples["totalQueryableSamples"], 8);
+}
+
+#[tokio::test]
+async fn series_are_deleted_where_that_is_allowed() {
+    let server = Server::ready(|_| {});
+    let disabled = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
+    for action in ["delete_series?match[]=up", "clean_tombstones", "snapshot"] {
+        server.check(post_form(&format!("/api/v1/admin/tsdb/{action}"), ""), 500, disabled).await;
+    }
+    let server = Server::ready(|options| options.enable_admin = true);
+    let delete = "/api/v1/admin/tsdb/delete_series";
+    server.check(post_form(delete, ""), 400, &bad_data("no match[] parameter provided")).await;
+    server.check(post_form(delete, r#"match[]=up{job="a"}&start=1010&end=1020"#), 204, "").await;
+    let form = Request::put(delete)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(r#"match[]={job="b<"}"#))
+        .expect("request");
+    server.check(form, 204, "").await;
+    let left = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"job":"a"},"value":[1031,"2"]}]}}"#;
+    server.check(get("/api/v1/query?query=count_over_time(up[2m])&time=1031"), 200, left).await;
+    server.check(post_form("/api/v1/admin/tsdb/clean_tombstones", ""), 204, "").await;
+    let switch = "invalid parameter \"skip_head\": unable to parse boolean: strconv.ParseBool: parsing \"x\": invalid syntax";
+    server.check(post_form("/api/v1/admin/tsdb/snapshot?skip_head=x", ""), 400, &bad_data(switch)).await;
+    let (status, text) = server.text(post_form("/api/v1/admin/tsdb/snapshot", "")).await;
+    assert!(status == 500 && text.contains("create snapshot: storage I/O failed"), "{text}");
+    assert_eq!(server.send(get(delete)).await.status(), 405);
 }

@@ -63,6 +63,16 @@ pub const ALIASES: usize = 1 << 20;
 /// How long a shard waits before it tries a failing disk again.
 pub const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// Errands (deletions and the like) that wait for a shard's keeper; more are refused.
+pub const ERRANDS: usize = 1024;
+/// Series whose samples a deletion takes out of memory in one step.
+pub const DELETE_SERIES: usize = 64;
+/// A block is written anew when more than one in so many of its series lost samples to deletions, once
+/// [`REWRITE_DELAY_MS`] have passed since the last one: who deletes often deletes many times in a row.
+pub const REWRITE_PART: u64 = 20;
+/// See [`REWRITE_PART`].
+pub const REWRITE_DELAY_MS: i64 = 600_000;
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {

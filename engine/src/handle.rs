@@ -1,11 +1,12 @@
 //! The door between the two worlds: from any thread, on any runtime, to the shards and back. Requests go
 //! over bounded mailboxes, replies come over one-shot channels; no type of the data plane crosses.
 
+mod admin;
+
 use crate::config::{self, IoChoice, Options, Pinning};
 use crate::disk::blocking::BlockingDisk;
 use crate::disk::ring::RingDisk;
 use crate::disk::{Disk, cores, names, probe};
-use crate::head::status::merge_status;
 use crate::router::Router;
 use crate::shard::keeper::Keeper;
 use crate::shard::request::{AppendRequest, Appended, Job, Pick, Request};
@@ -18,7 +19,7 @@ use flume::{Receiver, Sender};
 use futures_channel::oneshot;
 use futures_util::future::{join_all, try_join_all};
 use hearth_model::context::Stop;
-use hearth_model::store::{Admin, BoxFuture, HeadStatus, StoreFigures, Written};
+use hearth_model::store::{BoxFuture, Written};
 use hearth_model::watermark::Watermarks;
 use hearth_model::{Ack, Append, QueryContext, Scatter, StoreError, WriteBatch};
 use std::fmt;
@@ -69,6 +70,8 @@ struct Inner {
     backend: &'static str,
     watermarks: Arc<Watermarks>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    path: PathBuf,
+    identity: Identity,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -262,6 +265,8 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             backend: backend.name(),
             watermarks: store.watermarks,
             threads: Mutex::new(handles),
+            path: options.path.clone(),
+            identity,
             _lock: lock,
         }),
     })
@@ -571,59 +576,6 @@ impl Scatter for Handle {
 
     fn watermarks(&self) -> Option<&Watermarks> {
         Some(&self.inner.watermarks)
-    }
-}
-
-impl Admin for Handle {
-    fn figures(&self) -> BoxFuture<'_, Result<StoreFigures, StoreError>> {
-        Box::pin(async {
-            let mut parts = self.ask_all(Request::Figures).await?.into_iter();
-            let first = parts.next().ok_or(StoreError::Closed)?;
-            Ok(parts.fold(first, add_figures))
-        })
-    }
-
-    fn head_status(&self, limit: usize) -> BoxFuture<'_, Result<HeadStatus, StoreError>> {
-        Box::pin(async move { Ok(merge_status(self.ask_all(Request::HeadStatus).await?, limit)) })
-    }
-}
-
-fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
-    let mut refused = a.refused;
-    refused.iter_mut().zip(b.refused).for_each(|(sum, part)| *sum += part);
-    StoreFigures {
-        shards: a.shards + b.shards,
-        series: a.series + b.series,
-        series_created: a.series_created + b.series_created,
-        series_removed: a.series_removed + b.series_removed,
-        chunks: a.chunks + b.chunks,
-        chunks_created: a.chunks_created + b.chunks_created,
-        samples_appended: a.samples_appended + b.samples_appended,
-        histograms_appended: a.histograms_appended + b.histograms_appended,
-        samples_repeated: a.samples_repeated + b.samples_repeated,
-        samples_late: a.samples_late + b.samples_late,
-        refused,
-        min_ms: a.min_ms.into_iter().chain(b.min_ms).min(),
-        max_ms: a.max_ms.max(b.max_ms),
-        head_bytes: a.head_bytes + b.head_bytes,
-        wal_bytes: a.wal_bytes + b.wal_bytes,
-        wal_segment: a.wal_segment.max(b.wal_segment),
-        wal_commits: a.wal_commits + b.wal_commits,
-        wal_syncs: a.wal_syncs + b.wal_syncs,
-        wal_sync_seconds: a.wal_sync_seconds + b.wal_sync_seconds,
-        wal_failures: a.wal_failures + b.wal_failures,
-        wal_corruptions: a.wal_corruptions + b.wal_corruptions,
-        replay_seconds: a.replay_seconds.max(b.replay_seconds),
-        read_only: a.read_only || b.read_only,
-        blocks: a.blocks + b.blocks,
-        block_bytes: a.block_bytes + b.block_bytes,
-        blocks_set_aside: a.blocks_set_aside + b.blocks_set_aside,
-        block_damages: a.block_damages + b.block_damages,
-        blocks_flushed: a.blocks_flushed + b.blocks_flushed,
-        blocks_compacted: a.blocks_compacted + b.blocks_compacted,
-        block_failures: a.block_failures + b.block_failures,
-        blocks_expired: a.blocks_expired + b.blocks_expired,
-        blocks_crowded_out: a.blocks_crowded_out + b.blocks_crowded_out,
     }
 }
 

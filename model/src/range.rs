@@ -32,6 +32,11 @@ impl TimeRange {
         self.min_ms <= other.max_ms && other.min_ms <= self.max_ms
     }
 
+    /// What lies in both.
+    pub fn intersection(&self, other: TimeRange) -> TimeRange {
+        TimeRange { min_ms: self.min_ms.max(other.min_ms), max_ms: self.max_ms.min(other.max_ms) }
+    }
+
     /// The smallest range that holds both.
     pub fn union(&self, other: TimeRange) -> TimeRange {
         TimeRange { min_ms: self.min_ms.min(other.min_ms), max_ms: self.max_ms.max(other.max_ms) }

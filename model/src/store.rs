@@ -503,4 +503,16 @@ pub trait Admin: Send + Sync {
 
     /// The `limit` largest entries of each table.
     fn head_status(&self, limit: usize) -> BoxFuture<'_, Result<HeadStatus, StoreError>>;
+
+    /// Takes the samples within the range away from all series that match any of the sets, for good: once
+    /// this succeeds no reader to come sees them, whatever happens to the machine. Samples written later are
+    /// not concerned. After an error some of them may be gone.
+    fn delete_series(&self, sets: MatcherSets, range: TimeRange) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Frees the room that deleted samples take.
+    fn clean_tombstones(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Puts the stored data (with or without what is in memory only) under a name beside it, from where it can
+    /// be taken away.
+    fn snapshot(&self, name: String, with_head: bool) -> BoxFuture<'_, Result<(), StoreError>>;
 }

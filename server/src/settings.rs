@@ -74,6 +74,7 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         external_url,
         cors_origin,
         enable_lifecycle: flags.switch("web.enable-lifecycle"),
+        enable_admin: flags.switch("web.enable-admin-api"),
         enable_remote_write: flags.switch("web.enable-remote-write-receiver"),
         accepted_messages: messages(flags),
         ack: flags.text("storage.wal.ack").parse::<Ack>()?,

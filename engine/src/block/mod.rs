@@ -2,7 +2,8 @@
 //! them.
 //!
 //! Invariants:
-//! 1. a block never changes; it is written by [`writer`], given its name when it is whole, and removed;
+//! 1. a block's file never changes; it is written by [`writer`], given its name when it is whole, and
+//!    removed; what was deleted from it stands beside it ([`tombstones`]);
 //! 2. series are numbered from 0 in the order of their label sets, strings in alphabetical order;
 //! 3. nothing read from the file is believed before its page's checksum held, and nothing that was
 //!    believed can make a reader panic: what does not fit is [`Damage`].
@@ -13,6 +14,7 @@ mod labels;
 mod postings;
 #[cfg(test)]
 pub mod tests;
+pub mod tombstones;
 pub mod writer;
 
 use crate::bytes::{Reader, unzigzag};
@@ -22,7 +24,9 @@ use crate::disk::mapped::Mapped;
 use crate::index::symbols::Symbol;
 use file::{BlockError, BlockFile, Damage, Directory, Section};
 use hearth_model::TimeRange;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tombstones::Tombstones;
 use writer::{Kind, SHARED_TIMES_BYTES};
 
 /// Bytes of a series' row: hash u128, offset of its chunk list u32.
@@ -39,11 +43,18 @@ pub struct ChunkRef {
     pub end: u64,
 }
 
+impl ChunkRef {
+    fn range(&self) -> TimeRange {
+        TimeRange::new(self.min_ms, self.max_ms)
+    }
+}
+
 /// An open block.
 pub struct Block {
     file: BlockFile,
     /// Chunks that could not be read: on a damaged page, or not what the checksum promised.
     lost_chunks: Cell<u64>,
+    tombstones: RefCell<Rc<Tombstones>>,
 }
 
 /// Buffers of a reader, used again for every series.
@@ -51,6 +62,7 @@ pub struct Block {
 pub struct Buffers {
     chunks: Vec<ChunkRef>,
     times: SharedTimes,
+    deleted: Vec<TimeRange>,
 }
 
 /// Times decoded lately: of which block and row, and what they are.
@@ -71,7 +83,7 @@ impl Block {
         if (of, called, under) != (shard, number, seed) {
             return Err(BlockError::Damaged("it is of another shard, place or data directory"));
         }
-        let block = Block { file, lost_chunks: Cell::new(0) };
+        let block = Block { file, lost_chunks: Cell::new(0), tombstones: RefCell::default() };
         let rows = block.file.section_length(Section::Series);
         if block.directory().series.checked_mul(ROW_BYTES) != Some(rows)
             || rows / ROW_BYTES > u64::from(u32::MAX)
@@ -100,6 +112,15 @@ impl Block {
     /// From its oldest to its newest sample.
     pub fn range(&self) -> TimeRange {
         TimeRange::new(self.file.directory.min_ms, self.file.directory.max_ms)
+    }
+
+    /// What was deleted from it.
+    pub fn tombstones(&self) -> Rc<Tombstones> {
+        self.tombstones.borrow().clone()
+    }
+
+    pub fn set_tombstones(&self, tombstones: Tombstones) {
+        *self.tombstones.borrow_mut() = Rc::new(tombstones);
     }
 
     /// Places found damaged so far.
@@ -158,7 +179,10 @@ impl Block {
     /// Whether the series may have samples in the range.
     pub fn overlaps(&self, series: u32, range: TimeRange, buffers: &mut Buffers) -> Result<bool, Damage> {
         self.chunks(series, &mut buffers.chunks)?;
-        Ok(buffers.chunks.iter().any(|c| TimeRange::new(c.min_ms, c.max_ms).overlaps(range)))
+        self.tombstones.borrow().of(series, &mut buffers.deleted);
+        let deleted = |part| tombstones::covers(&buffers.deleted, part);
+        let mut parts = buffers.chunks.iter().map(|c| c.range().intersection(range));
+        Ok(parts.any(|part| !part.is_empty() && !deleted(part)))
     }
 
     /// Appends a series' floats and histograms within the range. A chunk that cannot be read is left out
@@ -173,7 +197,13 @@ impl Block {
     ) -> Result<(), Damage> {
         let mut chunks = std::mem::take(&mut buffers.chunks);
         let result = self.chunks(series, &mut chunks);
-        for chunk in chunks.iter().filter(|c| TimeRange::new(c.min_ms, c.max_ms).overlaps(range)) {
+        self.tombstones.borrow().of(series, &mut buffers.deleted);
+        let deleted = &buffers.deleted;
+        let (floats, others) = (times.len(), histograms.len());
+        for chunk in chunks.iter().filter(|c| c.range().overlaps(range)) {
+            if tombstones::covers(deleted, chunk.range()) {
+                continue;
+            }
             let read = match chunk.kind {
                 Kind::Histogram => self.read_histograms(chunk, range, histograms),
                 _ => self.read_floats(chunk, range, &mut buffers.times, times, values),
@@ -182,6 +212,9 @@ impl Block {
                 self.lost_chunks.set(self.lost_chunks.get() + 1);
                 tracing::error!(block = self.number(), series, "chunk in block is not readable");
             }
+        }
+        if !deleted.is_empty() {
+            without(deleted, (times, values), floats, histograms, others);
         }
         buffers.chunks = chunks;
         result
@@ -275,6 +308,28 @@ impl Block {
         }
         Ok(())
     }
+}
+
+/// Takes what was deleted out of what was read, from these positions on.
+fn without(
+    deleted: &[TimeRange],
+    (times, values): (&mut Vec<i64>, &mut Vec<f64>),
+    floats: usize,
+    histograms: &mut Vec<Timed>,
+    others: usize,
+) {
+    let is_deleted = |time: i64| tombstones::covers(deleted, TimeRange::new(time, time));
+    let mut kept = floats;
+    for at in floats..times.len() {
+        if !is_deleted(times[at]) {
+            (times[kept], values[kept]) = (times[at], values[at]);
+            kept += 1;
+        }
+    }
+    times.truncate(kept);
+    values.truncate(kept);
+    let tail = histograms.split_off(others);
+    histograms.extend(tail.into_iter().filter(|(time, _)| !is_deleted(*time)));
 }
 
 /// A chunk list longer than this is damage: some ten thousand chunks.

@@ -268,6 +268,11 @@ impl<D: Disk> BlockWriter<D> {
     /// Writes all that is left and syncs. The file has its whole content then, not yet its name.
     pub async fn finish(mut self, pace: &impl Pace) -> io::Result<Directory> {
         debug_assert!(self.directory.sections.len() == SECTIONS);
+        if self.directory.series == 0 {
+            // All was deleted. The block carries its cut on, and lies where retention finds it.
+            let end_ms = self.directory.cut_ms.saturating_sub(1);
+            (self.directory.min_ms, self.directory.max_ms) = (end_ms, end_ms);
+        }
         self.directory.sections[Section::Chunks as usize] = (16, self.chunks_length);
         let symbols = std::mem::take(&mut self.symbols);
         self.section(Section::SymbolText, &symbols.text, pace).await?;

@@ -4,6 +4,8 @@
 //! 2. The sources' series are walked side by side; those with one label set become one series, its samples
 //!    in order of time, encoded anew in chunks as long as they may be.
 //!
+//! Series of which everything was deleted, and strings that only they have, are left behind.
+//!
 //! A damaged page anywhere ends it: what was readable stays in the sources, where it is served.
 
 use crate::block::file::Damage;
@@ -15,6 +17,7 @@ use crate::disk::Disk;
 use crate::index::symbols::Symbol;
 use crate::pace::Pace;
 use hearth_model::TimeRange;
+use roaring::RoaringBitmap;
 use std::io;
 use std::rc::Rc;
 
@@ -43,10 +46,39 @@ pub struct Strings {
     translated: Vec<Vec<Symbol>>,
 }
 
+/// A symbol that no series has any more.
+const UNUSED: Symbol = Symbol::MAX;
+
+/// The symbols of a block that series with samples have; none where nothing was deleted from it.
+async fn used(block: &Block, pace: &impl Pace) -> Result<Option<RoaringBitmap>, MergeError> {
+    if block.tombstones().is_empty() {
+        return Ok(None);
+    }
+    let (mut used, mut pairs, mut buffers) = (RoaringBitmap::new(), Vec::new(), Buffers::default());
+    for series in 0..block.series_count() {
+        if block.overlaps(series, TimeRange::ALL, &mut buffers)? {
+            block.pairs(series, &mut pairs)?;
+            used.extend(&pairs);
+        }
+        pace.pause().await;
+    }
+    Ok(Some(used))
+}
+
 /// Step 1 of the module's head.
 pub async fn strings(sources: &[Rc<Block>], pace: &impl Pace) -> Result<Strings, MergeError> {
     let mut out = Strings { symbols: SortedSymbols::default(), translated: vec![Vec::new(); sources.len()] };
+    let mut wanted = Vec::new();
+    for block in sources {
+        wanted.push(used(block, pace).await?);
+    }
     loop {
+        for ((block, done), wanted) in sources.iter().zip(&mut out.translated).zip(&wanted) {
+            let Some(wanted) = wanted else { continue };
+            while done.len() < block.symbol_count() as usize && !wanted.contains(done.len() as u32) {
+                done.push(UNUSED);
+            }
+        }
         let mut least: Option<&str> = None;
         for (block, done) in sources.iter().zip(&out.translated) {
             if done.len() < block.symbol_count() as usize {
@@ -74,13 +106,21 @@ struct Walk<'a> {
     translated: &'a [Symbol],
     series: u32,
     pairs: Vec<Symbol>,
+    buffers: Buffers,
 }
 
 impl Walk<'_> {
-    /// Goes to a series; past the last one there are no pairs.
+    /// Goes to a series, or the next one that is not deleted as a whole; past the last one there are no
+    /// pairs.
     fn go(&mut self, series: u32) -> Result<(), Damage> {
         self.series = series;
         self.pairs.clear();
+        if !self.block.tombstones().is_empty() {
+            while !self.ended() && !self.block.overlaps(self.series, TimeRange::ALL, &mut self.buffers)? {
+                self.series += 1;
+            }
+        }
+        let series = self.series;
         if series < self.block.series_count() {
             self.block.pairs(series, &mut self.pairs)?;
             for symbol in &mut self.pairs {
@@ -106,7 +146,7 @@ pub async fn series<D: Disk>(
     let before = damages();
     let mut walks = Vec::new();
     for (block, translated) in sources.iter().zip(translated) {
-        let mut walk = Walk { block, translated, series: 0, pairs: Vec::new() };
+        let mut walk = Walk { block, translated, series: 0, pairs: Vec::new(), buffers: Buffers::default() };
         walk.go(0)?;
         walks.push(walk);
     }

@@ -100,6 +100,18 @@ pub trait Disk: Clone + 'static {
         to.parent().map_or(Ok(()), sync_directory)
     }
 
+    /// Gives a sealed file a second name, durably; where the file system cannot do that, a copy.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::hard_link(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                fs::copy(from, to)?;
+                File::open(to)?.sync_all()?;
+            }
+            linked => linked?,
+        }
+        to.parent().map_or(Ok(()), sync_directory)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
         path.parent().map_or(Ok(()), sync_directory)

@@ -20,11 +20,21 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const BLOCKS: &str = "blocks";
 /// Extension of a block.
 pub const BLOCK: &str = "block";
+/// Extension of what was deleted from a block.
+pub const TOMBSTONES: &str = "tombstones";
 /// Directory of what could not be read, inside the shard's own.
 pub const QUARANTINE: &str = "quarantine";
 
+/// Directory of snapshots, each a data directory of its own.
+pub const SNAPSHOTS: &str = "snapshots";
+
 pub fn block(blocks: &Path, number: u64) -> PathBuf {
     blocks.join(format!("{number:010}.{BLOCK}"))
+}
+
+/// What was deleted from a block.
+pub fn tombstones(blocks: &Path, number: u64) -> PathBuf {
+    blocks.join(format!("{number:010}.{TOMBSTONES}"))
 }
 
 pub fn shard_directory(data: &Path, shard: usize) -> PathBuf {

@@ -266,6 +266,14 @@ impl Disk for SimulatedDisk {
         })
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(|medium| {
+            let file = medium.file(from)?.clone();
+            medium.files.insert(to.to_owned(), file);
+            Ok(())
+        })
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call(|medium| medium.files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into()))
     }

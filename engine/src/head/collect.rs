@@ -9,9 +9,10 @@ use super::series::Series;
 use hearth_model::TimeRange;
 
 impl Head {
-    /// Whether the series is there and has no sample.
+    /// Whether the series is there and has no sample, nor the log one that was deleted.
     pub fn is_idle(&self, id: u32) -> bool {
-        self.series[id as usize].living && !self.overlaps(id, TimeRange::ALL)
+        let unused = self.series[id as usize].living && !self.overlaps(id, TimeRange::ALL);
+        unused && self.deleted_until(id).is_none()
     }
 
     /// Takes a series out of the table and the index.

@@ -8,6 +8,7 @@
 //! 3. samples of a series ascend strictly in time, floats and histograms together.
 
 mod collect;
+mod delete;
 mod late;
 pub mod read;
 pub mod series;
@@ -68,6 +69,9 @@ pub struct Head {
     histograms: AHashMap<u32, Vec<(i64, Arc<Histogram>)>>,
     late: AHashMap<u32, Vec<Sample>>,
     window_ms: i64,
+    /// The newest time deleted from each series, until the log cannot know it any more: till then the series
+    /// keeps its name in the log.
+    deleted: AHashMap<u32, i64>,
     next_reference: u32,
     /// Names in the log that a series has beside its own: it ended, left the head and came back, and samples
     /// under both names may be in the log.
@@ -97,6 +101,7 @@ impl Default for Head {
             histograms: AHashMap::new(),
             late: AHashMap::new(),
             window_ms: 0,
+            deleted: AHashMap::new(),
             next_reference: 1,
             other_references: Vec::new(),
             from_ms: i64::MIN,
@@ -320,6 +325,7 @@ impl Head {
 
     /// All series were truncated.
     pub fn truncated(&mut self, cutoff_ms: i64) {
+        self.deleted.retain(|_, newest_ms| *newest_ms >= cutoff_ms);
         if let Some(min) = &mut self.figures.min_ms {
             *min = (*min).max(cutoff_ms);
         }

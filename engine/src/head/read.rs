@@ -1,6 +1,6 @@
 //! Reading a head: a series' labels and samples.
 
-use super::series::{OpenChunk, Series};
+use super::series::{ClosedChunk, OpenChunk, Series};
 use super::{Head, late};
 use crate::index::symbols::Symbol;
 use crate::index::{self, Lookup};
@@ -33,6 +33,24 @@ impl Scratch {
     fn decode_closed(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         let read = times::decode(bytes, &mut self.times)?;
         values::decode(&bytes[read..], &mut self.values).map(|_| ())
+    }
+
+    /// The columns become what a closed chunk holds.
+    pub(super) fn decode(&mut self, chunk: &ClosedChunk) {
+        let bounds = TimeRange::new(chunk.min_ms, chunk.max_ms);
+        self.times.clear();
+        self.values.clear();
+        let decoded = self.decode_closed(&chunk.bytes);
+        self.settle(0, decoded, bounds, bounds);
+    }
+
+    /// The columns become what an open chunk holds.
+    pub(super) fn read_open(&mut self, open: &OpenChunk<'_>) {
+        let bounds = TimeRange::new(open.min_ms, open.max_ms);
+        self.times.clear();
+        self.values.clear();
+        let decoded = self.decode_open(open);
+        self.settle(0, decoded, bounds, bounds);
     }
 
     /// Keeps only what lies in the range, from `start` on.

@@ -55,9 +55,13 @@ impl Sealer {
         stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
         self.times.clear();
         self.values.clear();
-        self.bytes.clear();
         let read = gorilla::decode(&stream, count, &mut self.times, &mut self.values);
         assert!(read.is_ok(), "what was written a moment ago does not decode: {read:?}");
+        self.encode()
+    }
+
+    fn encode(&mut self) -> Box<[u8]> {
+        self.bytes.clear();
         times::encode(&self.times, &mut self.bytes);
         values::encode(&self.values, &mut self.bytes);
         self.bytes.as_slice().into()
@@ -143,6 +147,37 @@ impl Series {
         self.closed.push(chunk);
         self.state = GorillaState::default();
         grown
+    }
+
+    /// A closed chunk of these samples, if there are any.
+    pub(super) fn closed_chunk(samples: &[(i64, f64)]) -> Option<ClosedChunk> {
+        let (min_ms, max_ms) = (samples.first()?.0, samples.last()?.0);
+        let bytes = SEALER.with_borrow_mut(|sealer| {
+            sealer.times.clear();
+            sealer.values.clear();
+            sealer.times.extend(samples.iter().map(|(time, _)| *time));
+            sealer.values.extend(samples.iter().map(|(_, value)| *value));
+            sealer.encode()
+        });
+        Some(ClosedChunk { min_ms, max_ms, bytes })
+    }
+
+    pub(super) fn take_closed(&mut self) -> Vec<ClosedChunk> {
+        std::mem::take(&mut self.closed)
+    }
+
+    pub(super) fn put_closed(&mut self, chunks: Vec<ClosedChunk>) {
+        self.closed = chunks;
+    }
+
+    pub(super) fn drop_open(&mut self) {
+        self.open = Vec::new();
+        self.state = GorillaState::default();
+    }
+
+    /// Memory that its samples take.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.open.capacity() + self.closed.iter().map(|c| c.size_bytes()).sum::<usize>()
     }
 
     pub fn closed(&self) -> &[ClosedChunk] {

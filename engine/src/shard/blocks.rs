@@ -1,10 +1,12 @@
 //! A shard's blocks: opened at start, replaced by larger ones, removed when their time is over.
 //!
 //! Invariant: no sample counts twice. A block that another one names as its source is removed as soon as
-//! both are seen; the directory holds what is listed here and unfinished files, nothing else.
+//! both are seen; the directory holds what is listed here, its tombstones and unfinished files, nothing
+//! else. No deleted sample comes back: a block whose tombstones cannot be read is not served.
 
 use crate::block::Block;
 use crate::block::file::BlockError;
+use crate::block::tombstones::{Grave, Tombstones};
 use crate::disk::{Disk, names};
 use crate::wal::replay::ReplayError;
 use ahash::AHashSet;
@@ -23,6 +25,8 @@ pub struct Blocks {
     list: RefCell<BlockList>,
     next_number: Cell<u64>,
     set_aside: Cell<u64>,
+    /// The cut of blocks that are not served, where something was deleted from them.
+    buried_cut_ms: Cell<i64>,
 }
 
 /// Whose blocks they are.
@@ -50,16 +54,23 @@ impl Blocks {
             home: home.to_owned(),
             list: RefCell::new(Rc::new([])),
             next_number: Cell::new(next_number),
-            set_aside: Cell::new(aside.len() as u64),
+            set_aside: Cell::new(aside.iter().filter_map(number).count() as u64),
+            buried_cut_ms: Cell::new(i64::MIN),
         };
         for name in files.iter().filter(|n| n.ends_with(names::UNFINISHED)) {
             remove(disk, &directory.join(name));
         }
         let mut found = Vec::new();
+        let mut replaced = AHashSet::new();
         for number in files.iter().filter_map(number) {
             let path = names::block(&directory, number);
             match open_one(disk, &path, number, owner) {
-                Ok(block) => found.push(Rc::new(block)),
+                Ok(block) => {
+                    replaced.extend(block.directory().sources.iter().copied());
+                    if blocks.dig_up(disk, &block, &files, owner)? {
+                        found.push(Rc::new(block));
+                    }
+                }
                 Err(BlockError::Version(version)) => {
                     return Err(ReplayError::LaterVersion { path: path.display().to_string(), version });
                 }
@@ -71,13 +82,58 @@ impl Blocks {
                 }
             }
         }
-        let replaced: AHashSet<u64> = found.iter().flat_map(|b| b.directory().sources.clone()).collect();
         for number in files.iter().filter_map(number).filter(|n| replaced.contains(n)) {
             remove(disk, &names::block(&directory, number));
         }
         found.retain(|b| !replaced.contains(&b.number()));
+        let aside = disk.list(&quarantine).map_err(|e| tried(&quarantine, e))?;
+        let kept = files.iter().chain(&aside).filter_map(number).filter(|n| !replaced.contains(n));
+        blocks.look_after_graves(disk, &files, &kept.collect(), owner);
         blocks.set(found);
         Ok(blocks)
+    }
+
+    /// Gives an open block its tombstones; `false` where they cannot be read.
+    fn dig_up<D: Disk>(
+        &self,
+        disk: &D,
+        block: &Block,
+        files: &[String],
+        owner: Owner,
+    ) -> Result<bool, ReplayError> {
+        let path = names::tombstones(&self.directory(), block.number());
+        if !files.iter().any(|name| names::number(name, names::TOMBSTONES) == Some(block.number())) {
+            return Ok(true);
+        }
+        let error = match read_tombstones(disk, &path, block.number(), owner) {
+            Ok((_, stones)) => {
+                block.set_tombstones(stones);
+                return Ok(true);
+            }
+            Err(BlockError::Version(version)) => {
+                return Err(ReplayError::LaterVersion { path: path.display().to_string(), version });
+            }
+            Err(error) => error,
+        };
+        tracing::error!(
+            file = %path.display(), ?error,
+            "what was deleted from a block is not readable: the block is not served, its samples are missing"
+        );
+        self.set_aside.set(self.set_aside.get() + 1);
+        self.buried_cut_ms.set(self.buried_cut_ms.get().max(block.directory().cut_ms));
+        Ok(false)
+    }
+
+    /// Tombstones without a block are removed, but for those of blocks that only cannot be read.
+    fn look_after_graves<D: Disk>(&self, disk: &D, files: &[String], kept: &AHashSet<u64>, owner: Owner) {
+        for number in files.iter().filter_map(|name| names::number(name, names::TOMBSTONES)) {
+            let path = names::tombstones(&self.directory(), number);
+            if !kept.contains(&number) {
+                remove(disk, &path);
+            } else if let Ok((grave, _)) = read_tombstones(disk, &path, number, owner) {
+                self.buried_cut_ms.set(self.buried_cut_ms.get().max(grave.cut_ms));
+            }
+        }
     }
 
     fn set(&self, mut list: Vec<Rc<Block>>) {
@@ -97,7 +153,8 @@ impl Blocks {
 
     /// Up to when all samples that were ever taken are in blocks.
     pub fn cut_ms(&self) -> i64 {
-        self.list.borrow().iter().map(|b| b.directory().cut_ms).max().unwrap_or(i64::MIN)
+        let cuts = self.list.borrow().iter().map(|b| b.directory().cut_ms).max();
+        cuts.unwrap_or(i64::MIN).max(self.buried_cut_ms.get())
     }
 
     /// Blocks that could not be read, at the start or since.
@@ -138,10 +195,14 @@ impl Blocks {
         self.set(kept.into_iter().chain([block]).collect());
     }
 
-    /// Takes a block from readers to come and removes its file. Readers that have it keep it.
-    pub fn remove<D: Disk>(&self, disk: &D, number: u64) {
+    /// Takes a block from readers to come and removes its files. Readers that have it keep it.
+    pub fn remove<D: Disk>(&self, disk: &D, block: &Block) {
+        let number = block.number();
         self.set(self.list().iter().filter(|b| b.number() != number).cloned().collect());
         remove(disk, &names::block(&self.directory(), number));
+        if !block.tombstones().is_empty() {
+            remove(disk, &names::tombstones(&self.directory(), number));
+        }
     }
 
     /// Moves a block's file out of the way, where somebody can look at it.
@@ -168,6 +229,16 @@ impl Blocks {
 
 fn open_one<D: Disk>(disk: &D, path: &Path, number: u64, owner: Owner) -> Result<Block, BlockError> {
     Block::open(disk.map(path).map_err(BlockError::Io)?, owner.shard, number, owner.seed)
+}
+
+fn read_tombstones<D: Disk>(
+    disk: &D,
+    path: &Path,
+    number: u64,
+    owner: Owner,
+) -> Result<(Grave, Tombstones), BlockError> {
+    let bytes = disk.read(path).map_err(BlockError::Io)?;
+    Tombstones::parse(&bytes, owner.shard, number, owner.seed)
 }
 
 /// Removes a file that is of no use any more. One that stays costs room until the next start.

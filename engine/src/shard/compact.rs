@@ -1,13 +1,15 @@
 //! A shard's blocks become fewer and larger, and go when their time is over or they take too much room.
 
 use super::keeper::Keeper;
-use crate::block::Block;
 use crate::block::file::Directory;
 use crate::block::writer::BlockWriter;
+use crate::block::{Block, tombstones};
 use crate::compact::choose::{Candidate, choose};
 use crate::compact::merge::{self, MergeError};
+use crate::config;
 use crate::disk::{Disk, names};
 use crate::pace::Pace;
+use hearth_model::StoreError;
 use std::io;
 use std::rc::Rc;
 
@@ -26,6 +28,46 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         let until_ms = self.state.head_from_ms.get();
         let numbers = choose(&candidates, self.state.store.block_range_ms, longest_ms, until_ms)?;
         Some(list.iter().filter(|b| numbers.contains(&b.number())).cloned().collect())
+    }
+
+    /// Writes blocks anew that much was deleted from.
+    pub(super) async fn rewrite(&self) -> io::Result<()> {
+        let quiet_ms = (self.state.store.clock)().saturating_sub(self.state.last_delete_ms.get());
+        let due = |block: &Rc<Block>| {
+            let stones = block.tombstones();
+            let many = stones.series_count() * config::REWRITE_PART > block.directory().series;
+            let full = stones.entry_count() > tombstones::MAX_ENTRIES;
+            block.damages() == 0 && (full || many && quiet_ms >= config::REWRITE_DELAY_MS)
+        };
+        while let Some(block) = self.state.blocks.list().iter().find(|b| due(b)).cloned() {
+            match self.compact_one(std::slice::from_ref(&block)).await {
+                Err(MergeError::Io(error)) => return Err(error),
+                // It is not chosen again.
+                Err(MergeError::Damaged) if block.damages() > 0 => {}
+                Err(MergeError::Damaged) => {
+                    return Err(io::Error::other("a block's index does not fit together"));
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all blocks anew that anything was deleted from.
+    pub(super) async fn clean(&self) -> Result<(), StoreError> {
+        let list = self.state.blocks.list();
+        for block in list.iter().filter(|b| !b.tombstones().is_empty()) {
+            let failed = |why: &dyn std::fmt::Display| {
+                let (shard, number) = (self.state.number, block.number());
+                StoreError::Io(format!("shard {shard}: block {number}: {why}"))
+            };
+            match self.compact_one(std::slice::from_ref(block)).await {
+                Ok(()) => {}
+                Err(MergeError::Io(error)) => return Err(failed(&error)),
+                Err(MergeError::Damaged) => return Err(failed(&"it is damaged and stays as it is")),
+            }
+        }
+        Ok(())
     }
 
     /// Brings blocks together until there is nothing left to bring together.
@@ -69,7 +111,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         }
         self.adopt(writer, Ok(()), number, &unfinished, |_| {}).await?;
         for source in sources {
-            self.state.blocks.remove(&self.disk, source.number());
+            self.state.blocks.remove(&self.disk, source);
         }
         Ok(())
     }
@@ -81,7 +123,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         let list = self.state.blocks.list();
         for block in list.iter().filter(|b| b.range().max_ms < cutoff_ms) {
             tracing::info!(shard = self.state.number, block = block.number(), "block past retention deleted");
-            self.state.blocks.remove(&self.disk, block.number());
+            self.state.blocks.remove(&self.disk, block);
             self.state.store.watermarks.dropped(self.state.number, block.range().max_ms);
             self.state.count(|f| f.blocks_expired += 1);
         }
@@ -94,7 +136,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
                 limit_bytes = share,
                 "oldest block deleted, all data takes more room than it may"
             );
-            self.state.blocks.remove(&self.disk, oldest.number());
+            self.state.blocks.remove(&self.disk, &oldest);
             self.state.store.watermarks.dropped(self.state.number, oldest.range().max_ms);
             self.state.count(|f| f.blocks_crowded_out += 1);
         }

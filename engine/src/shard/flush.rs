@@ -18,6 +18,7 @@ use crate::index::symbols::Symbol;
 use crate::pace::Pace;
 use hearth_model::TimeRange;
 use std::io;
+use std::path::Path;
 
 /// Symbols of the head that are not in the block.
 const ABSENT: u32 = u32::MAX;
@@ -37,14 +38,40 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
     pub(super) async fn flush(&self, cut_ms: i64) -> io::Result<()> {
         let range = TimeRange::new(self.state.head_from_ms.get(), cut_ms - 1);
         self.state.head.borrow_mut().refuse_before(cut_ms);
-        let chosen = self.choose(range).await?;
-        if chosen.ids.is_empty() {
-            self.state.head.borrow_mut().find_oldest(cut_ms);
-            return Ok(());
-        }
         let number = self.state.blocks.take_number();
         let unfinished =
             names::block(&self.state.blocks.directory(), number).with_extension(names::UNFINISHED);
+        let Some((writer, written)) = self.write_head(range, cut_ms, number, &unfinished).await? else {
+            self.state.head.borrow_mut().find_oldest(cut_ms);
+            return Ok(());
+        };
+        self.adopt(writer, written, number, &unfinished, |_| {
+            self.state.head_from_ms.set(cut_ms);
+        })
+        .await?;
+        self.state.queue.expire_before(cut_ms);
+        // However little is written: what is in the log by now can go with a later cut.
+        self.state.queue.cut_segment();
+        self.state.readers.earlier_left().await;
+        self.truncate(cut_ms).await;
+        self.collect().await;
+        self.state.pressed.set(false);
+        Ok(())
+    }
+
+    /// Writes the head's samples within the range to a block's unfinished file, and tells how that went;
+    /// nothing where there are none.
+    pub(super) async fn write_head(
+        &self,
+        range: TimeRange,
+        cut_ms: i64,
+        number: u64,
+        unfinished: &Path,
+    ) -> io::Result<Option<(BlockWriter<D>, io::Result<()>)>> {
+        let Chosen { ids, ranks, symbols } = self.choose(range).await?;
+        if ids.is_empty() {
+            return Ok(None);
+        }
         let directory = Directory {
             shard: self.state.owner.shard,
             number,
@@ -52,8 +79,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             cut_ms,
             ..Directory::default()
         };
-        let Chosen { ids, ranks, symbols } = chosen;
-        let mut writer = BlockWriter::create(&self.disk, &unfinished, directory, symbols)?;
+        let mut writer = BlockWriter::create(&self.disk, unfinished, directory, symbols)?;
         let mut written = Ok(());
         let (mut scratch, mut pairs) = (Scratch::default(), Vec::new());
         for id in ids {
@@ -72,18 +98,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             }
             self.pace.pause().await;
         }
-        self.adopt(writer, written, number, &unfinished, |_| {
-            self.state.head_from_ms.set(cut_ms);
-        })
-        .await?;
-        self.state.queue.expire_before(cut_ms);
-        // However little is written: what is in the log by now can go with a later cut.
-        self.state.queue.cut_segment();
-        self.state.readers.earlier_left().await;
-        self.truncate(cut_ms).await;
-        self.collect().await;
-        self.state.pressed.set(false);
-        Ok(())
+        Ok(Some((writer, written)))
     }
 
     /// The series with samples in the range, and their strings, both sorted.

@@ -1,8 +1,9 @@
 //! The task that keeps a shard's house beside its requests: the head's oldest data becomes a block, blocks
 //! become larger ones, and what is past its retention goes. One step at a time, and never for long without
-//! giving way.
+//! giving way. What changes the past (deletions) is asked of it too, so that no two of these ever meet.
 
 use super::ShardState;
+use super::request::{Errand, Task};
 use crate::block::Block;
 use crate::block::writer::BlockWriter;
 use crate::disk::{Disk, Log};
@@ -46,18 +47,25 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
 
     /// Runs for as long as its thread does.
     pub async fn run(self) {
-        let mut interval = INTERVAL;
+        let (mut interval, mut started) = (INTERVAL, Instant::now());
         loop {
             // A failed step is not tried again before its time, whoever asks.
             let asked = || {
                 let pressed = interval == INTERVAL && self.state.pressed.get();
-                pressed && self.state.due_cut_ms().is_some() || !self.state.asked.borrow().is_empty()
+                let wanted = !self.state.asked.borrow().is_empty() || !self.state.errands.borrow().is_empty();
+                wanted || pressed && self.state.due_cut_ms().is_some()
             };
             let sleep = pin!(self.disk.sleep(interval));
             select(sleep, pin!(self.state.keeper_work.until(asked))).await;
+            self.errands().await;
             let waiting = std::mem::take(&mut *self.state.asked.borrow_mut());
+            if interval == FAILED_INTERVAL && waiting.is_empty() && started.elapsed() < interval {
+                // An errand is no reason to try a failed step again.
+                continue;
+            }
             let done = self.round().await;
             interval = if done { INTERVAL } else { FAILED_INTERVAL };
+            started = Instant::now();
             for reply in waiting {
                 // Who asked may be gone.
                 let _ = reply.send(done);
@@ -67,18 +75,37 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
 
     /// Does what is due; `false` when a step failed.
     pub async fn round(&self) -> bool {
+        self.errands().await;
         // First of all: on a full disk nothing else would succeed.
         self.expire();
         while let Some(cut_ms) = self.state.due_cut_ms() {
             if let Err(error) = self.flush(cut_ms).await {
                 return self.failed("the head's oldest data could not be written as a block", &error);
             }
+            self.errands().await;
         }
         if let Err(error) = self.compact().await {
             return self.failed("blocks could not be brought together", &error);
         }
+        if let Err(error) = self.rewrite().await {
+            return self.failed("blocks could not be written anew without what was deleted", &error);
+        }
         self.expire();
         true
+    }
+
+    /// Does what it was asked to, one after the other.
+    async fn errands(&self) {
+        loop {
+            let Some(Errand { task, reply }) = self.state.errands.borrow_mut().pop_front() else { return };
+            let done = match task {
+                Task::Delete { sets, range } => self.delete(&sets, range).await,
+                Task::Clean => self.clean().await,
+                Task::Snapshot { directory, with_head } => self.snapshot(&directory, with_head).await,
+            };
+            // Who asked may be gone.
+            let _ = reply.send(done);
+        }
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> bool {

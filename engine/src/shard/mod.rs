@@ -11,6 +11,7 @@ mod compact;
 mod cursor;
 #[cfg(test)]
 mod damage;
+mod delete;
 mod flush;
 mod groups;
 pub mod keeper;
@@ -20,6 +21,7 @@ pub mod request;
 pub mod runtime;
 #[cfg(test)]
 mod simulation;
+mod snapshot;
 mod sorting;
 mod sources;
 pub mod upkeep;
@@ -40,9 +42,10 @@ use hearth_model::watermark::Watermarks;
 use keeper::KeeperFigures;
 use readers::Readers;
 use recover::Recovery;
-use request::{Request, ShardFigures};
+use request::{Errand, Request, ShardFigures};
 use runtime::Runtime;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +87,8 @@ pub struct ShardState {
     keeper_work: Signal,
     /// Who waits for the keeper's next round.
     asked: RefCell<Vec<oneshot::Sender<bool>>>,
+    errands: RefCell<VecDeque<Errand>>,
+    last_delete_ms: Cell<i64>,
     last_upkeep_ms: Cell<i64>,
 }
 
@@ -123,6 +128,8 @@ pub fn open<D: Disk>(
         pressed: Cell::new(false),
         keeper_work: Signal::default(),
         asked: RefCell::default(),
+        errands: RefCell::default(),
+        last_delete_ms: Cell::new(now),
         last_upkeep_ms: Cell::new(now),
     };
     Ok((Rc::new(state), committer))
@@ -172,12 +179,25 @@ impl ShardState {
                 self.asked.borrow_mut().push(reply);
                 self.keeper_work.wake();
             }
+            Request::Errand(errand) => self.take_errand(errand),
             Request::Close => {
                 self.queue.close();
                 return true;
             }
         }
         false
+    }
+
+    /// Lets the keeper do it; refused where too many wait.
+    fn take_errand(&self, errand: Errand) {
+        let mut errands = self.errands.borrow_mut();
+        if errands.len() >= config::ERRANDS {
+            // Who asked may be gone.
+            let _ = errand.reply.send(Err(StoreError::Overloaded));
+            return;
+        }
+        errands.push_back(errand);
+        self.keeper_work.wake();
     }
 
     fn figures(&self) -> ShardFigures {

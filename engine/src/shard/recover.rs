@@ -114,6 +114,14 @@ impl Filler<'_> {
                 }
                 Some(time)
             }
+            Record::Deletion { range, references } => {
+                for reference in references {
+                    if let Some(id) = self.by_reference.get(&reference) {
+                        self.head.delete(*id, range);
+                    }
+                }
+                None
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::view::Place;
 use futures_channel::oneshot;
-use hearth_model::store::{HeadStatus, StoreFigures};
-use hearth_model::{Ack, StoreError, WriteBatch, WriteOutcome};
+use hearth_model::store::{HeadStatus, MatcherSets, StoreFigures};
+use hearth_model::{Ack, StoreError, TimeRange, WriteBatch, WriteOutcome};
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -48,6 +49,22 @@ pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 /// Makes the task, once it is on the shard's thread.
 pub type Job = Box<dyn FnOnce(Place) -> LocalTask + Send>;
 
+/// What the keeper does when it is asked to, between its own steps.
+pub enum Task {
+    /// Take the samples within the range away from the series that match any of the sets.
+    Delete { sets: MatcherSets, range: TimeRange },
+    /// Write the blocks anew that something was deleted from.
+    Clean,
+    /// Make this shard's part of a snapshot.
+    Snapshot { directory: PathBuf, with_head: bool },
+}
+
+/// A task, and who waits for it.
+pub struct Errand {
+    pub task: Task,
+    pub reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
 /// See the module's head.
 pub enum Request {
     Append(AppendRequest),
@@ -56,6 +73,7 @@ pub enum Request {
     HeadStatus(oneshot::Sender<HeadStatus>),
     /// Do at once what is due in the background; the answer tells whether all of it succeeded.
     Tend(oneshot::Sender<bool>),
+    Errand(Errand),
     /// Write and sync everything, then end.
     Close,
 }

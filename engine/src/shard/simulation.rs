@@ -1,7 +1,8 @@
 //! Crashes, replayed from a seed: a shard on the simulated disk is fed, hit by faults, cut off and
 //! recovered, again and again. Checked after every recovery:
-//! 1. every sample acknowledged as `synced` is there, bit for bit, unless its retention is over;
-//! 2. every sample that is there was sent, and is there once;
+//! 1. every sample acknowledged as `synced` is there, bit for bit, unless its retention is over or somebody
+//!    wanted it deleted after it was sent;
+//! 2. every sample that is there was sent, is there once, and was not deleted since;
 //! 3. start-up needs nobody.
 //!
 //! Beside the requests the keeper works (flush, compaction), stopped at any point by the end of the world;
@@ -11,7 +12,7 @@
 
 use super::cursor::Cursor;
 use super::keeper::Keeper;
-use super::request::{AppendRequest, Appended, Pick};
+use super::request::{AppendRequest, Appended, Errand, Pick, Task};
 use super::runtime::Runtime;
 use super::view::{Place, View};
 use super::{ShardState, Store};
@@ -26,7 +27,9 @@ use futures_executor::{LocalPool, block_on};
 use futures_util::FutureExt;
 use futures_util::task::LocalSpawnExt;
 use hearth_model::store::{Columns, Projection, Select, SeriesCursor, ShardView};
-use hearth_model::{Ack, Histogram, Labels, QueryContext, Sample, StoreError, TimeRange, WriteBatch};
+use hearth_model::{
+    Ack, Histogram, Labels, Matcher, QueryContext, Sample, StoreError, TimeRange, WriteBatch,
+};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -57,13 +60,30 @@ impl Pace for Turns {
 }
 
 /// A batch on its way.
-type Sent = (Arc<WriteBatch>, Ack, oneshot::Receiver<Result<Appended, StoreError>>);
+struct Sent {
+    batch: Arc<WriteBatch>,
+    ack: Ack,
+    moment: u64,
+    answer: oneshot::Receiver<Result<Appended, StoreError>>,
+}
 
 /// A reader in the middle of its work, and what it must find.
 struct Held {
     cursor: Cursor<AtOnce>,
     found: Samples,
     expect: Samples,
+    began: u64,
+}
+
+/// A deletion: of one series, within a range of time. Moments count what was sent or asked before.
+struct Deletion {
+    name: String,
+    range: TimeRange,
+    asked: u64,
+    done: bool,
+    /// When it was over, done or not: what was sent before may be gone.
+    over: u64,
+    answer: oneshot::Receiver<Result<(), StoreError>>,
 }
 
 /// Series name and time -> bits of the value.
@@ -74,6 +94,10 @@ pub struct Simulation {
     pub disk: SimulatedDisk,
     sent: Samples,
     acknowledged: Samples,
+    /// When each sample was sent last.
+    moments: BTreeMap<(String, i64), u64>,
+    now: u64,
+    deletions: Vec<Deletion>,
     next_time: i64,
     /// Samples before this may have been deleted with their segments.
     expired_before: i64,
@@ -121,6 +145,9 @@ impl Simulation {
             disk: SimulatedDisk::new(seed),
             sent: Samples::new(),
             acknowledged: Samples::new(),
+            moments: BTreeMap::new(),
+            now: 0,
+            deletions: Vec::new(),
             next_time: 1,
             expired_before: 0,
             turns: Turns::default(),
@@ -153,9 +180,13 @@ impl Simulation {
             if self.random.u32(0..6) == 0 {
                 sample.timestamp_ms -= self.random.i64(0..40);
             }
-            if self.sent.contains_key(&(name.clone(), sample.timestamp_ms)) {
+            let key = (name.clone(), sample.timestamp_ms);
+            if self.sent.contains_key(&key) && !self.is_deleted(&key) {
                 continue;
             }
+            self.now += 1;
+            self.acknowledged.remove(&key);
+            self.moments.insert(key, self.now);
             let labels = Labels::from_pairs([("__name__", name.as_str())]);
             if self.random.u32(0..8) == 0 {
                 let first = batch.histograms.len() as u32;
@@ -174,6 +205,55 @@ impl Simulation {
         batch
     }
 
+    /// Asks for a deletion.
+    pub fn delete(&mut self, state: &ShardState) {
+        let at = self.random.usize(0..self.sent.len().max(1));
+        let Some((name, time)) = self.sent.keys().nth(at).cloned() else { return };
+        let range = TimeRange::new(time - self.random.i64(0..200), time + self.random.i64(0..200));
+        let (reply, answer) = oneshot::channel();
+        let sets = vec![Arc::from(vec![Matcher::equal("__name__", name.as_str())])];
+        state.take_errand(Errand { task: Task::Delete { sets, range }, reply });
+        self.now += 1;
+        self.deletions.push(Deletion { name, range, asked: self.now, done: false, over: u64::MAX, answer });
+    }
+
+    /// Notes which deletions are done.
+    pub fn hear(&mut self) {
+        for deletion in self.deletions.iter_mut().filter(|d| !d.done) {
+            if matches!(deletion.answer.try_recv(), Ok(Some(Ok(())))) {
+                (deletion.done, deletion.over) = (true, self.now);
+            }
+        }
+    }
+
+    fn deletions_of<'a>(&'a self, key: &'a (String, i64)) -> impl Iterator<Item = &'a Deletion> {
+        self.deletions.iter().filter(move |d| d.name == key.0 && d.range.contains(key.1))
+    }
+
+    fn moment(&self, key: &(String, i64)) -> u64 {
+        self.moments.get(key).copied().unwrap_or(0)
+    }
+
+    /// Whether a deletion that had not ended may have taken the sample.
+    fn may_be_gone(&self, key: &(String, i64)) -> bool {
+        self.deletions_of(key).any(|d| d.over >= self.moment(key))
+    }
+
+    /// The value that was sent last.
+    pub fn sent(&self, key: &(String, i64)) -> Option<u64> {
+        self.sent.get(key).copied()
+    }
+
+    fn is_deleted(&self, key: &(String, i64)) -> bool {
+        self.deletions_of(key).any(|d| d.done && d.asked > self.moment(key))
+    }
+
+    /// What a reader must find whatever happened beside it.
+    fn unchanged<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = (&'a (String, i64), &'a u64)> {
+        let kept = |at: &(String, i64)| !self.may_be_gone(at) && self.moment(at) <= held.began;
+        held.expect.iter().filter(move |(at, _)| kept(at))
+    }
+
     /// Feeds the shard until the power is cut.
     fn feed(&mut self, pool: &mut LocalPool, state: &Rc<ShardState>) {
         let (mut waiting, mut held) = (Vec::new(), None::<Held>);
@@ -184,12 +264,17 @@ impl Simulation {
             if self.random.u32(0..8) == 0 {
                 if let Some(mut held) = held.take() {
                     read_on(&mut held.cursor, usize::MAX, &mut held.found);
-                    for (at, bits) in &held.expect {
+                    for (at, bits) in self.unchanged(&held) {
                         assert_eq!(held.found.get(at), Some(bits), "{at:?} vanished under a reader");
                     }
                 } else {
                     let cursor = cursor(state, TimeRange::ALL);
-                    held = Some(Held { cursor, found: Samples::new(), expect: read_all(state) });
+                    held = Some(Held {
+                        cursor,
+                        found: Samples::new(),
+                        expect: read_all(state),
+                        began: self.now,
+                    });
                 }
             }
             self.turns.give(self.random.u32(0..200));
@@ -200,11 +285,20 @@ impl Simulation {
                 self.expired_before = self.random.i64(self.expired_before..=self.next_time);
                 state.queue.expire_before(self.expired_before);
             }
+            if self.random.u32(0..8) == 0 {
+                self.delete(state);
+            }
+            if self.random.u32(0..20) == 0 {
+                let (reply, _) = oneshot::channel();
+                state.take_errand(Errand { task: Task::Clean, reply });
+            }
             waiting.push(self.request(state));
             if self.random.bool() {
                 pool.run_until_stalled();
+                self.hear();
             }
         }
+        self.hear();
         waiting.into_iter().for_each(|sent| self.acknowledge(sent));
     }
 
@@ -218,7 +312,7 @@ impl Simulation {
         let (reply, answer) = oneshot::channel();
         let picks = picks.collect();
         state.append(AppendRequest { batch: batch.clone(), picks, latest_ms: i64::MAX, ack, reply });
-        (batch, ack, answer)
+        Sent { batch, ack, moment: self.now, answer }
     }
 
     /// Sends a batch, lets everything run, and notes what was acknowledged.
@@ -228,7 +322,7 @@ impl Simulation {
         self.acknowledge(sent);
     }
 
-    fn acknowledge(&mut self, (batch, ack, answer): Sent) {
+    fn acknowledge(&mut self, Sent { batch, ack, moment, answer }: Sent) {
         let Some(Ok(Ok(done))) = answer.now_or_never() else { return };
         if ack != Ack::Synced {
             return;
@@ -239,18 +333,24 @@ impl Simulation {
             let floats = batch.samples_of(series).iter().map(|s| (s.timestamp_ms, s.value.to_bits()));
             let histograms = batch.histograms_of(series).iter().map(|(t, h)| (*t, h.count.to_bits()));
             for (time, bits) in floats.chain(histograms) {
-                self.acknowledged.insert((name.to_owned(), time), bits);
+                let key = (name.to_owned(), time);
+                // It may have been sent again since.
+                if self.moment(&key) <= moment {
+                    self.acknowledged.insert(key, bits);
+                }
             }
         }
     }
 
     fn check(&self, state: &Rc<ShardState>) {
         let stored = read_all(state);
-        for (at, bits) in self.acknowledged.iter().filter(|(at, _)| at.1 >= self.expired_before) {
+        let kept = self.acknowledged.iter().filter(|(at, _)| at.1 >= self.expired_before);
+        for (at, bits) in kept.filter(|(at, _)| !self.may_be_gone(at)) {
             assert_eq!(stored.get(at), Some(bits), "acknowledged sample {at:?} is lost");
         }
         for (at, bits) in &stored {
             assert_eq!(self.sent.get(at), Some(bits), "sample {at:?} is invented");
+            assert!(!self.is_deleted(at), "sample {at:?} came back");
         }
     }
 
@@ -305,7 +405,14 @@ impl Simulation {
             self.compactions += state.kept.get().compactions;
             drop(pool);
             self.disk.crash();
+            self.end();
         }
+    }
+
+    /// No deletion goes on.
+    pub fn end(&mut self) {
+        let now = self.now;
+        self.deletions.iter_mut().for_each(|d| d.over = d.over.min(now));
     }
 }
 
@@ -321,7 +428,7 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn no_acknowledged_sample_is_lost_and_none_invented() {
     let (mut sent, mut acknowledged, mut calls) = (0, 0, 0);
-    let (mut flushes, mut compactions) = (0, 0);
+    let (mut flushes, mut compactions, mut deletions) = (0, 0, 0);
     for seed in seeds() {
         let mut simulation = Simulation::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
@@ -330,6 +437,7 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
             std::panic::resume_unwind(cause);
         }
         sent += simulation.sent.len();
+        deletions += simulation.deletions.iter().filter(|d| d.done).count();
         acknowledged += simulation.acknowledged.len();
         calls += simulation.disk.calls();
         flushes += simulation.flushes;
@@ -337,9 +445,10 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
     }
     // A simulation in which nothing is acknowledged would prove nothing.
     assert!(acknowledged > sent / 5, "{acknowledged} of {sent}");
+    assert!(deletions > 100 || sent < 100_000, "{deletions} deletions");
     assert!(flushes.min(compactions) > 100 || sent < 100_000, "{flushes} flushes, {compactions} compactions");
     println!(
-        "{flushes} blocks written, {compactions} made of others, {sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls"
+        "{flushes} blocks written, {compactions} made of others, {deletions} deletions, {sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls"
     );
 }
 

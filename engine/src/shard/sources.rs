@@ -75,6 +75,15 @@ impl Sources {
         }
     }
 
+    /// The series that have samples still, where deletions left some without; none where all count.
+    pub fn remaining(&self, source: u16) -> Option<RoaringBitmap> {
+        let emptied = match self.block(source) {
+            Some(block) => block.tombstones().emptied(block.range()),
+            None => self.state.head.borrow().emptied(),
+        };
+        (!emptied.is_empty()).then(|| self.all(source) - emptied)
+    }
+
     fn hash(&self, (source, series): Place) -> Result<u128, Damage> {
         match self.block(source) {
             Some(block) => block.hash(series),

@@ -85,16 +85,31 @@ impl<P: Pace> View<P> {
     }
 
     /// Names of all series of a source, whatever their times.
-    fn all_names(&self, sources: &Sources, source: u16, out: &mut AHashSet<String>) {
-        match sources.block(source) {
+    async fn all_names(
+        &self,
+        sources: &Sources,
+        source: u16,
+        out: &mut AHashSet<String>,
+    ) -> Result<(), StoreError> {
+        let names: Vec<String> = match sources.block(source) {
             Some(block) => {
                 let names = (0..block.name_count()).filter_map(|at| block.text(block.name(at).ok()?).ok());
-                out.extend(names.map(str::to_owned));
+                names.map(str::to_owned).collect()
             }
-            None => {
-                out.extend(self.place.state.head.borrow().index().names().map(|(name, _)| name.to_owned()))
+            None => self.place.state.head.borrow().index().names().map(|(name, _)| name.to_owned()).collect(),
+        };
+        let Some(ids) = sources.remaining(source) else {
+            out.extend(names);
+            return Ok(());
+        };
+        for name in names {
+            let mut values = AHashSet::new();
+            self.values(sources, source, &name, Some(&ids), &mut values).await?;
+            if !values.is_empty() {
+                out.insert(name);
             }
         }
+        Ok(())
     }
 
     /// A source's values of a label, of the series in `ids` where there are any.
@@ -185,7 +200,9 @@ impl<P: Pace> ShardView for View<P> {
         let sources = self.sources(range);
         let mut out = AHashSet::new();
         if sets.is_empty() {
-            (0..sources.count()).for_each(|source| self.all_names(&sources, source, &mut out));
+            for source in 0..sources.count() {
+                self.all_names(&sources, source, &mut out).await?;
+            }
             return Ok(out.into_iter().collect());
         }
         let (mut pairs, mut buffers) = (Vec::new(), Buffers::default());
@@ -212,10 +229,14 @@ impl<P: Pace> ShardView for View<P> {
         let mut out = AHashSet::new();
         if sets.is_empty() {
             for source in 0..sources.count() {
-                self.values(&sources, source, name, None, &mut out).await?;
+                let ids = sources.remaining(source);
+                self.values(&sources, source, name, ids.as_ref(), &mut out).await?;
             }
         } else {
-            for (source, ids) in self.matching(&sources, sets).await? {
+            for (source, mut ids) in self.matching(&sources, sets).await? {
+                if let Some(remaining) = sources.remaining(source) {
+                    ids &= remaining;
+                }
                 self.values(&sources, source, name, Some(&ids), &mut out).await?;
             }
         }

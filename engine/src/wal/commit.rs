@@ -18,7 +18,7 @@ use crate::config;
 use crate::disk::{Disk, Log, names};
 use crate::signal::Signal;
 use futures_util::future::{Either, select};
-use hearth_model::{Ack, Histogram, StoreError};
+use hearth_model::{Ack, Histogram, StoreError, TimeRange};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -33,6 +33,8 @@ pub type Waiter = Box<dyn FnOnce(Result<(), StoreError>)>;
 /// Records on their way into the log.
 #[derive(Default)]
 pub struct Commit {
+    /// Records before the last deletion, and that: what comes behind it in time must in the log too.
+    settled: Vec<u8>,
     series: Vec<u8>,
     samples: SampleWriter,
     histograms: Vec<u8>,
@@ -57,18 +59,35 @@ impl Commit {
         self.max_ms = self.max_ms.max(Some(time));
     }
 
+    /// The samples within the range that are there by now are gone, of these series.
+    pub fn push_deletion(&mut self, range: TimeRange, references: impl IntoIterator<Item = u32>) {
+        self.settle();
+        record::push_deletion(&mut self.settled, range, references);
+    }
+
+    /// Brings what was pushed so far into its order.
+    fn settle(&mut self) {
+        self.settled.append(&mut self.series);
+        self.samples.finish(&mut self.settled);
+        self.settled.append(&mut self.histograms);
+    }
+
     fn has_records(&self) -> bool {
-        !(self.series.is_empty() && self.samples.is_empty() && self.histograms.is_empty())
+        !(self.settled.is_empty()
+            && self.series.is_empty()
+            && self.samples.is_empty()
+            && self.histograms.is_empty())
     }
 
     fn len_bytes(&self) -> usize {
-        self.series.len() + self.samples.len() + self.histograms.len()
+        self.settled.len() + self.series.len() + self.samples.len() + self.histograms.len()
     }
 
     /// The records as a sealed frame behind what `out` holds already.
     fn seal_into(&mut self, out: &mut Vec<u8>, number: u64) {
         let start = out.len();
         out.resize(start + FRAME_HEADER_BYTES, 0);
+        out.append(&mut self.settled);
         out.append(&mut self.series);
         self.samples.finish(out);
         out.append(&mut self.histograms);

@@ -10,15 +10,19 @@
 //!   Order: reference, time, value. Before the first entry both are 0.
 //! * kind 3, *histogram*: reference varint, zigzag time, then the histogram (see [`chunk::histogram`]).
 //!
+//! * kind 4, *deletion*: zigzag oldest and newest time, then to the body's end the references of the series,
+//!   each a zigzag varint, the difference to the one before. It concerns what was written before it.
+//!
 //! Each record can be read without those before it: what is lost costs itself, not its neighbours.
 
 use crate::bytes::{Reader, push_varint, unzigzag, zigzag};
 use crate::chunk;
-use hearth_model::Histogram;
+use hearth_model::{Histogram, TimeRange};
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const HISTOGRAM: u8 = 3;
+const DELETION: u8 = 4;
 const RECORD_HEADER_BYTES: usize = 5;
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
@@ -102,12 +106,26 @@ pub fn push_histogram(out: &mut Vec<u8>, reference: u32, time: i64, histogram: &
     end(out, body);
 }
 
+/// Says that the samples within the range are gone, of these series.
+pub fn push_deletion(out: &mut Vec<u8>, range: TimeRange, references: impl IntoIterator<Item = u32>) {
+    let body = begin(out, DELETION);
+    push_varint(out, zigzag(range.min_ms));
+    push_varint(out, zigzag(range.max_ms));
+    let mut before = 0;
+    for reference in references {
+        push_varint(out, zigzag(i64::from(reference) - before));
+        before = i64::from(reference);
+    }
+    end(out, body);
+}
+
 /// What a payload holds, in order.
 #[derive(Debug, PartialEq)]
 pub enum Record<'a> {
     Series { reference: u32, key: &'a [u8] },
     Samples(SampleReader<'a>),
     Histogram { reference: u32, time: i64, histogram: Histogram },
+    Deletion { range: TimeRange, references: Vec<u32> },
 }
 
 /// The payload is not what its checksum promised: written by a broken or later program.
@@ -136,6 +154,15 @@ impl<'a> RecordReader<'a> {
             HISTOGRAM => {
                 let (reference, time) = (reference(&mut body)?, unzigzag(body.varint()?));
                 Some(Record::Histogram { reference, time, histogram: chunk::histogram::read(&mut body)? })
+            }
+            DELETION => {
+                let range = TimeRange::new(unzigzag(body.varint()?), unzigzag(body.varint()?));
+                let (mut references, mut before) = (Vec::new(), 0i64);
+                while !body.is_empty() {
+                    before = before.checked_add(unzigzag(body.varint()?))?;
+                    references.push(before.try_into().ok()?);
+                }
+                Some(Record::Deletion { range, references })
             }
             _ => None,
         }
@@ -242,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn series_and_histograms_read_back() {
+    fn series_histograms_and_deletions_read_back() {
         let histogram = Histogram {
             schema: 3,
             integer: true,
@@ -258,12 +285,15 @@ mod tests {
         let mut payload = Vec::new();
         push_series(&mut payload, 300, b"key");
         push_histogram(&mut payload, 7, -12, &histogram);
+        let range = TimeRange::new(i64::MIN, i64::MAX);
+        push_deletion(&mut payload, range, [u32::MAX, 0, 7]);
         let records: Vec<_> = RecordReader::new(&payload).collect();
         assert_eq!(records[0], Ok(Record::Series { reference: 300, key: b"key" }));
         assert_eq!(records[1], Ok(Record::Histogram { reference: 7, time: -12, histogram }));
+        assert_eq!(records[2], Ok(Record::Deletion { range, references: vec![u32::MAX, 0, 7] }));
         for cut in 1..payload.len() {
             let whole = RecordReader::new(&payload[..cut]).filter(|r| r.is_ok()).count();
-            assert!(whole < 2);
+            assert!(whole < 3);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{MemStore, Series, lock};
 use crate::label::METRIC_NAME;
-use crate::store::{Admin, BoxFuture, Counted, HeadStatus, StoreError, StoreFigures};
+use crate::range::TimeRange;
+use crate::store::{Admin, BoxFuture, Counted, HeadStatus, MatcherSets, StoreError, StoreFigures};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Admin for MemStore {
@@ -12,6 +13,23 @@ impl Admin for MemStore {
 
     fn head_status(&self, limit: usize) -> BoxFuture<'_, Result<HeadStatus, StoreError>> {
         Box::pin(async move { Ok(self.count_status(limit)) })
+    }
+
+    fn delete_series(&self, sets: MatcherSets, range: TimeRange) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            sets.iter().for_each(|matchers| self.delete(matchers, range));
+            Ok(())
+        })
+    }
+
+    /// What is deleted takes no room here.
+    fn clean_tombstones(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// There is no place to put anything.
+    fn snapshot(&self, name: String, _: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { Err(StoreError::Io(format!("{name}: data is in memory only"))) })
     }
 }
 

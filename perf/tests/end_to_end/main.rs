@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod dashboard;
+mod deleted;
 mod idle;
 mod kept;
 mod killed;

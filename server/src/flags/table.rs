@@ -160,12 +160,11 @@ pub const FLAGS: &[Flag] = &[
     ),
     not_yet("web.user-assets", Text, "", "Directory served at /user.", "user assets are not served yet"),
     served("web.enable-lifecycle", Switch, "false", "Allow reload and shutdown over HTTP."),
-    not_yet(
+    served(
         "web.enable-admin-api",
         Switch,
         "false",
-        "Allow admin actions over HTTP.",
-        "deleting series and snapshots are not there yet",
+        "Allow admin actions over HTTP: deleting series, cleaning tombstones, snapshots.",
     ),
     served("web.enable-remote-write-receiver", Switch, "false", "Accept remote write at /api/v1/write."),
     not_yet(
