@@ -73,6 +73,14 @@ pub const REWRITE_PART: u64 = 20;
 /// See [`REWRITE_PART`].
 pub const REWRITE_DELAY_MS: i64 = 600_000;
 
+/// A shard waits for the medium itself for as long as it answers within this time: what a task may run
+/// before it gives way.
+pub const LOG_PATIENCE: Duration = PREEMPT;
+/// So many commits are left to a helper thread after the medium was slower: it rarely is so once only.
+pub const LOG_WARY_COMMITS: u32 = 32;
+/// A shard waits itself for the sync of no more data than this: more takes a millisecond on quick media.
+pub const LOG_QUICK_SYNC_BYTES: u64 = 256 << 10;
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -84,6 +92,9 @@ pub struct Options {
     pub pinning: Pinning,
     /// A log segment is closed at this size: bounds what one replay step reads.
     pub segment_size_bytes: u64,
+    /// A shard's head is written to a checkpoint for so many bytes of its log (or half as many as the
+    /// checkpoint before had, where those are more): bounds what a start has to replay.
+    pub checkpoint_bytes: u64,
     /// Wait this long for company before a commit; 0: a commit takes what came during the one before.
     pub group_commit_delay: Duration,
     /// Data acknowledged as `written` or `memory` reaches stable storage within this time.
@@ -114,6 +125,7 @@ impl Options {
             io: IoChoice::Auto,
             pinning: Pinning::Auto,
             segment_size_bytes: 128 << 20,
+            checkpoint_bytes: 32 << 20,
             group_commit_delay: Duration::ZERO,
             flush_interval: Duration::from_secs(1),
             max_series: 0,

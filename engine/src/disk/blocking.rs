@@ -3,8 +3,10 @@
 use super::writer::{Writer, WriterLog};
 use super::{Disk, create_file};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Files through the plain system calls.
@@ -15,7 +17,7 @@ impl Disk for BlockingDisk {
     type Log = WriterLog;
 
     fn create_log(&self, path: &Path) -> io::Result<WriterLog> {
-        WriterLog::start(PlainWriter { file: create_file(path)? })
+        Ok(WriterLog::new(create_file(path)?, |file| Ok(Box::new(PlainWriter { file }))))
     }
 
     async fn sleep(&self, time: Duration) {
@@ -24,12 +26,12 @@ impl Disk for BlockingDisk {
 }
 
 struct PlainWriter {
-    file: File,
+    file: Arc<File>,
 }
 
 impl Writer for PlainWriter {
-    fn write(&mut self, bytes: &[u8], sync: bool) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    fn write(&mut self, at: u64, bytes: &[u8], sync: bool) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)?;
         if sync { self.file.sync_data() } else { Ok(()) }
     }
 }

@@ -1,5 +1,6 @@
 //! The medium: all that touches files. Three forms of one contract: [`ring`] (io_uring), [`blocking`]
-//! (plain system calls), both on a helper thread of the log, and [`simulated`] (memory that forgets what was not synced).
+//! (plain system calls), both of which write as [`writer`] says, and [`simulated`] (memory that forgets what
+//! was not synced).
 //!
 //! Assumption about the medium: what was written before a successful `fdatasync` stays; a name is durable
 //! once its directory was synced. A failed sync tells nothing about what reached the medium, so nobody

@@ -1,6 +1,7 @@
-//! The log through io_uring: each log has a ring of its own, on its helper thread.
+//! The log through io_uring: where the medium is slow, each log has a ring of its own, on its helper thread
+//! (see [`super::writer`]).
 //!
-//! A commit is one submission and one wait: WRITE, hard-linked to FSYNC(DATASYNC). Hard-linked, because a
+//! There a commit is one submission and one wait: WRITE, hard-linked to FSYNC(DATASYNC). Hard-linked, because a
 //! plain link would cancel the sync after a short write and leave the caller to guess; therefore the
 //! sync's result counts only when the write's length was whole.
 
@@ -11,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries of a log's ring: a write and a sync, with room to spare.
@@ -26,8 +28,9 @@ impl Disk for RingDisk {
     type Log = WriterLog;
 
     fn create_log(&self, path: &Path) -> io::Result<WriterLog> {
-        let file = create_file(path)?;
-        WriterLog::start(RingWriter { ring: IoUring::new(RING_ENTRIES)?, file, length: 0 })
+        Ok(WriterLog::new(create_file(path)?, |file| {
+            Ok(Box::new(RingWriter { ring: IoUring::new(RING_ENTRIES)?, file }))
+        }))
     }
 
     async fn sleep(&self, time: Duration) {
@@ -37,8 +40,7 @@ impl Disk for RingDisk {
 
 struct RingWriter {
     ring: IoUring,
-    file: File,
-    length: u64,
+    file: Arc<File>,
 }
 
 /// Results of one submission, as the kernel gives them: a count, or a negated error number.
@@ -50,12 +52,12 @@ struct Results {
 
 impl RingWriter {
     /// Writes `bytes` (a part of them, maybe) and, with `sync`, brings the file to stable storage.
-    fn submit(&mut self, bytes: &[u8], sync: bool) -> io::Result<Results> {
+    fn submit(&mut self, at: u64, bytes: &[u8], sync: bool) -> io::Result<Results> {
         let fd = types::Fd(self.file.as_raw_fd());
         let mut entries = 0;
         if !bytes.is_empty() {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let mut write = opcode::Write::new(fd, bytes.as_ptr(), length).offset(self.length).build();
+            let mut write = opcode::Write::new(fd, bytes.as_ptr(), length).offset(at).build();
             if sync {
                 write = write.flags(squeue::Flags::IO_HARDLINK);
             }
@@ -112,17 +114,17 @@ fn check_sync(result: Option<i32>) -> io::Result<()> {
 }
 
 impl Writer for RingWriter {
-    fn write(&mut self, bytes: &[u8], sync: bool) -> io::Result<()> {
-        let mut rest = bytes;
+    fn write(&mut self, at: u64, bytes: &[u8], sync: bool) -> io::Result<()> {
+        let (mut at, mut rest) = (at, bytes);
         loop {
-            let results = self.submit(rest, sync)?;
+            let results = self.submit(at, rest, sync)?;
             match results.written {
                 // Nothing was to be written.
                 None => {}
                 Some(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Some(n) if n > 0 => {
                     rest = &rest[n as usize..];
-                    self.length += n as u64;
+                    at += n as u64;
                 }
                 Some(error) if passes(error) => {}
                 Some(error) => return Err(io::Error::from_raw_os_error(-error)),
