@@ -199,6 +199,7 @@ fn shared(options: &Options, identity: Identity) -> Store {
         head_limit_bytes: options.head_limit_bytes,
         retention: options.retention,
         retention_bytes: options.retention_bytes,
+        checkpoint_bytes: options.checkpoint_bytes,
         block_range_ms: millis(options.block_range).max(1),
         out_of_order_ms: millis(options.out_of_order_window),
         clock: options.clock,
@@ -353,11 +354,10 @@ impl CoreThread {
             let result = match opened {
                 Ok((state, committer)) => {
                     let (done, ended) = oneshot::channel();
-                    let source = state.clone();
                     let keeper = Keeper::new(state.clone(), disk.clone(), runtime.clone());
                     runtime.spawn(keeper.run());
                     runtime.spawn(async move {
-                        committer.run(source).await;
+                        committer.run().await;
                         // Who waits for it is the end of this function.
                         let _ = done.send(());
                     });
@@ -396,6 +396,9 @@ fn open_shard<D: Disk>(
         shard = number,
         series = recovery.series,
         samples = recovery.samples,
+        checkpoint = recovery.replayed.position.checkpoint,
+        checkpoint_series = recovery.rows,
+        bad_chunks = recovery.bad_chunks,
         segments = recovery.replayed.segments,
         frames = recovery.replayed.frames,
         torn_bytes = recovery.replayed.torn_bytes,

@@ -30,7 +30,12 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "wal",
         run: targets::wal::run,
-        seeds: &[b"HFRM\0\0\0\0", b"\x01\x03\0\0\0\x01ab\x02\x04\0\0\0\x02\x02\x3f\xf0"],
+        seeds: &[
+            b"HFRM\0\0\0\0",
+            b"\x01\x03\0\0\0\x01ab\x02\x04\0\0\0\x02\x02\x3f\xf0",
+            // What a checkpoint has: a state, strings, a row with a closed chunk, the end.
+            b"\x05\x03\0\0\0\x09\x05\x02\x06\x04\0\0\0\x02up\0\x07\x1a\0\0\0\x01seventeen bytes!\x02\0\x01\x01\x02\x03\x01c\0\x08\x01\0\0\0\x01",
+        ],
     },
     Target {
         name: "promql",

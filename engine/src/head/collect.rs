@@ -23,7 +23,7 @@ impl Head {
         if let Ok(entry) = self.table.find_entry(super::table_hash(hash), |found| *found == id) {
             entry.remove();
         }
-        let pairs = series.pairs.clone();
+        let pairs = series.pairs();
         self.index.remove(id, &self.pairs[pairs.start as usize..pairs.end as usize]);
         self.living.remove(id);
         self.other_references.retain(|(_, of)| *of != id);
@@ -32,12 +32,13 @@ impl Head {
 
     /// Gives an unlinked series' row to others.
     pub fn free(&mut self, id: u32) {
-        let row = std::mem::replace(&mut self.series[id as usize], Series::new(0, 0, 0..0));
+        let mut row = std::mem::replace(&mut self.series[id as usize], Series::new(0, 0, 0..0));
         self.series[id as usize].living = false;
-        for at in row.pairs.clone() {
+        self.chunk_bytes -= row.release(&mut self.streams);
+        for at in row.pairs() {
             self.index.symbols.release(self.pairs[at as usize]);
         }
-        self.free_pairs.entry(row.pairs.len() as u32).or_default().push(row.pairs.start);
+        self.free_pairs.entry(row.pairs().len() as u32).or_default().push(row.pairs().start);
         self.free_rows.push(id);
     }
 

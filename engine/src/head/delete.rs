@@ -4,6 +4,7 @@
 use super::Head;
 use super::read::Scratch;
 use super::series::Series;
+use super::streams::Streams;
 use hearth_model::{Sample, TimeRange};
 use roaring::RoaringBitmap;
 
@@ -13,7 +14,7 @@ impl Head {
         let Some(newest_ms) = self.newest_within(id, range) else { return false };
         let series = &mut self.series[id as usize];
         let (bytes, chunks) = (series.size_bytes(), series.chunk_count());
-        series.delete(range, &mut Scratch::default());
+        series.delete(range, &mut self.streams, &mut Scratch::default());
         self.chunk_bytes = self.chunk_bytes + series.size_bytes() - bytes;
         self.figures.chunks_dropped += chunks.saturating_sub(series.chunk_count()) as u64;
         if let Some(histograms) = self.histograms.get_mut(&id) {
@@ -25,7 +26,7 @@ impl Head {
             self.histogram_bytes -= before - bytes(histograms);
             if histograms.is_empty() {
                 self.histograms.remove(&id);
-                self.series[id as usize].has_histograms = false;
+                self.series[id as usize].set_has_histograms(false);
             }
         }
         if let Some(late) = self.late.get_mut(&id) {
@@ -35,7 +36,7 @@ impl Head {
             self.chunk_bytes -= (before - late.capacity()) * std::mem::size_of::<Sample>();
             if late.is_empty() {
                 self.late.remove(&id);
-                self.series[id as usize].has_late = false;
+                self.series[id as usize].set_has_late(false);
             }
         }
         let known = self.deleted.entry(id).or_insert(newest_ms);
@@ -68,7 +69,7 @@ impl Head {
 impl Series {
     /// Chunks apart from the range stay, those within go, the others are written anew. The open one is
     /// never left empty beside closed ones: it says what comes in order.
-    fn delete(&mut self, range: TimeRange, scratch: &mut Scratch) {
+    fn delete(&mut self, range: TimeRange, streams: &mut Streams, scratch: &mut Scratch) {
         let outside = |scratch: &mut Scratch| {
             let times = std::mem::take(&mut scratch.times);
             let values = std::mem::take(&mut scratch.values);
@@ -87,7 +88,7 @@ impl Series {
             kept.extend(Series::closed_chunk(&rest));
         }
         let rest = self.open().filter(|o| TimeRange::new(o.min_ms, o.max_ms).overlaps(range)).map(|open| {
-            scratch.read_open(&open);
+            scratch.read_open(streams, &open);
             outside(scratch)
         });
         let Some(mut rest) = rest else { return self.put_closed(kept) };
@@ -98,9 +99,9 @@ impl Series {
             rest = scratch.times.drain(..).zip(scratch.values.drain(..)).collect();
         }
         self.put_closed(kept);
-        self.drop_open();
+        self.release(streams);
         for (time, value) in rest {
-            self.push(time, value);
+            self.push(streams, time, value);
         }
     }
 }

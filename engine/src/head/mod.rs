@@ -11,20 +11,24 @@ mod collect;
 mod delete;
 mod late;
 pub mod read;
+pub mod rows;
 pub mod series;
 pub mod status;
+mod streams;
 
 use crate::config;
 use crate::index::Index;
 use crate::index::symbols::Symbol;
 use ahash::AHashMap;
 use hashbrown::HashTable;
+use hearth_kernels::codec::gorilla::GorillaState;
 use hearth_model::batch::Refusal;
 use hearth_model::{Histogram, Labels, Sample, TimeRange};
 use late::{Order, Value};
 use roaring::RoaringBitmap;
-use series::Series;
+use series::{ClosedChunk, Series};
 use std::sync::Arc;
+use streams::Streams;
 
 /// What became of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,7 @@ pub struct Head {
     /// Hashes of keys in another label order: the series, and the hash it is known by.
     aliases: AHashMap<u128, (u32, u128)>,
     series: Vec<Series>,
+    streams: Streams,
     /// Series that writes and readers find.
     living: RoaringBitmap,
     free_rows: Vec<u32>,
@@ -93,6 +98,7 @@ impl Default for Head {
             table: HashTable::new(),
             aliases: AHashMap::new(),
             series: Vec::new(),
+            streams: Streams::default(),
             living: RoaringBitmap::new(),
             free_rows: Vec::new(),
             free_pairs: AHashMap::new(),
@@ -200,11 +206,29 @@ impl Head {
     /// Adds a series that [`Head::find`] does not know. `reference` is its name in the log; `None` gives
     /// it the next one.
     pub fn create(&mut self, hash: u128, labels: &Labels, reference: Option<u32>) -> u32 {
-        let id = self.free_rows.pop().unwrap_or(self.rows());
         let reference = reference.unwrap_or(self.next_reference);
-        self.next_reference = self.next_reference.max(reference.saturating_add(1));
         let start = self.pairs.len();
-        self.index.insert(id, labels, &mut self.pairs);
+        self.index.intern(labels, &mut self.pairs);
+        self.add(hash, reference, start)
+    }
+
+    /// The same from symbols of the head's own: name and value in turns, in the order of a label set.
+    fn create_interned(&mut self, hash: u128, pairs: &[Symbol], reference: u32) -> u32 {
+        let start = self.pairs.len();
+        self.pairs.extend_from_slice(pairs);
+        self.add(hash, reference, start)
+    }
+
+    /// The symbol of a string that a series to come has.
+    pub fn intern(&mut self, text: &str) -> Symbol {
+        self.index.symbols.intern(text)
+    }
+
+    /// Adds a series whose pairs are the last ones, from `start` on.
+    fn add(&mut self, hash: u128, reference: u32, start: usize) -> u32 {
+        let id = self.free_rows.pop().unwrap_or(self.rows());
+        self.reserve_reference(reference);
+        self.index.file(id, &self.pairs[start..]);
         self.pairs[start..].iter().for_each(|symbol| self.index.symbols.hold(*symbol));
         let length = (self.pairs.len() - start) as u32;
         let start = self.settle_pairs(start);
@@ -219,6 +243,28 @@ impl Head {
         let series = &self.series;
         self.table.insert_unique(table_hash(hash), id, |&id| table_hash(series[id as usize].hash));
         id
+    }
+
+    /// The reference that the next new series gets.
+    pub fn next_reference(&self) -> u32 {
+        self.next_reference
+    }
+
+    /// Gives a series without floats a chunk that comes out of a checkpoint, behind those it got before.
+    fn push_closed(&mut self, id: u32, chunk: ClosedChunk) {
+        self.cover(chunk.min_ms);
+        self.cover(chunk.max_ms);
+        self.chunk_bytes += chunk.size_bytes();
+        self.figures.chunks_created += 1;
+        self.series[id as usize].push_closed(chunk);
+    }
+
+    /// The same for its open chunk.
+    fn set_open(&mut self, id: u32, min_ms: i64, state: GorillaState, bytes: &[u8]) {
+        self.cover(min_ms);
+        self.cover(state.last_time());
+        self.figures.chunks_created += 1;
+        self.chunk_bytes += self.series[id as usize].set_open(&mut self.streams, min_ms, state, bytes);
     }
 
     /// No series made from here on is called `reference` or less in the log.
@@ -250,7 +296,7 @@ impl Head {
             return Fate::Refused(Refusal::TooOld);
         }
         let series = &mut self.series[id as usize];
-        if series.has_histograms || series.last_time().is_some_and(|last| time <= last) {
+        if series.has_histograms() || series.last_time().is_some_and(|last| time <= last) {
             match self.judge(id, time, Value::Float(value)) {
                 Ok(Order::Newest) => {}
                 Ok(Order::Late) => {
@@ -262,7 +308,7 @@ impl Head {
             }
         }
         let series = &mut self.series[id as usize];
-        let (grown, opened) = series.push(time, value);
+        let (grown, opened) = series.push(&mut self.streams, time, value);
         self.chunk_bytes = self.chunk_bytes.wrapping_add_signed(grown);
         self.figures.chunks_created += u64::from(opened);
         if self.figures.max_ms.is_none_or(|max| time > max)
@@ -281,7 +327,7 @@ impl Head {
             Ok(order) => order,
             Err(fate) => return fate,
         };
-        self.series[id as usize].has_histograms = true;
+        self.series[id as usize].set_has_histograms(true);
         self.histogram_bytes += histogram.size_bytes() + 32;
         let histogram = Arc::new(histogram.clone());
         match order {
@@ -305,20 +351,20 @@ impl Head {
     /// Drops a series' chunks and histograms that end before `cutoff_ms`.
     pub fn truncate(&mut self, id: u32, cutoff_ms: i64) {
         let series = &mut self.series[id as usize];
-        let (bytes, chunks) = series.drop_before(cutoff_ms);
+        let (bytes, chunks) = series.drop_before(&mut self.streams, cutoff_ms);
         self.chunk_bytes -= bytes;
         self.figures.chunks_dropped += chunks as u64;
-        if series.has_histograms
+        if series.has_histograms()
             && let Some(histograms) = self.histograms.get_mut(&id)
         {
             let cut = histograms.partition_point(|(t, _)| *t < cutoff_ms);
             self.histogram_bytes -= histograms.drain(..cut).map(|(_, h)| h.size_bytes() + 32).sum::<usize>();
             if histograms.is_empty() {
                 self.histograms.remove(&id);
-                series.has_histograms = false;
+                series.set_has_histograms(false);
             }
         }
-        if self.series[id as usize].has_late {
+        if self.series[id as usize].has_late() {
             self.truncate_late(id, cutoff_ms);
         }
     }
@@ -357,6 +403,7 @@ impl Head {
     /// Memory that the head holds.
     pub fn size_bytes(&self) -> usize {
         self.chunk_bytes
+            + self.streams.spare_bytes()
             + self.histogram_bytes
             + self.series.capacity() * std::mem::size_of::<Series>()
             + self.pairs.capacity() * std::mem::size_of::<Symbol>()

@@ -1,6 +1,7 @@
 //! Reading a head: a series' labels and samples.
 
 use super::series::{ClosedChunk, OpenChunk, Series};
+use super::streams::Streams;
 use super::{Head, late};
 use crate::index::symbols::Symbol;
 use crate::index::{self, Lookup};
@@ -19,20 +20,21 @@ pub struct Scratch {
     pub values: Vec<f64>,
 }
 
+/// Appends a closed chunk's samples to the columns.
+pub fn decode_closed(bytes: &[u8], times: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), CodecError> {
+    let read = times::decode(bytes, times)?;
+    values::decode(&bytes[read..], values).map(|_| ())
+}
+
 impl Scratch {
     /// Decodes the open chunk behind what the columns hold.
-    fn decode_open(&mut self, open: &OpenChunk<'_>) -> Result<(), CodecError> {
+    fn decode_open(&mut self, streams: &Streams, open: &OpenChunk) -> Result<(), CodecError> {
         let (tail, tail_bytes) = open.pending;
         self.stream.clear();
-        self.stream.extend_from_slice(open.bytes);
+        streams.read(open.stream, &mut self.stream);
         self.stream.extend_from_slice(&tail[..tail_bytes]);
         self.stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
         gorilla::decode(&self.stream, open.count, &mut self.times, &mut self.values)
-    }
-
-    fn decode_closed(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        let read = times::decode(bytes, &mut self.times)?;
-        values::decode(&bytes[read..], &mut self.values).map(|_| ())
     }
 
     /// The columns become what a closed chunk holds.
@@ -40,16 +42,16 @@ impl Scratch {
         let bounds = TimeRange::new(chunk.min_ms, chunk.max_ms);
         self.times.clear();
         self.values.clear();
-        let decoded = self.decode_closed(&chunk.bytes);
+        let decoded = decode_closed(&chunk.bytes, &mut self.times, &mut self.values);
         self.settle(0, decoded, bounds, bounds);
     }
 
     /// The columns become what an open chunk holds.
-    pub(super) fn read_open(&mut self, open: &OpenChunk<'_>) {
+    pub(super) fn read_open(&mut self, streams: &Streams, open: &OpenChunk) {
         let bounds = TimeRange::new(open.min_ms, open.max_ms);
         self.times.clear();
         self.values.clear();
-        let decoded = self.decode_open(open);
+        let decoded = self.decode_open(streams, open);
         self.settle(0, decoded, bounds, bounds);
     }
 
@@ -77,18 +79,18 @@ impl Scratch {
     }
 
     /// Appends a series' floats within the range.
-    fn read(&mut self, series: &Series, range: TimeRange) {
+    fn read(&mut self, streams: &Streams, series: &Series, range: TimeRange) {
         let closed = series.closed();
         let first = closed.partition_point(|c| c.max_ms < range.min_ms);
         for chunk in closed[first..].iter().take_while(|c| c.min_ms <= range.max_ms) {
             let start = self.times.len();
-            let decoded = self.decode_closed(&chunk.bytes);
+            let decoded = decode_closed(&chunk.bytes, &mut self.times, &mut self.values);
             self.settle(start, decoded, TimeRange::new(chunk.min_ms, chunk.max_ms), range);
         }
         if let Some(open) = series.open() {
             let (start, bounds) = (self.times.len(), TimeRange::new(open.min_ms, open.max_ms));
             if bounds.overlaps(range) {
-                let decoded = self.decode_open(&open);
+                let decoded = self.decode_open(streams, &open);
                 self.settle(start, decoded, bounds, range);
             }
         }
@@ -116,7 +118,7 @@ impl Head {
 
     /// Name and value symbols of a series, in label order.
     pub fn symbols_of(&self, id: u32) -> &[Symbol] {
-        let pairs = &self.series[id as usize].pairs;
+        let pairs = self.series[id as usize].pairs();
         &self.pairs[pairs.start as usize..pairs.end as usize]
     }
 
@@ -136,7 +138,7 @@ impl Head {
     /// Appends a series' floats within the range to the scratch's columns.
     pub fn append_floats(&self, id: u32, range: TimeRange, scratch: &mut Scratch) {
         let start = scratch.times.len();
-        scratch.read(&self.series[id as usize], range);
+        scratch.read(&self.streams, &self.series[id as usize], range);
         let late = self.late(id, range);
         if !late.is_empty() {
             late::merge(scratch, start, late);
@@ -145,7 +147,7 @@ impl Head {
 
     /// A series' histograms within the range.
     pub fn histograms(&self, id: u32, range: TimeRange) -> &[(i64, Arc<Histogram>)] {
-        if !self.series[id as usize].has_histograms {
+        if !self.series[id as usize].has_histograms() {
             return &[];
         }
         let all = self.histograms.get(&id).map_or(&[][..], |h| h);

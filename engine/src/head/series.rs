@@ -1,8 +1,9 @@
 //! One series' samples: closed chunks, and an open one that takes the next sample.
 //!
-//! The open chunk is a bit stream, which grows sample by sample. When it closes it is sealed: recorded
+//! The open chunk is a bit stream (its words are in [`super::streams`]), which grows sample by sample. When it closes it is sealed: recorded
 //! values need 0.56 bytes a sample then, instead of 1.52, for some 7 ns a sample.
 
+use super::streams::{Stream, Streams};
 use crate::config::CHUNK_SAMPLES;
 use hearth_kernels::codec::bits::READ_SLACK_BYTES;
 use hearth_kernels::codec::gorilla::{self, GorillaState};
@@ -22,17 +23,18 @@ pub struct ClosedChunk {
 }
 
 impl ClosedChunk {
-    fn size_bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         self.bytes.len() + std::mem::size_of::<ClosedChunk>()
     }
 }
 
 /// The chunk that takes the next sample, as it stands.
-pub struct OpenChunk<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct OpenChunk {
     pub min_ms: i64,
     pub max_ms: i64,
     pub count: usize,
-    pub bytes: &'a [u8],
+    pub stream: Stream,
     /// Bits that do not fill a word yet, as bytes, and how many of those there are.
     pub pending: ([u8; 8], usize),
 }
@@ -44,6 +46,7 @@ thread_local! {
 /// Buffers of those who close chunks, used again for every chunk.
 #[derive(Debug, Default)]
 struct Sealer {
+    stream: Vec<u8>,
     times: Vec<i64>,
     values: Vec<f64>,
     bytes: Vec<u8>,
@@ -51,11 +54,11 @@ struct Sealer {
 
 impl Sealer {
     /// The sealed form of a closed bit stream of so many samples, at least one.
-    fn seal(&mut self, mut stream: Vec<u8>, count: usize) -> Box<[u8]> {
-        stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
+    fn seal(&mut self, count: usize) -> Box<[u8]> {
+        self.stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
         self.times.clear();
         self.values.clear();
-        let read = gorilla::decode(&stream, count, &mut self.times, &mut self.values);
+        let read = gorilla::decode(&self.stream, count, &mut self.times, &mut self.values);
         assert!(read.is_ok(), "what was written a moment ago does not decode: {read:?}");
         self.encode()
     }
@@ -68,45 +71,76 @@ impl Sealer {
     }
 }
 
-/// A row of the series table.
+/// A row of the series table: there are millions, so it is as small as it can be.
 #[derive(Debug)]
 pub struct Series {
     pub hash: u128,
     /// Its name in the log.
     pub reference: u32,
-    /// Its labels within the head's symbol pairs.
-    pub pairs: Range<u32>,
     /// The series that followed in the last batch; its own id is never a harmful guess.
     pub successor: u32,
-    pub has_histograms: bool,
+    pairs_start: u32,
+    pairs_length: u16,
+    /// What the series has beside its floats: the bits below.
+    beside: u8,
     /// Whether writes find it; one that ended waits for its row to be used again.
     pub living: bool,
-    /// It has samples that came out of order.
-    pub has_late: bool,
+    stream: Stream,
     open_min_ms: i64,
     state: GorillaState,
-    open: Vec<u8>,
-    closed: Vec<ClosedChunk>,
+    closed: Option<Box<ClosedChunks>>,
 }
 
-/// The open chunk's buffer grows by this much: what a few samples need, and what the allocator hands out.
-const GROW_BYTES: usize = 32;
+/// Closed chunks, behind one word of a row: most rows of a short life have none.
+#[derive(Debug, Default)]
+struct ClosedChunks {
+    chunks: Vec<ClosedChunk>,
+}
+
+/// Bits of [`Series::beside`].
+const HISTOGRAMS: u8 = 1;
+const LATE: u8 = 2;
+
+const _: () = assert!(size_of::<Series>() <= 96);
 
 impl Series {
+    /// `pairs` is where its labels are within the head's symbol pairs; a series has far fewer than 65,536.
     pub fn new(hash: u128, reference: u32, pairs: Range<u32>) -> Self {
         Series {
             hash,
             reference,
-            pairs,
             successor: u32::MAX,
-            has_histograms: false,
+            pairs_start: pairs.start,
+            pairs_length: pairs.len() as u16,
+            beside: 0,
             living: true,
-            has_late: false,
+            stream: Stream::default(),
             open_min_ms: 0,
             state: GorillaState::default(),
-            open: Vec::new(),
-            closed: Vec::new(),
+            closed: None,
         }
+    }
+
+    pub fn has_histograms(&self) -> bool {
+        self.beside & HISTOGRAMS != 0
+    }
+
+    pub fn set_has_histograms(&mut self, has: bool) {
+        self.beside = (self.beside & !HISTOGRAMS) | (HISTOGRAMS * u8::from(has));
+    }
+
+    /// Whether it has samples that came out of order.
+    pub fn has_late(&self) -> bool {
+        self.beside & LATE != 0
+    }
+
+    pub fn set_has_late(&mut self, has: bool) {
+        self.beside = (self.beside & !LATE) | (LATE * u8::from(has));
+    }
+
+    /// Its labels within the head's symbol pairs.
+    pub fn pairs(&self) -> Range<u32> {
+        self.pairs_start..self.pairs_start + u32::from(self.pairs_length)
     }
 
     /// Time of the newest float.
@@ -118,33 +152,34 @@ impl Series {
     /// Appends a sample newer than all before; returns by how many bytes memory grew, and whether this
     /// opened a chunk.
     #[inline]
-    pub fn push(&mut self, time: i64, value: f64) -> (isize, bool) {
+    pub fn push(&mut self, streams: &mut Streams, time: i64, value: f64) -> (isize, bool) {
         let opens = self.state.count() == 0 || self.state.count() >= CHUNK_SAMPLES;
         let mut grown = 0;
         if opens {
-            grown = self.close();
+            grown = self.close(streams);
             self.open_min_ms = time;
         }
-        let before = self.open.capacity();
-        if before - self.open.len() < 16 {
-            self.open.reserve_exact(GROW_BYTES.max(self.open.len() / 4));
-        }
-        self.state.push(&mut self.open, time, value);
-        (grown + (self.open.capacity() - before) as isize, opens)
+        let before = self.stream.size_bytes();
+        self.state.push(&mut streams.writer(&mut self.stream), time, value);
+        (grown + (self.stream.size_bytes() - before) as isize, opens)
     }
 
     /// Closes the open chunk; returns by how many bytes memory grew.
-    fn close(&mut self) -> isize {
+    fn close(&mut self, streams: &mut Streams) -> isize {
         if self.state.count() == 0 {
             return 0;
         }
-        let open_bytes = self.open.capacity();
-        self.state.finish(&mut self.open);
-        let stream = std::mem::take(&mut self.open);
-        let bytes = SEALER.with_borrow_mut(|sealer| sealer.seal(stream, usize::from(self.state.count())));
+        let open_bytes = self.stream.size_bytes();
+        let bytes = SEALER.with_borrow_mut(|sealer| {
+            sealer.stream.clear();
+            streams.read(self.stream, &mut sealer.stream);
+            self.state.finish(&mut sealer.stream);
+            sealer.seal(usize::from(self.state.count()))
+        });
+        streams.release(&mut self.stream);
         let chunk = ClosedChunk { min_ms: self.open_min_ms, max_ms: self.state.last_time(), bytes };
         let grown = chunk.size_bytes() as isize - open_bytes as isize;
-        self.closed.push(chunk);
+        self.push_closed(chunk);
         self.state = GorillaState::default();
         grown
     }
@@ -163,62 +198,94 @@ impl Series {
     }
 
     pub(super) fn take_closed(&mut self) -> Vec<ClosedChunk> {
-        std::mem::take(&mut self.closed)
+        self.closed.take().map_or_else(Vec::new, |closed| closed.chunks)
     }
 
     pub(super) fn put_closed(&mut self, chunks: Vec<ClosedChunk>) {
-        self.closed = chunks;
-    }
-
-    pub(super) fn drop_open(&mut self) {
-        self.open = Vec::new();
-        self.state = GorillaState::default();
+        self.closed = (!chunks.is_empty()).then(|| Box::new(ClosedChunks { chunks }));
     }
 
     /// Memory that its samples take.
     pub(super) fn size_bytes(&self) -> usize {
-        self.open.capacity() + self.closed.iter().map(|c| c.size_bytes()).sum::<usize>()
+        self.stream.size_bytes() + self.closed().iter().map(|c| c.size_bytes()).sum::<usize>()
+    }
+
+    /// What the open chunk's encoder remembers.
+    pub fn state(&self) -> &GorillaState {
+        &self.state
+    }
+
+    /// Puts a chunk behind the closed ones.
+    pub fn push_closed(&mut self, chunk: ClosedChunk) {
+        let chunks = &mut self.closed.get_or_insert_default().chunks;
+        chunks.reserve_exact(1);
+        chunks.push(chunk);
+    }
+
+    /// Sets the open chunk, where there is none, to one that comes out of a checkpoint; returns the bytes it
+    /// takes.
+    pub fn set_open(
+        &mut self,
+        streams: &mut Streams,
+        min_ms: i64,
+        state: GorillaState,
+        bytes: &[u8],
+    ) -> usize {
+        (self.open_min_ms, self.state, self.stream) = (min_ms, state, streams.write(bytes));
+        self.stream.size_bytes()
     }
 
     pub fn closed(&self) -> &[ClosedChunk] {
-        &self.closed
+        self.closed.as_ref().map_or(&[], |closed| &closed.chunks)
     }
 
     pub fn chunk_count(&self) -> usize {
-        self.closed.len() + usize::from(self.state.count() > 0)
+        self.closed().len() + usize::from(self.state.count() > 0)
     }
 
-    pub fn open(&self) -> Option<OpenChunk<'_>> {
+    pub fn open(&self) -> Option<OpenChunk> {
         let count = usize::from(self.state.count());
         (count > 0).then(|| OpenChunk {
             min_ms: self.open_min_ms,
             max_ms: self.state.last_time(),
             count,
-            bytes: &self.open,
+            stream: self.stream,
             pending: self.state.pending(),
         })
     }
 
     /// Earliest and latest time of its floats.
     pub fn bounds(&self) -> Option<(i64, i64)> {
-        let first = self.closed.first().map(|c| c.min_ms).or_else(|| self.open().map(|o| o.min_ms))?;
-        let last = self.last_time().or_else(|| self.closed.last().map(|c| c.max_ms))?;
+        let closed = self.closed();
+        let first = closed.first().map(|c| c.min_ms).or_else(|| self.open().map(|o| o.min_ms))?;
+        let last = self.last_time().or_else(|| closed.last().map(|c| c.max_ms))?;
         Some((first, last))
     }
 
     /// Drops chunks that end before the cutoff; returns the bytes that were freed and the chunks.
-    pub fn drop_before(&mut self, cutoff_ms: i64) -> (usize, usize) {
-        let cut = self.closed.partition_point(|c| c.max_ms < cutoff_ms);
-        let mut freed = self.closed.drain(..cut).map(|c| c.size_bytes()).sum();
-        let mut dropped = cut;
-        if self.closed.is_empty() {
-            self.closed = Vec::new();
-            if self.last_time().is_some_and(|last| last < cutoff_ms) {
-                freed += std::mem::take(&mut self.open).capacity();
-                self.state = GorillaState::default();
-                dropped += 1;
+    pub fn drop_before(&mut self, streams: &mut Streams, cutoff_ms: i64) -> (usize, usize) {
+        let (mut freed, mut dropped) = (0, 0);
+        if let Some(closed) = &mut self.closed {
+            let chunks = &mut closed.chunks;
+            dropped = chunks.partition_point(|c| c.max_ms < cutoff_ms);
+            freed = chunks.drain(..dropped).map(|c| c.size_bytes()).sum();
+            chunks.shrink_to_fit();
+            if chunks.is_empty() {
+                self.closed = None;
             }
         }
+        if self.closed.is_none() && self.last_time().is_some_and(|last| last < cutoff_ms) {
+            freed += self.release(streams);
+            dropped += 1;
+        }
         (freed, dropped)
+    }
+
+    /// Forgets the open chunk; returns the bytes that were freed.
+    pub fn release(&mut self, streams: &mut Streams) -> usize {
+        let freed = self.stream.size_bytes();
+        streams.release(&mut self.stream);
+        self.state = GorillaState::default();
+        freed
     }
 }

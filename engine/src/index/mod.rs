@@ -48,16 +48,21 @@ pub struct Index {
 }
 
 impl Index {
-    /// Interns a series' labels and files the series under each of them. The pairs are appended to `pairs`.
-    pub fn insert<'a>(
+    /// Interns labels; name and value of each are appended to `pairs`.
+    pub fn intern<'a>(
         &mut self,
-        id: u32,
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         pairs: &mut Vec<Symbol>,
     ) {
         for (name, value) in labels {
-            let (name, value) = (self.symbols.intern(name), self.symbols.intern(value));
-            pairs.extend([name, value]);
+            pairs.extend([self.symbols.intern(name), self.symbols.intern(value)]);
+        }
+    }
+
+    /// Files a series under each of its labels.
+    pub fn file(&mut self, id: u32, pairs: &[Symbol]) {
+        for pair in pairs.chunks_exact(2) {
+            let (name, value) = (pair[0], pair[1]);
             let label = self.labels.entry(name).or_default();
             let next = label.values.len() as u32;
             let at = *label.by_symbol.entry(value).or_insert(next);
@@ -181,7 +186,9 @@ mod tests {
             &[("__name__", "down"), ("job", "ab")],
         ];
         for (id, labels) in series.iter().enumerate() {
-            index.insert(id as u32, labels.iter().copied(), &mut Vec::new());
+            let mut pairs = Vec::new();
+            index.intern(labels.iter().copied(), &mut pairs);
+            index.file(id as u32, &pairs);
         }
         index
     }

@@ -27,6 +27,7 @@ fn open(disk: &SimulatedDisk) -> (Rc<ShardState>, Committer<SimulatedDisk>) {
         head_limit_bytes: u64::MAX,
         retention: Duration::MAX,
         retention_bytes: 0,
+        checkpoint_bytes: u64::MAX,
         block_range_ms: 100,
         out_of_order_ms: 0,
         clock: || 0,
@@ -67,9 +68,8 @@ fn large_requests_are_spread_over_frames_and_replay_whole() {
     }
     sender.send(Request::Close).expect("the mailbox is open");
     runtime::run_threads(|runtime| async move {
-        let source = state.clone();
         runtime.spawn(super::serve(state, runtime.clone(), mailbox));
-        committer.run(source).await;
+        committer.run().await;
     });
     let (mut frames, mut largest) = (0, 0);
     for name in disk.list(Path::new(DIRECTORY)).expect("lists") {
@@ -126,7 +126,7 @@ fn what_is_written_reaches_the_medium_in_time_under_constant_load() {
     disk.pass(Duration::ZERO);
     let (state, committer) = open(&disk);
     let mut pool = LocalPool::new();
-    pool.spawner().spawn_local(committer.run(state.clone())).expect("spawns");
+    pool.spawner().spawn_local(committer.run()).expect("spawns");
     Load { state: state.clone(), disk, written: Vec::new() }.next();
     pool.run_until_stalled();
     let syncs = state.queue.figures().syncs;

@@ -1,16 +1,17 @@
-//! The task that keeps a shard's house beside its requests: the head's oldest data becomes a block, blocks
-//! become larger ones, and what is past its retention goes. One step at a time, and never for long without
-//! giving way. What changes the past (deletions) is asked of it too, so that no two of these ever meet.
+//! The task that keeps a shard's house beside its requests: the head's oldest data becomes a block, the head a
+//! checkpoint, blocks become larger ones, and what is past its retention goes. One step at a time, and never for
+//! long without giving way. What changes the past (deletions) is asked of it too, so that no two of these ever
+//! meet.
 
 use super::ShardState;
 use super::request::{Errand, Task};
 use crate::block::Block;
 use crate::block::writer::BlockWriter;
-use crate::disk::{Disk, Log};
+use crate::disk::{Disk, Log, names};
 use crate::pace::Pace;
 use futures_util::future::select;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ const EARLY_PART: i64 = 24;
 pub struct KeeperFigures {
     pub flushes: u64,
     pub compactions: u64,
+    pub checkpoints: u64,
     pub failures: u64,
     pub blocks_expired: u64,
     pub blocks_crowded_out: u64,
@@ -38,11 +40,14 @@ pub struct Keeper<D: Disk, P: Pace> {
     pub(super) state: Rc<ShardState>,
     pub(super) disk: D,
     pub(super) pace: P,
+    /// The log's directory.
+    pub(super) wal: PathBuf,
 }
 
 impl<D: Disk, P: Pace> Keeper<D, P> {
     pub fn new(state: Rc<ShardState>, disk: D, pace: P) -> Self {
-        Keeper { state, disk, pace }
+        let wal = state.blocks.directory().with_file_name(names::WAL);
+        Keeper { state, disk, pace, wal }
     }
 
     /// Runs for as long as its thread does.
@@ -51,9 +56,10 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         loop {
             // A failed step is not tried again before its time, whoever asks.
             let asked = || {
-                let pressed = interval == INTERVAL && self.state.pressed.get();
+                let due = self.state.pressed.get() && self.state.due_cut_ms().is_some()
+                    || self.state.checkpoint_is_due();
                 let wanted = !self.state.asked.borrow().is_empty() || !self.state.errands.borrow().is_empty();
-                wanted || pressed && self.state.due_cut_ms().is_some()
+                wanted || interval == INTERVAL && due
             };
             let sleep = pin!(self.disk.sleep(interval));
             select(sleep, pin!(self.state.keeper_work.until(asked))).await;
@@ -83,6 +89,11 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
                 return self.failed("the head's oldest data could not be written as a block", &error);
             }
             self.errands().await;
+        }
+        if self.state.checkpoint_is_due()
+            && let Err(error) = self.checkpoint().await
+        {
+            return self.failed("a checkpoint could not be written", &error);
         }
         if let Err(error) = self.compact().await {
             return self.failed("blocks could not be brought together", &error);

@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod blocks;
+mod checkpoint;
 #[cfg(test)]
 mod commits;
 mod compact;
@@ -17,6 +18,7 @@ mod groups;
 pub mod keeper;
 pub mod readers;
 pub mod recover;
+mod references;
 pub mod request;
 pub mod runtime;
 #[cfg(test)]
@@ -59,6 +61,8 @@ pub struct Store {
     pub retention: Duration,
     /// Bytes that blocks and logs of all shards may take; 0: as many as there is room for.
     pub retention_bytes: u64,
+    /// See [`config::Options::checkpoint_bytes`].
+    pub checkpoint_bytes: u64,
     /// Length of the stretch of time that goes into one block.
     pub block_range_ms: i64,
     /// How much older than the newest sample one may be and still be taken out of order.

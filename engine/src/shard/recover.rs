@@ -1,11 +1,15 @@
-//! A shard's start: its head out of its log.
+//! A shard's start: its head out of its checkpoint and its log.
 
+use super::references::References;
 use crate::disk::Disk;
+use crate::head::rows::RowRestorer;
 use crate::head::{Fate, Head};
+use crate::index::symbols::Symbol;
 use crate::router::Router;
 use crate::wal::commit::CommitOptions;
 use crate::wal::record::Record;
 use crate::wal::replay::{Replay, ReplayError, Replayed};
+use crate::wal::row::Row;
 use ahash::{AHashMap, AHashSet};
 use hearth_model::key;
 use std::time::{Duration, Instant};
@@ -23,13 +27,20 @@ pub struct Recovery {
     pub flushed: u64,
     /// Samples that the head did not take (older than what is there already).
     pub refused: u64,
+    /// Series that came out of a checkpoint.
+    pub rows: u64,
+    /// What of a checkpoint did not decode.
+    pub bad_chunks: u64,
 }
 
 /// Fills an empty head.
 struct Filler<'a> {
     head: &'a mut Head,
     router: &'a Router,
-    by_reference: AHashMap<u32, u32>,
+    by_reference: References,
+    restorer: RowRestorer,
+    /// Of the rows at hand.
+    strings: Vec<Symbol>,
     unknown: AHashSet<u32>,
     /// References beside a series' own that samples go by.
     others: AHashMap<u32, u32>,
@@ -49,8 +60,20 @@ impl Filler<'_> {
             Some(id) => id,
             None => self.head.create(hash, &decoded.labels, Some(reference)),
         };
-        self.by_reference.insert(reference, id);
-        self.recovery.series = u64::from(self.head.series_count());
+        self.by_reference.set(reference, id);
+    }
+
+    fn row(&mut self, row: &Row<'_>) {
+        self.head.reserve_reference(row.reference);
+        let Some((id, restored)) = self.restorer.restore(self.head, row, &self.strings) else {
+            tracing::warn!(reference = row.reference, "a checkpoint's row is not a series");
+            self.recovery.bad_chunks += 1;
+            return;
+        };
+        self.by_reference.set(row.reference, id);
+        self.recovery.rows += 1;
+        self.recovery.samples += restored.samples;
+        self.recovery.bad_chunks += restored.bad_chunks;
     }
 
     /// Whether the sample is in a block. Its series may be gone from the log: its reference is not given
@@ -65,7 +88,7 @@ impl Filler<'_> {
     }
 
     fn id(&mut self, reference: u32) -> Option<u32> {
-        let id = self.by_reference.get(&reference).copied();
+        let id = self.by_reference.get(reference);
         if let Some(id) = id
             && self.head.reference(id) != reference
         {
@@ -116,12 +139,33 @@ impl Filler<'_> {
             }
             Record::Deletion { range, references } => {
                 for reference in references {
-                    if let Some(id) = self.by_reference.get(&reference) {
-                        self.head.delete(*id, range);
+                    if let Some(id) = self.by_reference.get(reference) {
+                        self.head.delete(id, range);
                     }
                 }
                 None
             }
+            Record::State(state) => {
+                self.head.reserve_reference(state.next_reference.saturating_sub(1));
+                None
+            }
+            Record::Strings(strings) => {
+                self.strings.clear();
+                for text in strings {
+                    let Ok(text) = text else {
+                        tracing::warn!("strings of a checkpoint end early");
+                        self.recovery.bad_chunks += 1;
+                        break;
+                    };
+                    self.strings.push(self.head.intern(text));
+                }
+                None
+            }
+            Record::Row(row) => {
+                self.row(&row);
+                None
+            }
+            Record::End { .. } => None,
         }
     }
 
@@ -145,7 +189,9 @@ pub fn recover<D: Disk>(
     let mut filler = Filler {
         head,
         router,
-        by_reference: AHashMap::new(),
+        by_reference: References::default(),
+        restorer: RowRestorer::default(),
+        strings: Vec::new(),
         unknown: AHashSet::new(),
         others: AHashMap::new(),
         recovery: Recovery::default(),
@@ -161,6 +207,7 @@ pub fn recover<D: Disk>(
     let others = filler.others.into_iter().collect();
     let mut recovery = filler.recovery;
     recovery.replayed = replayed;
+    recovery.series = u64::from(head.series_count());
     head.set_other_references(others);
     recovery.time = started.elapsed();
     Ok(recovery)

@@ -5,8 +5,8 @@
 //! 2. every sample that is there was sent, is there once, and was not deleted since;
 //! 3. start-up needs nobody.
 //!
-//! Beside the requests the keeper works (flush, compaction), stopped at any point by the end of the world;
-//! and a reader that began before it sees what it saw.
+//! Beside the requests the keeper works (flush, checkpoint, compaction), stopped at any point by the end of the
+//! world; now and then the medium spoils the newest checkpoint while the power is off; and a reader that began before it sees what it saw.
 //!
 //! `HEARTH_SIMULATION_SEEDS=FROM..TO` runs other seeds than the default ones.
 
@@ -18,6 +18,7 @@ use super::view::{Place, View};
 use super::{ShardState, Store};
 use crate::block::tests::AtOnce;
 use crate::disk::simulated::SimulatedDisk;
+use crate::disk::{Disk, names};
 use crate::pace::Pace;
 use crate::router::Router;
 use crate::signal::Signal;
@@ -32,11 +33,13 @@ use hearth_model::{
 };
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 const SEED: u64 = 7;
+const DIRECTORY: &str = "shard-0000/wal";
 
 /// Lets a task go on for as many steps as it was given.
 #[derive(Clone, Default)]
@@ -104,7 +107,11 @@ pub struct Simulation {
     pub turns: Turns,
     /// By chance where none is set.
     pub segment_size_bytes: Option<u64>,
+    pub checkpoint_bytes: Option<u64>,
     flushes: u64,
+    checkpoints: u64,
+    /// Checkpoints that the medium spoiled.
+    spoiled: u64,
     compactions: u64,
 }
 
@@ -152,14 +159,17 @@ impl Simulation {
             expired_before: 0,
             turns: Turns::default(),
             segment_size_bytes: None,
+            checkpoint_bytes: None,
             flushes: 0,
+            checkpoints: 0,
+            spoiled: 0,
             compactions: 0,
         }
     }
 
     fn options(&mut self) -> CommitOptions {
         CommitOptions {
-            directory: "shard-0000/wal".into(),
+            directory: DIRECTORY.into(),
             shard: 0,
             seed: SEED,
             segment_size_bytes: self.segment_size_bytes.unwrap_or(self.random.u64(200..5_000)),
@@ -366,6 +376,7 @@ impl Simulation {
             head_limit_bytes: u64::MAX,
             retention: Duration::MAX,
             retention_bytes: 0,
+            checkpoint_bytes: self.checkpoint_bytes.unwrap_or(self.random.u64(300..3_000)),
             block_range_ms: 100,
             out_of_order_ms: 50,
             clock: || 0,
@@ -381,7 +392,7 @@ impl Simulation {
         let (state, committer) = self.recover().or_else(|| self.recover()).expect("recovers");
         self.check(&state);
         let pool = LocalPool::new();
-        pool.spawner().spawn_local(committer.run(state.clone())).expect("spawns");
+        pool.spawner().spawn_local(committer.run()).expect("spawns");
         let keeper = Keeper::new(state.clone(), self.disk.clone(), self.turns.clone());
         let turns = self.turns.clone();
         turns.give(0);
@@ -397,15 +408,32 @@ impl Simulation {
         (state, pool)
     }
 
+    /// Changes a byte of the newest checkpoint.
+    fn spoil(&mut self) {
+        let directory = Path::new(DIRECTORY);
+        let names = self.disk.list(directory).expect("lists");
+        let newest = names.into_iter().rfind(|name| names::number(name, names::CHECKPOINT).is_some());
+        if let Some(name) = newest {
+            let path = directory.join(name);
+            let length = self.disk.read(&path).expect("reads").len();
+            self.disk.corrupt(&path, self.random.usize(0..length));
+            self.spoiled += 1;
+        }
+    }
+
     fn run(&mut self) {
         for _ in 0..self.random.usize(2..6) {
             let (state, mut pool) = self.open();
             self.feed(&mut pool, &state);
             self.flushes += state.kept.get().flushes;
             self.compactions += state.kept.get().compactions;
+            self.checkpoints += state.kept.get().checkpoints;
             drop(pool);
             self.disk.crash();
             self.end();
+            if self.random.u32(0..4) == 0 {
+                self.spoil();
+            }
         }
     }
 
@@ -428,7 +456,7 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn no_acknowledged_sample_is_lost_and_none_invented() {
     let (mut sent, mut acknowledged, mut calls) = (0, 0, 0);
-    let (mut flushes, mut compactions, mut deletions) = (0, 0, 0);
+    let (mut flushes, mut compactions, mut deletions, mut checkpoints, mut spoiled) = (0, 0, 0, 0, 0);
     for seed in seeds() {
         let mut simulation = Simulation::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
@@ -442,13 +470,16 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
         calls += simulation.disk.calls();
         flushes += simulation.flushes;
         compactions += simulation.compactions;
+        checkpoints += simulation.checkpoints;
+        spoiled += simulation.spoiled;
     }
     // A simulation in which nothing is acknowledged would prove nothing.
     assert!(acknowledged > sent / 5, "{acknowledged} of {sent}");
     assert!(deletions > 100 || sent < 100_000, "{deletions} deletions");
     assert!(flushes.min(compactions) > 100 || sent < 100_000, "{flushes} flushes, {compactions} compactions");
+    assert!(checkpoints.min(spoiled) > 100 || sent < 100_000, "{checkpoints} checkpoints, {spoiled} spoiled");
     println!(
-        "{flushes} blocks written, {compactions} made of others, {deletions} deletions, {sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls"
+        "{checkpoints} checkpoints, {spoiled} of them spoiled, {flushes} blocks written, {compactions} made of others, {deletions} deletions, {sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls"
     );
 }
 

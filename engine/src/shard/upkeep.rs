@@ -2,20 +2,17 @@
 //! in the log; and where memory is short, the oldest data goes into a block early.
 
 use super::ShardState;
-use crate::wal::commit::SeriesSource;
-use crate::wal::record;
-use hearth_model::key;
-use std::rc::Rc;
 
 /// Least time between two rounds.
 const UPKEEP_INTERVAL_MS: i64 = 60_000;
 /// From this part of its share of memory on a shard writes blocks early.
 const PRESSED_PART: u64 = 8;
-/// A checkpoint is written in frames of about this size.
-const CHECKPOINT_FRAME_BYTES: usize = 1 << 20;
 
 impl ShardState {
     pub(super) fn upkeep(&self) {
+        if self.checkpoint_is_due() {
+            self.keeper_work.wake();
+        }
         let now = (self.store.clock)();
         if now - self.last_upkeep_ms.get() < UPKEEP_INTERVAL_MS {
             return;
@@ -28,6 +25,10 @@ impl ShardState {
             self.store.watermarks.dropped(self.number, cutoff);
         }
         self.queue.expire_before(cutoff);
+    }
+
+    pub(super) fn checkpoint_is_due(&self) -> bool {
+        self.queue.checkpoint_is_due(self.store.checkpoint_bytes)
     }
 
     pub(super) fn retention_ms(&self) -> i64 {
@@ -52,26 +53,5 @@ impl ShardState {
             self.keeper_work.wake();
         }
         held_bytes <= share
-    }
-}
-
-impl SeriesSource for Rc<ShardState> {
-    fn records(&self, from: u32, out: &mut Vec<u8>) -> Option<u32> {
-        let head = self.head.borrow();
-        let (start, mut raw) = (out.len(), Vec::new());
-        for id in (from..head.rows()).filter(|id| head.is_living(*id)) {
-            if out.len() - start >= CHECKPOINT_FRAME_BYTES {
-                return Some(id);
-            }
-            raw.clear();
-            key::push_key(&mut raw, &head.labels_of(id));
-            record::push_series(out, head.reference(id), &raw);
-        }
-        for (reference, id) in head.other_references() {
-            raw.clear();
-            key::push_key(&mut raw, &head.labels_of(*id));
-            record::push_series(out, *reference, &raw);
-        }
-        None
     }
 }

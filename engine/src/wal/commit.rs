@@ -9,14 +9,15 @@
 //!    never asked again: a second sync may report success for data that is gone. Of the attempts, only
 //!    the one that succeeds leaves a file.
 //!
-//! Between two commits the committer deletes segments whose samples are all past the retention: it
-//! writes a checkpoint (the series that later segments rely on) and removes them.
+//! A checkpoint asks for a *boundary*: all that came before it is on stable storage and in segments that
+//! take no more. Which segments may go is for who writes checkpoints to say.
 
 use super::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::record::{self, SampleWriter};
 use crate::config;
 use crate::disk::{Disk, Log, names};
 use crate::signal::Signal;
+use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use hearth_model::{Ack, Histogram, StoreError, TimeRange};
 use std::cell::{Cell, RefCell};
@@ -30,6 +31,21 @@ use std::time::{Duration, Instant};
 /// Is told once whether the commit is as durable as asked.
 pub type Waiter = Box<dyn FnOnce(Result<(), StoreError>)>;
 
+/// Where the log stands at a boundary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Boundary {
+    /// What comes later is in segments from this one on, in frames from that number on.
+    pub segment: u64,
+    pub next_number: u64,
+}
+
+/// A boundary that is asked for.
+struct BoundaryRequest {
+    /// Called when the commit before the boundary takes no more.
+    taken: Box<dyn FnOnce()>,
+    reply: oneshot::Sender<Boundary>,
+}
+
 /// Records on their way into the log.
 #[derive(Default)]
 pub struct Commit {
@@ -40,6 +56,7 @@ pub struct Commit {
     histograms: Vec<u8>,
     waiters: Vec<Waiter>,
     sync: bool,
+    boundary: Option<BoundaryRequest>,
     max_ms: Option<i64>,
 }
 
@@ -115,7 +132,16 @@ pub struct CommitQueue {
     closing: Cell<bool>,
     read_only: RefCell<Option<String>>,
     figures: Cell<LogFigures>,
-    /// Segments whose samples are all older may go.
+    /// Segments that take no more, oldest first.
+    closed: RefCell<VecDeque<ClosedSegment>>,
+    /// The newest checkpoint stands for all segments before this one.
+    checkpoint: Cell<u64>,
+    checkpoint_bytes: Cell<u64>,
+    /// Length of the checkpoint before it.
+    older_bytes: Cell<u64>,
+    /// Bytes of the log that it does not stand for.
+    since_bytes: Cell<u64>,
+    /// What is older is not needed in the log.
     cutoff_ms: Cell<i64>,
     /// The next commit goes into a new segment.
     cut: Cell<bool>,
@@ -128,10 +154,50 @@ impl CommitQueue {
         CommitQueue { cutoff_ms: Cell::new(i64::MIN), buffer_bytes, ..CommitQueue::default() }
     }
 
-    /// Lets the committer delete segments that hold nothing newer.
+    /// What is older than this is not needed any more: a reason to write a checkpoint, once whole segments
+    /// are.
     pub fn expire_before(&self, cutoff_ms: i64) {
         self.cutoff_ms.set(self.cutoff_ms.get().max(cutoff_ms));
+    }
+
+    /// Whether a checkpoint would spare the next start much of the log, or let go what is not needed. One is
+    /// written for each `size_bytes` of log, or half its own size where it is large.
+    pub fn checkpoint_is_due(&self, size_bytes: u64) -> bool {
+        if self.is_read_only() || self.closing.get() {
+            return false;
+        }
+        let (checkpoint, cutoff_ms) = (self.checkpoint.get(), self.cutoff_ms.get());
+        let expired = |c: &ClosedSegment| c.max_ms.is_none_or(|max| max < cutoff_ms);
+        self.since_bytes.get() >= size_bytes.max(self.checkpoint_bytes.get() / 2)
+            || self.closed.borrow().iter().find(|c| c.number >= checkpoint).is_some_and(expired)
+    }
+
+    /// Asks for a boundary: `taken` is called at the moment from which on all that comes lies behind it. No
+    /// answer means that the log could not be written.
+    pub fn boundary(&self, taken: Box<dyn FnOnce()>) -> oneshot::Receiver<Boundary> {
+        let (reply, answer) = oneshot::channel();
+        self.open.borrow_mut().boundary = Some(BoundaryRequest { taken, reply });
         self.work.wake();
+        answer
+    }
+
+    /// The checkpoint at this boundary is in place; returns the number of the one before.
+    pub fn checkpointed(&self, at: Boundary, len_bytes: u64) -> u64 {
+        let older_bytes = self.older_bytes.replace(self.checkpoint_bytes.replace(len_bytes));
+        self.count(|f| f.bytes = (f.bytes + len_bytes).saturating_sub(older_bytes));
+        self.checkpoint.replace(at.segment)
+    }
+
+    /// The oldest closed segment, where its number is below `number`.
+    pub fn oldest_below(&self, number: u64) -> Option<ClosedSegment> {
+        self.closed.borrow().front().copied().filter(|c| c.number < number)
+    }
+
+    /// The oldest closed segment is no longer there.
+    pub fn removed_oldest(&self) {
+        if let Some(segment) = self.closed.borrow_mut().pop_front() {
+            self.count(|f| f.bytes = f.bytes.saturating_sub(segment.bytes));
+        }
     }
 
     /// Begins a new segment with the next commit, so that the one before can go as a whole.
@@ -187,7 +253,7 @@ impl CommitQueue {
 
     fn has_work(&self) -> bool {
         let open = self.open.borrow();
-        open.has_records() || !open.waiters.is_empty()
+        open.has_records() || !open.waiters.is_empty() || open.boundary.is_some()
     }
 
     fn count(&self, change: impl FnOnce(&mut LogFigures)) {
@@ -219,18 +285,16 @@ pub struct ClosedSegment {
     pub max_ms: Option<i64>,
 }
 
-/// The series a checkpoint must hold: `records` appends the records of some of them, from position `from`
-/// on, and says where the next call goes on, until there are no more.
-pub trait SeriesSource {
-    fn records(&self, from: u32, out: &mut Vec<u8>) -> Option<u32>;
-}
-
 /// Where a committer goes on: what replay found.
 #[derive(Debug, Clone, Default)]
 pub struct LogPosition {
     pub last_segment: u64,
     pub next_number: u64,
+    /// Oldest first; among them those that the checkpoint stands for.
     pub closed: Vec<ClosedSegment>,
+    /// Number and length of the checkpoint that was used.
+    pub checkpoint: u64,
+    pub checkpoint_bytes: u64,
 }
 
 /// Writes the commits of one shard, one after the other.
@@ -238,7 +302,6 @@ pub struct Committer<D: Disk> {
     disk: D,
     options: CommitOptions,
     queue: Rc<CommitQueue>,
-    closed: VecDeque<ClosedSegment>,
     max_ms: Option<i64>,
     log: Option<D::Log>,
     segment: u64,
@@ -256,13 +319,17 @@ impl<D: Disk> Committer<D> {
     pub fn new(disk: D, options: CommitOptions, queue: Rc<CommitQueue>, at: LogPosition) -> Self {
         queue.count(|f| {
             f.segment = at.last_segment;
-            f.bytes = at.closed.iter().map(|c| c.bytes).sum();
+            f.bytes = at.closed.iter().map(|c| c.bytes).sum::<u64>() + at.checkpoint_bytes;
         });
+        queue.checkpoint.set(at.checkpoint);
+        queue.checkpoint_bytes.set(at.checkpoint_bytes);
+        let since = at.closed.iter().filter(|c| c.number >= at.checkpoint);
+        queue.since_bytes.set(since.map(|c| c.bytes).sum());
+        *queue.closed.borrow_mut() = at.closed.into();
         Committer {
             disk,
             options,
             queue,
-            closed: at.closed.into(),
             max_ms: None,
             log: None,
             segment: at.last_segment,
@@ -274,12 +341,11 @@ impl<D: Disk> Committer<D> {
     }
 
     /// Runs until the queue is closed and everything is on stable storage.
-    pub async fn run(mut self, source: impl SeriesSource) {
+    pub async fn run(mut self) {
         let queue = self.queue.clone();
         let mut flush: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
         loop {
-            let expired = self.expired();
-            let wanted = || queue.has_work() || queue.closing.get() || expired != self.expired();
+            let wanted = || queue.has_work() || queue.closing.get();
             if self.unsynced.is_empty() {
                 flush = None;
                 queue.work.until(wanted).await;
@@ -297,14 +363,21 @@ impl<D: Disk> Committer<D> {
             }
             let closing = queue.closing.get();
             let mut commit = std::mem::take(&mut *queue.open.borrow_mut());
-            commit.sync |= closing;
+            let boundary = commit.boundary.take().map(|request| {
+                (request.taken)();
+                request.reply
+            });
+            commit.sync |= closing || boundary.is_some();
             queue.room.wake();
-            self.commit(commit).await;
+            let written = self.commit(commit).await;
+            if let Some(reply) = boundary.filter(|_| written) {
+                self.close_segment();
+                queue.since_bytes.set(0);
+                // Who asked may have given up.
+                let _ = reply.send(Boundary { segment: self.segment + 1, next_number: self.number });
+            }
             if closing && !queue.has_work() {
                 return;
-            }
-            if self.expired() > 0 && !queue.is_read_only() {
-                self.expire(&source).await;
             }
         }
     }
@@ -314,7 +387,8 @@ impl<D: Disk> Committer<D> {
         Box::pin(async move { disk.sleep(time).await })
     }
 
-    async fn commit(&mut self, mut commit: Commit) {
+    /// `true` once it is as durable as asked; `false` where that took a second try.
+    async fn commit(&mut self, mut commit: Commit) -> bool {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         if commit.has_records() {
@@ -327,7 +401,10 @@ impl<D: Disk> Committer<D> {
         let sync = (commit.sync || self.unsynced.len() > UNSYNCED_BYTES) && !self.unsynced.is_empty();
         let result = if bytes.is_empty() && !sync { Ok(()) } else { self.write(bytes, sync).await };
         match result {
-            Ok(()) => waiters.into_iter().for_each(|tell| tell(Ok(()))),
+            Ok(()) => {
+                waiters.into_iter().for_each(|tell| tell(Ok(())));
+                true
+            }
             Err(error) => {
                 let why = format!("shard {}: log segment {}: {error}", self.options.shard, self.segment);
                 tracing::error!(error = %why, "log write failed, refusing writes until the log is whole again");
@@ -335,6 +412,7 @@ impl<D: Disk> Committer<D> {
                 *self.queue.read_only.borrow_mut() = Some(why.clone());
                 waiters.into_iter().for_each(|tell| tell(Err(StoreError::ReadOnly(why.clone()))));
                 self.rewrite().await;
+                false
             }
         }
     }
@@ -357,6 +435,7 @@ impl<D: Disk> Committer<D> {
         self.buffer = buffer;
         result?;
         self.length += length;
+        self.queue.since_bytes.set(self.queue.since_bytes.get() + length);
         self.queue.count(|f| {
             f.commits += u64::from(length > 0);
             f.bytes += length;
@@ -388,82 +467,10 @@ impl<D: Disk> Committer<D> {
         if self.log.take().is_some() {
             let (number, bytes) = (self.segment, self.length);
             // The newest sample so far may be in a later segment: then this one is kept for longer.
-            self.closed.push_back(ClosedSegment { number, bytes, max_ms: self.max_ms });
+            let closed = ClosedSegment { number, bytes, max_ms: self.max_ms };
+            self.queue.closed.borrow_mut().push_back(closed);
         }
         self.length = 0;
-    }
-
-    /// How many of the oldest segments are past the retention.
-    fn expired(&self) -> usize {
-        let cutoff = self.queue.cutoff_ms.get();
-        self.closed.iter().take_while(|c| c.max_ms.is_none_or(|max| max < cutoff)).count()
-    }
-
-    /// Deletes the expired segments, after a checkpoint that stands for them. What fails is tried again
-    /// when the next segment expires; until then nothing is lost.
-    async fn expire(&mut self, source: &impl SeriesSource) {
-        let expired: Vec<ClosedSegment> = self.closed.drain(..self.expired()).collect();
-        let first_kept =
-            self.closed.front().map_or(self.segment + u64::from(self.log.is_none()), |c| c.number);
-        if let Err(error) = self.checkpoint(first_kept, &expired, source).await {
-            tracing::warn!(shard = self.options.shard, %error, "checkpoint failed, old log segments stay for now");
-            for segment in expired.into_iter().rev() {
-                self.closed.push_front(segment);
-            }
-            // Do not try again before the cutoff moves.
-            self.queue.cutoff_ms.set(i64::MIN);
-            return;
-        }
-        let bytes: u64 = expired.iter().map(|c| c.bytes).sum();
-        self.queue.count(|f| f.bytes = f.bytes.saturating_sub(bytes));
-        tracing::info!(
-            shard = self.options.shard,
-            segments = expired.len(),
-            bytes,
-            "log segments past retention deleted"
-        );
-    }
-
-    async fn checkpoint(
-        &mut self,
-        first_kept: u64,
-        expired: &[ClosedSegment],
-        source: &impl SeriesSource,
-    ) -> std::io::Result<()> {
-        let path = names::checkpoint(&self.options.directory, first_kept);
-        let unfinished = path.with_extension(names::UNFINISHED);
-        let name = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
-        let present = self.disk.list(&self.options.directory)?;
-        if present.iter().any(|n| Some(n) == name(&unfinished).as_ref()) {
-            self.disk.remove(&unfinished)?;
-        }
-        let mut log = self.disk.create_log(&unfinished)?;
-        let header =
-            SegmentHeader { shard: self.options.shard, segment: first_kept, seed: self.options.seed };
-        let mut out = frame::segment_header(frame::CHECKPOINT_MAGIC, header).to_vec();
-        let (mut from, mut number) = (Some(0), 0);
-        while let Some(at) = from {
-            let start = out.len();
-            out.resize(start + FRAME_HEADER_BYTES, 0);
-            from = source.records(at, &mut out);
-            frame::seal(&mut out[start..], number);
-            number += 1;
-            let (result, buffer) = log.append(out, from.is_none()).await;
-            result?;
-            out = buffer;
-            out.clear();
-        }
-        drop(log);
-        self.disk.rename(&unfinished, &path)?;
-        for segment in expired {
-            self.disk.remove(&names::segment(&self.options.directory, segment.number))?;
-        }
-        for old in present.iter().filter_map(|n| names::number(n, names::CHECKPOINT)) {
-            if old < first_kept {
-                self.disk.remove(&names::checkpoint(&self.options.directory, old))?;
-            }
-        }
-        Ok(())
     }
 
     fn open_segment(&mut self) -> std::io::Result<()> {

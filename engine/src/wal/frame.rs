@@ -6,9 +6,10 @@
 
 /// First bytes of a segment.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"HEARTHWL";
-/// First bytes of a checkpoint: same frames, but they stand for deleted segments.
+/// First bytes of a checkpoint: same frames, but they stand for all segments before it.
 pub const CHECKPOINT_MAGIC: [u8; 8] = *b"HEARTHCP";
-pub const FORMAT_VERSION: u32 = 1;
+/// What is written. Version 1 had no samples in checkpoints.
+pub const FORMAT_VERSION: u32 = 2;
 pub const SEGMENT_HEADER_BYTES: usize = 40;
 pub const FRAME_MAGIC: [u8; 4] = *b"HFRM";
 pub const FRAME_HEADER_BYTES: usize = 20;
@@ -58,21 +59,22 @@ pub enum HeaderError {
     Foreign,
 }
 
-pub fn read_segment_header(magic: [u8; 8], bytes: &[u8], expect: SegmentHeader) -> Result<(), HeaderError> {
+/// The version in a header that is as expected.
+pub fn read_segment_header(magic: [u8; 8], bytes: &[u8], expect: SegmentHeader) -> Result<u32, HeaderError> {
     let header = bytes.get(..SEGMENT_HEADER_BYTES).ok_or(HeaderError::Damaged)?;
     if header[..8] != magic || u32_at(header, 36) != Some(crc32c::crc32c(&header[..36])) {
         return Err(HeaderError::Damaged);
     }
-    match u32_at(header, 8) {
-        Some(FORMAT_VERSION) => {}
-        version => return Err(HeaderError::Version(version.unwrap_or(0))),
+    let version = u32_at(header, 8).unwrap_or(0);
+    if !(1..=FORMAT_VERSION).contains(&version) {
+        return Err(HeaderError::Version(version));
     }
     let found = SegmentHeader {
         shard: u32_at(header, 12).unwrap_or(u32::MAX),
         segment: u64_at(header, 16).unwrap_or(u64::MAX),
         seed: u64_at(header, 24).unwrap_or(0),
     };
-    if found == expect { Ok(()) } else { Err(HeaderError::Foreign) }
+    if found == expect { Ok(version) } else { Err(HeaderError::Foreign) }
 }
 
 /// Fills in the header of a frame whose payload starts at [`FRAME_HEADER_BYTES`].
@@ -125,6 +127,12 @@ fn frame_at(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
         return None;
     }
     Some(Frame { number: u64_at(header, 8)?, payload, end: at + FRAME_HEADER_BYTES + length })
+}
+
+/// The length of the frame that begins with `header`, by its own word.
+pub fn claimed_bytes(header: &[u8]) -> Option<usize> {
+    let length = u32_at(header.get(..FRAME_HEADER_BYTES)?, 4)? as usize;
+    (header[..4] == FRAME_MAGIC && length <= MAX_FRAME_BYTES).then_some(FRAME_HEADER_BYTES + length)
 }
 
 /// Reads the frame at `at`; looks for the next whole one when there is damage.
@@ -186,7 +194,7 @@ mod tests {
         let ours = SegmentHeader { shard: 1, segment: 7, seed: 99 };
         let bytes = segment_header(SEGMENT_MAGIC, ours);
         let read = |bytes: &[u8], expect| read_segment_header(SEGMENT_MAGIC, bytes, expect);
-        assert_eq!(read(&bytes, ours), Ok(()));
+        assert_eq!(read(&bytes, ours), Ok(FORMAT_VERSION));
         assert_eq!(read(&bytes, SegmentHeader { seed: 98, ..ours }), Err(HeaderError::Foreign));
         assert_eq!(read(&bytes[..39], ours), Err(HeaderError::Damaged));
         assert_eq!(read_segment_header(CHECKPOINT_MAGIC, &bytes, ours), Err(HeaderError::Damaged));

@@ -13,8 +13,16 @@
 //! * kind 4, *deletion*: zigzag oldest and newest time, then to the body's end the references of the series,
 //!   each a zigzag varint, the difference to the one before. It concerns what was written before it.
 //!
+//! Only in a checkpoint:
+//! * kind 5, *state*: next reference varint, number of the next frame varint, then the time of the newest
+//!   sample zigzag varint, where there is one.
+//! * kind 6, *strings*: length varint, then the text, one after the other: the strings of the rows that follow.
+//! * kind 7, *row*: a series and its floats (see [`super::row`]).
+//! * kind 8, *end*: number of rows varint. Without it a checkpoint is not whole.
+//!
 //! Each record can be read without those before it: what is lost costs itself, not its neighbours.
 
+use super::row::Row;
 use crate::bytes::{Reader, push_varint, unzigzag, zigzag};
 use crate::chunk;
 use hearth_model::{Histogram, TimeRange};
@@ -23,6 +31,10 @@ const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const HISTOGRAM: u8 = 3;
 const DELETION: u8 = 4;
+const STATE: u8 = 5;
+const STRINGS: u8 = 6;
+const ROW: u8 = 7;
+const END: u8 = 8;
 const RECORD_HEADER_BYTES: usize = 5;
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
@@ -119,6 +131,81 @@ pub fn push_deletion(out: &mut Vec<u8>, range: TimeRange, references: impl IntoI
     end(out, body);
 }
 
+/// What the log had come to when a checkpoint began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// No series of the checkpoint has this reference or a higher one.
+    pub next_reference: u32,
+    /// Of the first frame that the checkpoint does not stand for.
+    pub next_frame: u64,
+    /// Time of the newest sample that it stands for.
+    pub max_ms: Option<i64>,
+}
+
+pub fn push_state(out: &mut Vec<u8>, state: State) {
+    let body = begin(out, STATE);
+    push_varint(out, u64::from(state.next_reference));
+    push_varint(out, state.next_frame);
+    if let Some(max_ms) = state.max_ms {
+        push_varint(out, zigzag(max_ms));
+    }
+    end(out, body);
+}
+
+/// `strings`: each behind its length.
+pub fn push_strings(out: &mut Vec<u8>, strings: &[u8]) {
+    let body = begin(out, STRINGS);
+    out.extend_from_slice(strings);
+    end(out, body);
+}
+
+/// A row, which `fill` writes.
+pub fn push_row(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let body = begin(out, ROW);
+    fill(out);
+    end(out, body);
+}
+
+pub fn push_end(out: &mut Vec<u8>, rows: u64) {
+    let body = begin(out, END);
+    push_varint(out, rows);
+    end(out, body);
+}
+
+fn state(body: &mut Reader<'_>) -> Option<State> {
+    let (next_reference, next_frame) = (body.varint_u32()?, body.varint()?);
+    let max_ms = if body.is_empty() { None } else { Some(unzigzag(body.varint()?)) };
+    Some(State { next_reference, next_frame, max_ms })
+}
+
+/// Reads the texts of a strings record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StringReader<'a> {
+    body: Reader<'a>,
+}
+
+impl<'a> StringReader<'a> {
+    fn read(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(self.body.varint()?).ok()?;
+        std::str::from_utf8(self.body.bytes(length)?).ok()
+    }
+}
+
+impl<'a> Iterator for StringReader<'a> {
+    type Item = Result<&'a str, BadRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.body.is_empty() {
+            return None;
+        }
+        let text = self.read().ok_or(BadRecord);
+        if text.is_err() {
+            self.body = Reader::new(&[]);
+        }
+        Some(text)
+    }
+}
+
 /// What a payload holds, in order.
 #[derive(Debug, PartialEq)]
 pub enum Record<'a> {
@@ -126,6 +213,10 @@ pub enum Record<'a> {
     Samples(SampleReader<'a>),
     Histogram { reference: u32, time: i64, histogram: Histogram },
     Deletion { range: TimeRange, references: Vec<u32> },
+    State(State),
+    Strings(StringReader<'a>),
+    Row(Row<'a>),
+    End { rows: u64 },
 }
 
 /// The payload is not what its checksum promised: written by a broken or later program.
@@ -164,6 +255,10 @@ impl<'a> RecordReader<'a> {
                 }
                 Some(Record::Deletion { range, references })
             }
+            STATE => Some(Record::State(state(&mut body)?)),
+            STRINGS => Some(Record::Strings(StringReader { body })),
+            ROW => Some(Record::Row(Row::read(&mut body)?)),
+            END => Some(Record::End { rows: body.varint()? }),
             _ => None,
         }
     }
@@ -261,10 +356,35 @@ mod tests {
         #[test]
         fn any_bytes_are_records_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for record in RecordReader::new(&bytes) {
-                if let Ok(Record::Samples(samples)) = record {
-                    let _ = samples.count();
+                match record {
+                    Ok(Record::Samples(samples)) => drop(samples.count()),
+                    Ok(Record::Strings(strings)) => drop(strings.count()),
+                    Ok(Record::Row(row)) => drop(row.pairs().count() + row.closed().count()),
+                    _ => {}
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_a_checkpoint_holds_reads_back() {
+        let mut payload = Vec::new();
+        let states = [
+            State { next_reference: 9, next_frame: 1 << 40, max_ms: Some(-3) },
+            State { next_reference: 1, next_frame: 1, max_ms: None },
+        ];
+        states.iter().for_each(|state| push_state(&mut payload, *state));
+        push_strings(&mut payload, b"\x02up\x00\x03job");
+        push_end(&mut payload, 5);
+        let mut records = RecordReader::new(&payload).map(|record| record.expect("whole"));
+        assert_eq!(records.next(), Some(Record::State(states[0])));
+        assert_eq!(records.next(), Some(Record::State(states[1])));
+        let Some(Record::Strings(strings)) = records.next() else { panic!("strings are next") };
+        assert_eq!(strings.collect::<Result<Vec<_>, _>>(), Ok(vec!["up", "", "job"]));
+        assert_eq!(records.next(), Some(Record::End { rows: 5 }));
+        for bad in [&b"\x05up"[..], b"\x02\xff\xfe"] {
+            let read: Vec<_> = StringReader { body: Reader::new(bad) }.collect();
+            assert_eq!(read, [Err(BadRecord)]);
         }
     }
 

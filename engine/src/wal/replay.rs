@@ -1,15 +1,21 @@
 //! Reading the log back after a stop, clean or not; nobody has to attend.
 //!
-//! 1. Files that were not finished are removed, and segments that a checkpoint stands for.
-//! 2. The checkpoint's frames are read, then those of each segment in order. Frames whose number was
-//!    seen are skipped; numbers left out are counted as lost.
+//! 1. Files that were not finished are removed.
+//! 2. The newest checkpoint that is whole is read, then each segment that it does not stand for, in order.
+//!    Frames whose number was seen are skipped; numbers left out are counted as lost. What an older
+//!    checkpoint is good for stays on disk until the next one is written: it is what counts where the newest
+//!    is damaged.
 //! 3. Bytes that are no frame are stepped over up to the next whole frame. At the very end of the log
 //!    they are a torn tail, the mark of a crash: cut off and counted. Anywhere else they are damage:
 //!    counted, left for whoever wants to look.
 //! 4. The writer goes on in a new segment.
+//!
+//! Where every checkpoint is damaged, what is whole of the newest is used, and all segments that there are.
 
+use super::checkpoint::{Unusable, Walk};
 use super::commit::{ClosedSegment, LogPosition};
 use super::frame::{self, HeaderError, Next, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::reader::FileReader;
 use super::record::{Record, RecordReader};
 use crate::disk::{Disk, names};
 use std::io;
@@ -62,20 +68,20 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
         let (checkpoints, segments) = (numbered(names::CHECKPOINT), numbered(names::SEGMENT));
         let newest = checkpoints.last().copied().unwrap_or(0);
         found.position.last_segment = segments.last().copied().unwrap_or(0).max(newest.saturating_sub(1));
-        for old in checkpoints.iter().filter(|n| **n < newest) {
-            self.remove(&names::checkpoint(self.directory, *old))?;
+        let base = self.base(&checkpoints, &mut found)?;
+        let next_number = found.position.next_number;
+        if base == 0 {
+            // No checkpoint is whole: all frames count, whatever the damaged one stood for.
+            found.position.next_number = 0;
         }
-        for old in segments.iter().filter(|n| **n < newest) {
-            self.remove(&names::segment(self.directory, *old))?;
+        for (at, number) in segments.iter().enumerate() {
+            if *number < base {
+                self.stood_for(*number, &mut found)?;
+            } else {
+                self.segment(*number, at + 1 == segments.len(), &mut found)?;
+            }
         }
-        if newest > 0 {
-            self.checkpoint(newest, &mut found)?;
-        }
-        let kept: Vec<u64> = segments.into_iter().filter(|n| *n >= newest).collect();
-        for (at, number) in kept.iter().enumerate() {
-            self.segment(*number, at + 1 == kept.len(), &mut found)?;
-        }
-        found.position.next_number = found.position.next_number.max(1);
+        found.position.next_number = found.position.next_number.max(next_number).max(1);
         Ok(found)
     }
 
@@ -87,86 +93,125 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
         self.tried(path, self.disk.remove(path))
     }
 
-    fn header(&self, path: &Path, magic: [u8; 8], number: u64, bytes: &[u8]) -> Result<bool, ReplayError> {
-        let expect = SegmentHeader { shard: self.shard, segment: number, seed: self.seed };
-        match frame::read_segment_header(magic, bytes, expect) {
-            Ok(()) => Ok(true),
-            Err(HeaderError::Version(version)) => {
-                Err(ReplayError::LaterVersion { path: path.display().to_string(), version })
-            }
-            Err(error) => {
-                tracing::warn!(file = %path.display(), ?error, "log file's header is not ours");
-                Ok(false)
-            }
-        }
+    fn open(&self, path: &Path) -> Result<FileReader, ReplayError> {
+        self.tried(path, self.disk.map(path)).map(FileReader::new)
     }
 
-    fn checkpoint(&mut self, number: u64, found: &mut Replayed) -> Result<(), ReplayError> {
-        let path = names::checkpoint(self.directory, number);
-        let bytes = self.tried(&path, self.disk.read(&path))?;
-        if !self.header(&path, frame::CHECKPOINT_MAGIC, number, &bytes)? {
-            found.damages += 1;
-            return Ok(());
+    fn header(&self, number: u64) -> SegmentHeader {
+        SegmentHeader { shard: self.shard, segment: number, seed: self.seed }
+    }
+
+    /// Reads the newest whole checkpoint; returns its number.
+    fn base(&mut self, checkpoints: &[u64], found: &mut Replayed) -> Result<u64, ReplayError> {
+        for number in checkpoints.iter().rev() {
+            let path = names::checkpoint(self.directory, *number);
+            let mut file = self.open(&path)?;
+            let whole = self.is_whole(*number, &mut file);
+            match whole {
+                Ok(()) => {
+                    self.whole_frames(&mut file, found, &path)?;
+                    found.position.checkpoint = *number;
+                    found.position.checkpoint_bytes = file.len_bytes() as u64;
+                    return Ok(*number);
+                }
+                Err(Unusable::Version(version)) => {
+                    return Err(ReplayError::LaterVersion { path: path.display().to_string(), version });
+                }
+                Err(Unusable::Io(error)) => return self.tried(&path, Err(error)),
+                Err(Unusable::Damaged) => {
+                    found.damages += 1;
+                    tracing::warn!(file = %path.display(), "checkpoint is damaged, the one before it counts, and the log since then");
+                }
+            }
         }
+        if let Some(newest) = checkpoints.last() {
+            let path = names::checkpoint(self.directory, *newest);
+            let mut file = self.open(&path)?;
+            self.whole_frames(&mut file, found, &path)?;
+        }
+        Ok(0)
+    }
+
+    /// Looks at all of a checkpoint before anything of it is used.
+    fn is_whole(&self, number: u64, file: &mut FileReader) -> Result<(), Unusable> {
+        let mut walk = Walk::begin(file, self.header(number))?;
+        while walk.next(file)?.is_some() {}
+        Ok(())
+    }
+
+    fn whole_frames(
+        &mut self,
+        file: &mut FileReader,
+        found: &mut Replayed,
+        path: &Path,
+    ) -> Result<(), ReplayError> {
         let mut at = SEGMENT_HEADER_BYTES;
         loop {
-            match frame::next(&bytes, at) {
+            let next = file.next(at);
+            match self.tried(path, next)? {
                 Next::Frame(frame) => {
                     self.records(frame.payload, found);
                     at = frame.end;
                 }
-                Next::End => return Ok(()),
-                Next::Damage { resume } => {
-                    found.damages += 1;
-                    tracing::warn!(file = %path.display(), offset = at, "damage in checkpoint");
-                    match resume {
-                        Some(resume) => at = resume,
-                        None => return Ok(()),
-                    }
-                }
+                Next::Damage { resume: Some(resume) } => at = resume,
+                Next::Damage { resume: None } | Next::End => return Ok(()),
             }
         }
+    }
+
+    /// A segment that the checkpoint stands for: kept for the case that it could not be read.
+    fn stood_for(&mut self, number: u64, found: &mut Replayed) -> Result<(), ReplayError> {
+        let path = names::segment(self.directory, number);
+        let bytes = self.open(&path)?.len_bytes() as u64;
+        found.position.closed.push(ClosedSegment { number, bytes, max_ms: found.max_ms });
+        Ok(())
     }
 
     fn segment(&mut self, number: u64, last: bool, found: &mut Replayed) -> Result<(), ReplayError> {
         let path = names::segment(self.directory, number);
-        let bytes = self.tried(&path, self.disk.read(&path))?;
-        if bytes.is_empty() {
+        let mut file = self.open(&path)?;
+        let len_bytes = file.len_bytes();
+        if len_bytes == 0 {
             // Made, and cut off before its first frame.
             return self.remove(&path);
         }
         found.segments += 1;
-        found.bytes += bytes.len() as u64;
-        let headed = self.header(&path, frame::SEGMENT_MAGIC, number, &bytes)?;
-        let mut at = if headed { SEGMENT_HEADER_BYTES } else { 0 };
+        found.bytes += len_bytes as u64;
+        let header = file.bytes(0, SEGMENT_HEADER_BYTES);
+        let header = self.tried(&path, header)?;
+        let mut at = match frame::read_segment_header(frame::SEGMENT_MAGIC, header, self.header(number)) {
+            Ok(_) => SEGMENT_HEADER_BYTES,
+            Err(HeaderError::Version(version)) => {
+                return Err(ReplayError::LaterVersion { path: path.display().to_string(), version });
+            }
+            Err(error) => {
+                // A header that is not ours is stepped over like any other damage.
+                tracing::warn!(file = %path.display(), ?error, "log file's header is not ours");
+                0
+            }
+        };
         let mut frames = 0;
         loop {
-            match frame::next(&bytes, at) {
+            let next = file.next(at);
+            match self.tried(&path, next)? {
                 Next::Frame(frame) => {
                     frames += 1;
                     at = frame.end;
-                    if frame.number < found.position.next_number {
-                        continue;
+                    if is_new(frame.number, &path, found) {
+                        self.records(frame.payload, found);
                     }
-                    if found.position.next_number != 0 && frame.number > found.position.next_number {
-                        found.lost_frames += frame.number - found.position.next_number;
-                        tracing::warn!(file = %path.display(), from = found.position.next_number, to = frame.number, "frames are missing in the log");
-                    }
-                    found.position.next_number = frame.number + 1;
-                    found.frames += 1;
-                    self.records(frame.payload, found);
                 }
                 Next::End => break,
                 Next::Damage { resume: Some(resume) } => {
-                    // A header that is not ours is stepped over like any other damage.
                     found.damages += 1;
                     tracing::warn!(file = %path.display(), offset = at, bytes = resume - at, "damage in log");
                     at = resume;
                 }
                 Next::Damage { resume: None } => {
-                    let torn = (bytes.len() - at) as u64;
+                    let torn = (len_bytes - at) as u64;
                     found.torn_bytes += torn;
                     tracing::warn!(file = %path.display(), offset = at, bytes = torn, last, "torn end of log segment cut off");
+                    drop(file);
                     self.tried(&path, self.disk.truncate(&path, at as u64))?;
                     break;
                 }
@@ -183,7 +228,13 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
     fn records(&mut self, payload: &[u8], found: &mut Replayed) {
         for record in RecordReader::new(payload) {
             match record {
-                Ok(record) => found.max_ms = found.max_ms.max((self.sink)(record)),
+                Ok(record) => {
+                    if let Record::State(state) = &record {
+                        found.position.next_number = found.position.next_number.max(state.next_frame);
+                        found.max_ms = found.max_ms.max(state.max_ms);
+                    }
+                    found.max_ms = found.max_ms.max((self.sink)(record));
+                }
                 Err(_) => {
                     found.damages += 1;
                     tracing::warn!(directory = %self.directory.display(), "record in log is not readable");
@@ -191,4 +242,19 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
             }
         }
     }
+}
+
+/// Whether the frame was not seen before; counts those that were never seen.
+fn is_new(number: u64, path: &Path, found: &mut Replayed) -> bool {
+    let expected = found.position.next_number;
+    if number < expected {
+        return false;
+    }
+    if expected != 0 && number > expected {
+        found.lost_frames += number - expected;
+        tracing::warn!(file = %path.display(), from = expected, to = number, "frames are missing in the log");
+    }
+    found.position.next_number = number + 1;
+    found.frames += 1;
+    true
 }

@@ -5,10 +5,13 @@ use hearth_engine::wal::record::{Record, RecordReader};
 
 fn records(payload: &[u8]) {
     for record in RecordReader::new(payload) {
-        if let Ok(Record::Samples(samples)) = record {
-            let entries = samples.count();
-            assert!(entries <= payload.len(), "an entry takes a byte at least");
-        }
+        let entries = match record {
+            Ok(Record::Samples(samples)) => samples.count(),
+            Ok(Record::Strings(strings)) => strings.count(),
+            Ok(Record::Row(row)) => row.pairs().count() + row.closed().count(),
+            _ => continue,
+        };
+        assert!(entries <= payload.len(), "an entry takes a byte at least");
     }
 }
 

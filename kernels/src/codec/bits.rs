@@ -1,8 +1,20 @@
 //! A stream of bits, most significant first: written through a 64-bit accumulator, read through
 //! unaligned 64-bit loads.
 
+/// Where the whole words of a stream go.
+pub trait WordSink {
+    fn push_word(&mut self, word: u64);
+}
+
+impl WordSink for Vec<u8> {
+    #[inline(always)]
+    fn push_word(&mut self, word: u64) {
+        self.extend_from_slice(&word.to_be_bytes());
+    }
+}
+
 /// The open end of a bit stream: up to 63 bits that do not fill a word yet. What was filled went to
-/// the byte vector, whole words only.
+/// the sink, whole words only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BitTail {
     /// Left-aligned: the first pending bit is the most significant one.
@@ -13,7 +25,7 @@ pub struct BitTail {
 impl BitTail {
     /// Appends the low `count` bits of `value`; `count` is 1..=64 and the bits above it are zero.
     #[inline(always)]
-    pub fn push(&mut self, bytes: &mut Vec<u8>, value: u64, count: u32) {
+    pub fn push(&mut self, sink: &mut impl WordSink, value: u64, count: u32) {
         debug_assert!((1..=64).contains(&count) && (count == 64 || value >> count == 0));
         let free = 64 - u32::from(self.used);
         if count < free {
@@ -22,9 +34,26 @@ impl BitTail {
             return;
         }
         let over = count - free;
-        bytes.extend_from_slice(&(self.word | value >> over).to_be_bytes());
+        sink.push_word(self.word | value >> over);
         self.word = if over == 0 { 0 } else { value << (64 - over) };
         self.used = over as u8;
+    }
+
+    /// The pending bits, left-aligned, and how many of them there are.
+    pub fn parts(&self) -> (u64, u8) {
+        (self.word, self.used)
+    }
+
+    /// A tail out of its parts.
+    #[inline(always)]
+    pub fn new(word: u64, used: u8) -> Self {
+        BitTail { word, used }
+    }
+
+    /// A tail with these pending bits; `None` where there are too many, or others behind them.
+    pub fn from_parts(word: u64, used: u8) -> Option<Self> {
+        let rest = word.checked_shl(u32::from(used))?;
+        (rest == 0).then_some(BitTail { word, used })
     }
 
     /// The pending bits as bytes, rounded up.

@@ -11,7 +11,7 @@
 //! Every `f64` comes back bit for bit: NaN payloads, -0.0 and subnormals are bits like others.
 
 use super::CodecError;
-use super::bits::{BitReader, BitTail, READ_SLACK_BYTES};
+use super::bits::{BitReader, BitTail, READ_SLACK_BYTES, WordSink};
 
 /// What the encoder remembers between two samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -19,14 +19,24 @@ pub struct GorillaState {
     last_time: i64,
     last_delta: i64,
     last_bits: u64,
-    tail: BitTail,
+    /// The stream's open end, its two parts: as a whole it would take eight bytes more.
+    tail_word: u64,
+    tail_used: u8,
     leading: u8,
     /// Bits in the window; 0 while none was declared.
     width: u8,
     count: u16,
 }
 
+/// Bytes of a state that is kept elsewhere.
+pub const STATE_BYTES: usize = 37;
+
 impl GorillaState {
+    #[inline(always)]
+    fn tail(&self) -> BitTail {
+        BitTail::new(self.tail_word, self.tail_used)
+    }
+
     pub fn count(&self) -> u16 {
         self.count
     }
@@ -39,68 +49,117 @@ impl GorillaState {
         self.last_bits
     }
 
+    /// The state in bytes, from which [`GorillaState::from_bytes`] goes on:
+    /// `last time i64 | last delta i64 | last bits u64 | pending word u64 | pending bits u8 | leading u8 | width
+    /// u8 | count u16`, little endian.
+    pub fn to_bytes(&self) -> [u8; STATE_BYTES] {
+        let mut out = [0; STATE_BYTES];
+        let (word, used) = (self.tail_word, self.tail_used);
+        out[..8].copy_from_slice(&self.last_time.to_le_bytes());
+        out[8..16].copy_from_slice(&self.last_delta.to_le_bytes());
+        out[16..24].copy_from_slice(&self.last_bits.to_le_bytes());
+        out[24..32].copy_from_slice(&word.to_le_bytes());
+        out[32..35].copy_from_slice(&[used, self.leading, self.width]);
+        out[35..].copy_from_slice(&self.count.to_le_bytes());
+        out
+    }
+
+    /// The state that these bytes hold; `None` where no encoder can have come to it. Whether it belongs to a
+    /// stream, [`GorillaState::ends`] tells.
+    pub fn from_bytes(bytes: &[u8; STATE_BYTES]) -> Option<Self> {
+        let word = |at: usize| bytes[at..].first_chunk::<8>().map(|w| u64::from_le_bytes(*w));
+        let [used, leading, width] = *bytes[32..].first_chunk()?;
+        let tail_word = word(24)?;
+        BitTail::from_parts(tail_word, used)?;
+        let state = GorillaState {
+            last_time: word(0)? as i64,
+            last_delta: word(8)? as i64,
+            last_bits: word(16)?,
+            tail_word,
+            tail_used: used,
+            leading,
+            width,
+            count: u16::from_le_bytes(*bytes[35..].first_chunk()?),
+        };
+        (u32::from(leading) + u32::from(width) <= 64).then_some(state)
+    }
+
+    /// Whether this is the state behind these samples, which its stream was decoded to.
+    pub fn ends(&self, times: &[i64], values: &[f64]) -> bool {
+        let [.., value] = values else { return self.count == 0 };
+        let delta = match times {
+            [.., before, last] => last.wrapping_sub(*before),
+            _ => 0,
+        };
+        usize::from(self.count) == times.len()
+            && times.last() == Some(&self.last_time)
+            && value.to_bits() == self.last_bits
+            && delta == self.last_delta
+    }
+
     /// Appends one sample. Times may be any; they are small where they ascend regularly.
     #[inline]
-    pub fn push(&mut self, bytes: &mut Vec<u8>, time: i64, value: f64) {
+    pub fn push(&mut self, sink: &mut impl WordSink, time: i64, value: f64) {
         let bits = value.to_bits();
+        let mut tail = self.tail();
         if self.count == 0 {
-            self.tail.push(bytes, time as u64, 64);
-            self.tail.push(bytes, bits, 64);
+            tail.push(sink, time as u64, 64);
+            tail.push(sink, bits, 64);
         } else {
             let delta = time.wrapping_sub(self.last_time);
-            self.push_time(bytes, delta.wrapping_sub(self.last_delta));
+            push_time(&mut tail, sink, delta.wrapping_sub(self.last_delta));
             self.last_delta = delta;
-            self.push_value(bytes, bits ^ self.last_bits);
+            self.push_value(&mut tail, sink, bits ^ self.last_bits);
         }
+        (self.tail_word, self.tail_used) = tail.parts();
         self.last_time = time;
         self.last_bits = bits;
         self.count += 1;
     }
 
     #[inline(always)]
-    fn push_time(&mut self, bytes: &mut Vec<u8>, change: i64) {
-        let tail = &mut self.tail;
-        match change {
-            0 => tail.push(bytes, 0, 1),
-            -0x80..=0x7f => tail.push(bytes, 0b10 << 8 | (change as u64 & 0xff), 10),
-            -0x2000..=0x1fff => tail.push(bytes, 0b110 << 14 | (change as u64 & 0x3fff), 17),
-            -0x8_0000..=0x7_ffff => tail.push(bytes, 0b1110 << 20 | (change as u64 & 0xf_ffff), 24),
-            _ => {
-                tail.push(bytes, 0b1111, 4);
-                tail.push(bytes, change as u64, 64);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn push_value(&mut self, bytes: &mut Vec<u8>, xor: u64) {
+    fn push_value(&mut self, tail: &mut BitTail, sink: &mut impl WordSink, xor: u64) {
         if xor == 0 {
-            self.tail.push(bytes, 0, 1);
+            tail.push(sink, 0, 1);
             return;
         }
         let (leading, trailing) = (xor.leading_zeros(), xor.trailing_zeros());
         let (window_leading, window_width) = (u32::from(self.leading), u32::from(self.width));
         let window_trailing = 64 - window_leading - window_width;
         if window_width != 0 && leading >= window_leading && trailing >= window_trailing {
-            self.tail.push(bytes, 0b10, 2);
-            self.tail.push(bytes, xor >> window_trailing, window_width);
+            tail.push(sink, 0b10, 2);
+            tail.push(sink, xor >> window_trailing, window_width);
             return;
         }
         let width = 64 - leading - trailing;
-        self.tail.push(bytes, 0b11 << 12 | u64::from(leading) << 6 | u64::from(width - 1), 14);
-        self.tail.push(bytes, xor >> trailing, width);
+        tail.push(sink, 0b11 << 12 | u64::from(leading) << 6 | u64::from(width - 1), 14);
+        tail.push(sink, xor >> trailing, width);
         self.leading = leading as u8;
         self.width = width as u8;
     }
 
     /// Closes the chunk: `bytes` then holds all of it.
     pub fn finish(&self, bytes: &mut Vec<u8>) {
-        self.tail.finish(bytes);
+        self.tail().finish(bytes);
     }
 
     /// The bits not in `bytes` yet, for who reads an open chunk.
     pub fn pending(&self) -> ([u8; 8], usize) {
-        self.tail.pending()
+        self.tail().pending()
+    }
+}
+
+#[inline(always)]
+fn push_time(tail: &mut BitTail, sink: &mut impl WordSink, change: i64) {
+    match change {
+        0 => tail.push(sink, 0, 1),
+        -0x80..=0x7f => tail.push(sink, 0b10 << 8 | (change as u64 & 0xff), 10),
+        -0x2000..=0x1fff => tail.push(sink, 0b110 << 14 | (change as u64 & 0x3fff), 17),
+        -0x8_0000..=0x7_ffff => tail.push(sink, 0b1110 << 20 | (change as u64 & 0xf_ffff), 24),
+        _ => {
+            tail.push(sink, 0b1111, 4);
+            tail.push(sink, change as u64, 64);
+        }
     }
 }
 
@@ -237,6 +296,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_encoder_goes_on_from_its_bytes(values in prop::collection::vec(prop_oneof![any::<u64>(), (0u64..9)], 1..100), cut in 0usize..100) {
+            let (mut bytes, mut state) = (Vec::new(), GorillaState::default());
+            for (at, bits) in values.iter().enumerate() {
+                if at == cut {
+                    state = GorillaState::from_bytes(&state.to_bytes()).expect("a state of ours");
+                }
+                state.push(&mut bytes, at as i64 * 15_000, f64::from_bits(*bits));
+            }
+            state.finish(&mut bytes);
+            bytes.extend_from_slice(&[0; READ_SLACK_BYTES]);
+            let (mut times, mut read) = (Vec::new(), Vec::new());
+            decode(&bytes, values.len(), &mut times, &mut read).expect("decodes");
+            prop_assert!(state.ends(&times, &read));
+            prop_assert_eq!(read.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), values);
+        }
+
+        #[test]
+        fn any_bytes_are_a_state_or_refused(bytes in prop::collection::vec(any::<u8>(), STATE_BYTES), time in any::<i64>(), value in any::<f64>()) {
+            if let Some(mut state) = GorillaState::from_bytes(bytes.first_chunk().expect("as long as that")) {
+                let mut out = Vec::new();
+                if state.count() < u16::MAX {
+                    state.push(&mut out, time, value);
+                }
+                state.finish(&mut out);
+            }
+        }
+
         #[test]
         fn any_samples_come_back_bit_for_bit(
             start in any::<i64>(),
