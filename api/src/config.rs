@@ -9,6 +9,9 @@ pub const WRITE_BODY_LIMIT_BYTES: usize = 32 << 20;
 /// Bytes of a remote-write body once decompressed, for the same reason: a small bomb must not fill memory.
 pub const WRITE_DECODED_LIMIT_BYTES: usize = 32 << 20;
 
+/// Bytes of a push to the gateway as it comes, and once decompressed: far above what a batch job says.
+pub const PUSH_BODY_LIMIT_BYTES: usize = hearth_scrape::config::MAX_PUSH_BODY_BYTES;
+
 /// Points of one series in the answer of a range query: Prometheus' own bound.
 pub const MAX_POINTS: i64 = 11_000;
 

@@ -18,6 +18,7 @@ mod lifecycle;
 mod metadata;
 pub mod metrics;
 mod params;
+mod push;
 mod query;
 mod result;
 mod rules;
@@ -41,6 +42,8 @@ type Held = Arc<State>;
 
 const GET: MethodFilter = MethodFilter::GET;
 const POST: MethodFilter = MethodFilter::POST;
+const PUT: MethodFilter = MethodFilter::PUT;
+const PUSH: MethodFilter = PUT.or(POST).or(MethodFilter::DELETE);
 
 /// A route with one handler for some methods; all others get Prometheus' answer.
 fn route<H: Handler<T, Held>, T: 'static>(
@@ -79,7 +82,9 @@ fn api(state: &Held) -> Router<Held> {
         .route("/metadata", read(targets::metadata))
         .route("/targets", read(targets::targets))
         .route("/targets/metadata", read(targets::targets_metadata))
+        .route("/targets/relabel_steps", read(targets::relabel_steps))
         .route("/scrape_pools", read(targets::scrape_pools))
+        .route("/scrape_pools/config", read(targets::pool_config))
         .route("/rules", read(rules::rules))
         .route("/alerts", read(rules::alerts))
         .route("/alertmanagers", read(rules::alertmanagers))
@@ -90,6 +95,8 @@ fn api(state: &Held) -> Router<Held> {
         .route("/status/tsdb", read(status::tsdb))
         .route("/status/active_queries", read(active::list))
         .route("/status/active_queries/{id}/kill", route(POST, "OPTIONS, POST", active::kill))
+        .route("/metrics", read(push::groups))
+        .route("/admin/wipe", route(PUT, "OPTIONS, PUT", push::wipe))
         .route("/write", route(POST, "OPTIONS, POST", write::write))
         .route("/admin/tsdb/delete_series", change(admin::delete_series))
         .route("/admin/tsdb/clean_tombstones", change(admin::clean_tombstones))
@@ -113,6 +120,8 @@ pub fn router(state: Held) -> Router {
         .route("/query", read(lifecycle::index))
         .route("/version", read(status::version))
         .route("/federate", read(federate::show).layer(CompressionLayer::new().gzip(true).deflate(true)))
+        .route("/metrics/{*group}", route(PUSH, "DELETE, OPTIONS, POST, PUT", push::push))
+        .route("/push/metrics", read(push::page).layer(CompressionLayer::new().gzip(true)))
         .route("/metrics", read(metrics::show).layer(CompressionLayer::new().gzip(true)))
         .route("/-/healthy", route(GET, "GET, HEAD, OPTIONS", lifecycle::healthy))
         .route("/-/ready", route(GET, "GET, HEAD, OPTIONS", lifecycle::ready))

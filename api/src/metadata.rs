@@ -8,6 +8,7 @@ use axum::extract::{OriginalUri, State as Held};
 use axum::response::Response;
 use hearth_model::context::{Budget, Stop};
 use hearth_model::{QueryContext, StoreError};
+use hearth_wire::exposition::unescape_values;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -79,7 +80,7 @@ fn label_name(path: &str) -> Result<String, ApiError> {
     let bytes = percent_decode(inner);
     let invalid = |shown: String| ApiError::bad_data(format!("invalid label name: \"{shown}\""));
     let name = String::from_utf8(bytes).map_err(|error| invalid(go_quoted(error.as_bytes())))?;
-    let name = if name.starts_with("U__") { unescape(&name) } else { name };
+    let name = unescape_values(&name).into_owned();
     if name.is_empty() { Err(invalid(name)) } else { Ok(name) }
 }
 
@@ -112,29 +113,6 @@ fn percent_decode(text: &str) -> Vec<u8> {
         }
     }
     out
-}
-
-/// Undoes the `values` escaping of names: `__` is an underscore, `_2e_` the character with that code. A
-/// name that is not well escaped stays as it is.
-fn unescape(name: &str) -> String {
-    let mut out = String::new();
-    let mut rest = &name["U__".len()..];
-    while let Some(at) = rest.find('_') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(tail) = rest.strip_prefix('_') {
-            out.push('_');
-            rest = tail;
-            continue;
-        }
-        let Some((code, tail)) = rest.split_once('_') else { return name.to_owned() };
-        let character =
-            u32::from_str_radix(code, 16).ok().filter(|_| code.len() <= 6).and_then(char::from_u32);
-        let Some(character) = character else { return name.to_owned() };
-        out.push(character);
-        rest = tail;
-    }
-    out + rest
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct Options {
     pub enable_lifecycle: bool,
     pub enable_admin: bool,
     pub enable_remote_write: bool,
+    /// Pushed groups may be wiped over HTTP.
+    pub enable_push_admin: bool,
     /// Messages that the remote-write receiver takes, by their protobuf names.
     pub accepted_messages: Vec<String>,
     pub ack: Ack,

@@ -6,7 +6,10 @@ use crate::params::Params;
 use crate::state::{Backend, State};
 use axum::extract::State as Held;
 use axum::response::Response;
+use hearth_model::Labels;
+use hearth_model::relabel::relabel;
 use hearth_promql::syntax::parse_metric_selector;
+use hearth_scrape::config::{RelabelConfig, ScrapeConfig};
 use hearth_scrape::status::{ActiveTarget, DroppedTarget, Metadata, PoolStatus};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,6 +118,61 @@ pub async fn scrape_pools(backend: Backend) -> Response {
     let pools = backend.scraper.status();
     let names: Vec<&str> = pools.iter().map(|p| &*p.name).collect();
     success(&BTreeMap::from([("scrapePools", names)]))
+}
+
+/// The configuration of the pool that a request names.
+async fn config_of(backend: &Backend, params: &Params) -> Result<ScrapeConfig, ApiError> {
+    let pool = params.get("scrapePool");
+    if pool.is_empty() {
+        return Err(ApiError::bad_data("no scrapePool parameter provided"));
+    }
+    let missing =
+        || ApiError::not_found(format!("error retrieving scrape config: scrape pool {pool:?} not found"));
+    backend.scraper.config(pool).await.ok_or_else(missing)
+}
+
+/// What one job runs by, as YAML with defaults filled in and secrets hidden.
+pub async fn pool_config(backend: Backend, params: Params) -> Result<Response, ApiError> {
+    let config = config_of(&backend, &params).await?;
+    let yaml = serde_yaml::to_string(&config).map_err(|error| ApiError::unavailable(error.to_string()))?;
+    Ok(success(&BTreeMap::from([("yaml", yaml)])))
+}
+
+#[derive(Serialize)]
+struct RelabelStep<'a> {
+    rule: &'a RelabelConfig,
+    output: LabelObject<'a>,
+    keep: bool,
+}
+
+/// What each rule of a job does to the given labels.
+pub async fn relabel_steps(backend: Backend, params: Params) -> Result<Response, ApiError> {
+    let config = config_of(&backend, &params).await?;
+    let text = params.get("labels");
+    if text.is_empty() {
+        return Err(ApiError::bad_data("no labels parameter provided"));
+    }
+    let given: BTreeMap<String, String> = serde_json::from_str(text)
+        .map_err(|error| ApiError::bad_data(format!("error parsing labels: {error}")))?;
+    let mut labels = Some(Labels::from_pairs(given));
+    let mut outputs = Vec::with_capacity(config.relabel_configs.len());
+    for rule in &config.relabel_configs {
+        let compiled = rule.rule().map_err(|error| ApiError::unavailable(error.to_string()))?;
+        labels = labels.and_then(|labels| relabel(&labels, &[compiled]));
+        outputs.push(labels.clone());
+    }
+    let nothing = Labels::empty();
+    let steps: Vec<_> = config
+        .relabel_configs
+        .iter()
+        .zip(&outputs)
+        .map(|(rule, output)| RelabelStep {
+            rule,
+            output: LabelObject(output.as_ref().unwrap_or(&nothing)),
+            keep: output.is_some(),
+        })
+        .collect();
+    Ok(success(&BTreeMap::from([("steps", steps)])))
 }
 
 #[derive(Serialize)]

@@ -16,6 +16,7 @@ use hearth_promql::{
     RequestOptions,
 };
 use hearth_scrape::Scraper;
+use hearth_scrape::push::{Gateway, GatewayOptions};
 use hearth_wire::remote_write::Encoder;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -49,6 +50,7 @@ fn options() -> Options {
         enable_lifecycle: false,
         enable_admin: false,
         enable_remote_write: true,
+        enable_push_admin: false,
         accepted_messages: vec![hearth_api::WRITE_V1.into()],
         ack: Ack::Memory,
         query_timeout: Duration::from_secs(10),
@@ -67,6 +69,16 @@ fn options() -> Options {
         hostname: "vm".into(),
         retention: "15d".into(),
     }
+}
+
+fn gateway() -> Arc<Gateway> {
+    Arc::new(Gateway::new(GatewayOptions {
+        clock: Arc::new(|| 7_000),
+        job: "pushgateway".into(),
+        ttl_ms: None,
+        check: true,
+        utf8_names: false,
+    }))
 }
 
 impl Server {
@@ -104,6 +116,7 @@ impl Server {
             clock: Arc::new(|| 0),
             seed: 0,
             features: hearth_scrape::Features::default(),
+            gateway: server.state.options.enable_push_admin.then(gateway),
             user_agent: "test".into(),
         });
         let engine = engine(store);
@@ -492,6 +505,61 @@ async fn remote_write_refuses_what_it_cannot_read() {
     let disabled = Server::ready(|options| options.enable_remote_write = false);
     let text = "remote write receiver needs to be enabled with --web.enable-remote-write-receiver\n";
     disabled.check(post_write(body, SNAPPY), 404, text).await;
+}
+
+#[tokio::test]
+async fn pushes() {
+    let server = Server::ready(|options| options.enable_push_admin = true);
+    let send = |method: &str, path: &str, body: &str| {
+        Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).expect("request")
+    };
+    server.check(send("PUT", "/metrics/job/a", "x 1\n"), 200, "").await;
+    server.check(send("POST", "/metrics/job@base64/Yi9j/l/%2F?ttl=1m", "x 2\n"), 200, "").await;
+    server
+        .check(send("PUT", "/metrics/job/a", "x 1 5\n"), 400, "pushed metrics must not have timestamps\n")
+        .await;
+    server
+        .check(send("PUT", "/metrics/job/a?ttl=x", ""), 400, "ttl: not a valid duration string: \"x\"\n")
+        .await;
+    server.check(send("PUT", "/metrics/x/a", ""), 400, "the path must begin with job\n").await;
+    let bad = Request::put("/metrics/job/a").header("content-encoding", "br").body(Body::empty());
+    let text = "the body's encoding must be gzip, snappy or none\n";
+    server.check(bad.expect("request"), 400, text).await;
+    assert_eq!(server.send(get("/metrics/job/a")).await.status(), 405);
+    let (status, page) = server.text(get("/push/metrics")).await;
+    let series = "x{job=\"a\",instance=\"\"} 1\nx{job=\"b/c\",l=\"/\",instance=\"\"} 2\n";
+    assert!(status == 200 && page.contains(series), "{page}");
+    let (_, json) = server.text(get("/api/v1/metrics")).await;
+    assert!(
+        json.contains(r#""labels":{"job":"b/c","l":"/"}"#) && json.contains("1970-01-01T00:01:07Z"),
+        "{json}"
+    );
+    server.check(send("DELETE", "/metrics/job/a", ""), 202, "").await;
+    server.check(send("PUT", "/api/v1/admin/wipe", ""), 202, "").await;
+    server.check(get("/api/v1/metrics"), 200, r#"{"status":"success","data":[]}"#).await;
+    let without = Server::ready(|_| {});
+    let text = "the push gateway needs to be enabled with --push.enable\n";
+    without.check(send("PUT", "/metrics/job/a", "x 1\n"), 404, text).await;
+    without.check(get("/push/metrics"), 404, text).await;
+}
+
+#[tokio::test]
+async fn relabelling_is_explained() {
+    let server = Server::ready(|_| {});
+    let yaml = "job_name: j\nrelabel_configs:\n- {source_labels: [a], target_label: b}\n- {source_labels: [b], regex: x, action: keep}\n- {target_label: c, replacement: d}\n";
+    let mut configs = vec![serde_yaml::from_str(yaml).expect("YAML")];
+    let mut global = hearth_scrape::config::GlobalConfig::default();
+    hearth_scrape::config::resolve(&mut global, &mut configs, std::path::Path::new("/")).expect("valid");
+    let backend = server.state.backend().expect("ready");
+    backend.scraper.apply(backend.scraper.prepare(configs).expect("plan")).await;
+    let steps = r#"{"status":"success","data":{"steps":[{"rule":{"source_labels":["a"],"separator":";","target_label":"b","replacement":"$1","action":"replace"},"output":{"a":"y","b":"y"},"keep":true},{"rule":{"source_labels":["b"],"separator":";","regex":"x","replacement":"$1","action":"keep"},"output":{},"keep":false},{"rule":{"separator":";","target_label":"c","replacement":"d","action":"replace"},"output":{},"keep":false}]}}"#;
+    let path = "/api/v1/targets/relabel_steps?scrapePool=j&labels=%7B%22a%22:%22y%22%7D";
+    server.check(get(path), 200, steps).await;
+    let path = "/api/v1/targets/relabel_steps?labels=%7B%7D";
+    server.check(get(path), 400, &bad_data("no scrapePool parameter provided")).await;
+    let (status, text) = server.text(get("/api/v1/scrape_pools/config?scrapePool=j")).await;
+    assert!(status == 200 && text.contains("job_name: j\\nhonor_timestamps: true"), "{text}");
+    assert_eq!(server.text(get("/api/v1/scrape_pools/config?scrapePool=k")).await.0, 404);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use crate::created::{Created, Seen, may_begin};
 use crate::job::Job;
 use crate::metadata::MetadataCache;
 use crate::native;
+use crate::push::{Group, Value};
 use crate::scraper::Features;
 use crate::series_labels::{self, BadSeries, TypeAndUnit};
 use hearth_model::batch::Exemplar;
@@ -19,7 +20,7 @@ use hearth_wire::exposition::{
 };
 use hearth_wire::metadata::MetricType;
 use std::borrow::Cow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries between two looks at whether other tasks wait: about a millisecond of work.
 const ENTRIES_PER_TURN: u64 = 4_096;
@@ -107,6 +108,11 @@ impl Absorber<'_> {
             Protocol::Lines(format) => self.lines(format, body).await?,
             Protocol::Protobuf => self.protobuf(body).await?,
         }
+        self.conclude()
+    }
+
+    /// What only the whole page shows.
+    fn conclude(&mut self) -> Result<(), String> {
         self.end_classic()?;
         if self.tally.over_sample_limit {
             return Err("sample limit exceeded".into());
@@ -115,6 +121,53 @@ impl Absorber<'_> {
             return Err("histogram bucket limit exceeded".into());
         }
         Ok(())
+    }
+
+    /// Reads what was pushed.
+    pub async fn absorb_pushed(&mut self, groups: &[Arc<Group>]) -> Result<(), String> {
+        let mut turns = Turns::default();
+        for group in groups {
+            for (name, family) in &group.families {
+                self.help(name, &family.help)?;
+                self.other(&Entry::Type { family: name, metric_type: family.kind })?;
+                if !family.unit.is_empty() {
+                    self.other(&Entry::Unit { family: name, unit: &family.unit })?;
+                }
+                for pushed in &family.samples {
+                    turns.take().await;
+                    self.pushed(&pushed.series, &pushed.value)?;
+                }
+            }
+            for (name, help, series, value) in group.times() {
+                self.help(name, help)?;
+                self.other(&Entry::Type { family: name, metric_type: MetricType::Gauge })?;
+                self.pushed(series, &Value::Float(value))?;
+            }
+        }
+        self.conclude()
+    }
+
+    fn pushed(&mut self, series: &[u8], value: &Value) -> Result<(), String> {
+        match value {
+            Value::Float(value) => self.sample(&SampleLine {
+                series,
+                value: *value,
+                timestamp_ms: None,
+                exemplar: None,
+                created_ms: None,
+            }),
+            Value::Histogram(histogram) => {
+                self.end_classic()?;
+                self.classic.native(series, &self.family.name);
+                self.histogram(&HistogramLine {
+                    series,
+                    histogram,
+                    timestamp_ms: None,
+                    created_ms: None,
+                    exemplars: &[],
+                })
+            }
+        }
     }
 
     async fn lines(&mut self, format: Format, body: &[u8]) -> Result<(), String> {

@@ -62,6 +62,16 @@ pub const MAX_SECRET_FILE_BYTES: u64 = 1 << 20;
 pub const MAX_METADATA_TEXT_BYTES: usize = 16 << 10;
 /// Metrics of one target that metadata is kept for: a body at the size limit could name millions.
 pub const MAX_METADATA_ENTRIES: usize = 100_000;
+/// Bytes of one push, compressed and not: far above what a batch job has to say.
+pub const MAX_PUSH_BODY_BYTES: usize = 32 << 20;
+/// Groups that a push gateway keeps: each is looked at in every scrape.
+pub const MAX_PUSH_GROUPS: usize = 100_000;
+/// Series of all groups together, each of which takes about 150 bytes.
+pub const MAX_PUSH_SAMPLES: usize = 5_000_000;
+/// Labels that a push's path may name.
+pub const MAX_PUSH_PATH_LABELS: usize = 64;
+/// Bytes of the file that keeps pushed groups over a restart: what the groups above fill.
+pub const MAX_PUSH_FILE_BYTES: u64 = 2 << 30;
 /// Characters of an exemplar's label names and values together: OpenMetrics' limit.
 pub const MAX_EXEMPLAR_LABEL_CHARS: usize = 128;
 /// Characters of an error text that is kept for a target: some carry what the target sent.

@@ -15,8 +15,9 @@ use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
 use crate::context::Context;
 use crate::created::Created;
 use crate::fetch::{FetchError, Fetched};
-use crate::job::Job;
+use crate::job::{Job, Origin};
 use crate::pool::{LoopPlan, TargetEntry};
+use crate::push::Group;
 use crate::report::{Figures, Report};
 use crate::status::Health;
 use ahash::RandomState;
@@ -34,6 +35,12 @@ pub struct Cycle {
     /// See [`Absorber::zeros`].
     zeros: Vec<u32>,
     report: Report,
+}
+
+/// What there is to read.
+enum Page {
+    Fetched(Fetched),
+    Pushed(Vec<Arc<Group>>),
 }
 
 /// What steps 1 and 2 came to.
@@ -100,16 +107,20 @@ impl Cycle {
             return failed(forced.to_string(), 0);
         }
         let target = Arc::clone(&self.plan.target);
-        let buffer = self.context.buffers.take_body();
-        let Fetched { body, content_type } =
-            match job.fetcher.fetch(&target.url, target.timeout, buffer).await {
-                Ok(fetched) => fetched,
-                Err(FetchError::BodyLimit) => {
-                    self.context.counters.body_limit.add(1);
-                    return failed(FetchError::BodyLimit.to_string(), -1);
+        let page = match &job.origin {
+            Origin::Pushed(gateway) => Page::Pushed(gateway.groups()),
+            Origin::Network(fetcher) => {
+                let buffer = self.context.buffers.take_body();
+                match fetcher.fetch(&target.url, target.timeout, buffer).await {
+                    Ok(fetched) => Page::Fetched(fetched),
+                    Err(FetchError::BodyLimit) => {
+                        self.context.counters.body_limit.add(1);
+                        return failed(FetchError::BodyLimit.to_string(), -1);
+                    }
+                    Err(error) => return failed(error.to_string(), 0),
                 }
-                Err(error) => return failed(error.to_string(), 0),
-            };
+            }
+        };
         self.zeros.clear();
         let mut absorber = Absorber {
             job,
@@ -127,10 +138,16 @@ impl Cycle {
             offered: 0,
             tally: Tally::default(),
         };
-        let error = absorber.absorb(&body, &content_type).await.err();
+        let error = match &page {
+            Page::Fetched(fetched) => absorber.absorb(&fetched.body, &fetched.content_type).await.err(),
+            Page::Pushed(groups) => absorber.absorb_pushed(groups).await.err(),
+        };
         let tally = absorber.tally;
-        let body_bytes = body.len() as i64;
-        self.context.buffers.give_body(body);
+        let mut body_bytes = 0;
+        if let Page::Fetched(Fetched { body, .. }) = page {
+            body_bytes = body.len() as i64;
+            self.context.buffers.give_body(body);
+        }
         if error.is_some() {
             batch.clear();
         }

@@ -4,8 +4,16 @@
 use crate::config::{RelabelConfig, ScrapeConfig};
 use crate::failure_log::FailureLog;
 use crate::fetch::Fetcher;
+use crate::push::Gateway;
 use hearth_model::relabel::Rule;
 use std::sync::Arc;
+
+/// Where a job's samples come from.
+pub enum Origin {
+    Network(Box<Fetcher>),
+    /// What was pushed to this server.
+    Pushed(Arc<Gateway>),
+}
 
 /// Everything the loops of one job share.
 pub struct Job {
@@ -13,7 +21,7 @@ pub struct Job {
     pub config: ScrapeConfig,
     pub target_rules: Vec<Rule>,
     pub metric_rules: Vec<Rule>,
-    pub fetcher: Fetcher,
+    pub origin: Origin,
     pub failure_log: Option<Arc<FailureLog>>,
 }
 
@@ -26,12 +34,16 @@ impl Job {
         config: ScrapeConfig,
         user_agent: &str,
         failure_log: Option<Arc<FailureLog>>,
+        gateway: Option<&Arc<Gateway>>,
     ) -> Result<Job, String> {
         let context = |e| format!("scrape config with job name {:?}: {e}", config.job_name);
         let target_rules = compile(&config.relabel_configs).map_err(context)?;
         let metric_rules = compile(&config.metric_relabel_configs).map_err(context)?;
-        let fetcher = Fetcher::new(&config, user_agent).map_err(context)?;
+        let origin = match gateway.filter(|gateway| gateway.options().job == config.job_name) {
+            Some(gateway) => Origin::Pushed(Arc::clone(gateway)),
+            None => Origin::Network(Box::new(Fetcher::new(&config, user_agent).map_err(context)?)),
+        };
         let name = Arc::from(config.job_name.as_str());
-        Ok(Job { name, config, target_rules, metric_rules, fetcher, failure_log })
+        Ok(Job { name, config, target_rules, metric_rules, origin, failure_log })
     }
 }

@@ -21,6 +21,7 @@ mod job;
 mod metadata;
 mod native;
 mod pool;
+pub mod push;
 mod report;
 mod scrape_loop;
 mod scraper;

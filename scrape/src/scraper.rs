@@ -9,6 +9,7 @@ use crate::failure_log::FailureLog;
 use crate::families;
 use crate::job::Job;
 use crate::pool::{Pool, PoolView};
+use crate::push::Gateway;
 use crate::status::{Family, PoolStatus, TargetMetadata};
 use arc_swap::ArcSwap;
 use hearth_model::{Ack, Append};
@@ -40,6 +41,8 @@ pub struct Options {
     /// different times.
     pub seed: u64,
     pub features: Features,
+    /// What one of the jobs scrapes, in the place of its target.
+    pub gateway: Option<Arc<Gateway>>,
     /// The `User-Agent` of every scrape.
     pub user_agent: String,
 }
@@ -59,6 +62,7 @@ struct Inner {
     context: Arc<Context>,
     discovery: Arc<DiscoveryCounters>,
     user_agent: String,
+    gateway: Option<Arc<Gateway>>,
     pools: Mutex<Pools>,
     views: ArcSwap<BTreeMap<Arc<str>, Arc<PoolView>>>,
 }
@@ -89,6 +93,7 @@ impl Scraper {
                 context: Arc::new(context),
                 discovery: Arc::default(),
                 user_agent: options.user_agent,
+                gateway: options.gateway,
                 pools: Mutex::default(),
                 views: ArcSwap::default(),
             }),
@@ -111,7 +116,9 @@ impl Scraper {
                     Some(log)
                 }
             };
-            jobs.push(Arc::new(Job::new(config, &self.inner.user_agent, log).map_err(at)?));
+            jobs.push(Arc::new(
+                Job::new(config, &self.inner.user_agent, log, self.inner.gateway.as_ref()).map_err(at)?,
+            ));
         }
         Ok(Plan { jobs })
     }
@@ -151,6 +158,17 @@ impl Scraper {
         inner.context.counters.reload.observe(start.elapsed().as_secs_f64());
     }
 
+    /// The push gateway, where there is one.
+    pub fn gateway(&self) -> Option<&Arc<Gateway>> {
+        self.inner.gateway.as_ref()
+    }
+
+    /// The configuration that a pool runs by.
+    pub async fn config(&self, pool: &str) -> Option<ScrapeConfig> {
+        let pools = self.inner.pools.lock().await;
+        pools.running.get(pool).map(|pool| pool.job.config.clone())
+    }
+
     /// Every pool by name, with its targets.
     pub fn status(&self) -> Vec<PoolStatus> {
         self.inner.views.load().values().map(|view| view.status()).collect()
@@ -164,7 +182,9 @@ impl Scraper {
     /// `prometheus_target_*` and `prometheus_sd_*`.
     pub fn metrics(&self) -> Vec<Family> {
         let views = self.inner.views.load();
-        families::all(&self.inner.context.counters, &self.inner.discovery, &views)
+        let mut all = families::all(&self.inner.context.counters, &self.inner.discovery, &views);
+        all.extend(self.inner.gateway.iter().flat_map(|gateway| gateway.metrics()));
+        all
     }
 
     /// Ends every loop; returns when none writes any more. As with Prometheus, no series is ended: the

@@ -177,7 +177,7 @@ mod tests {
     fn check(yaml: &str, target: &str, exposed: &str, expect: &str) {
         let mut configs = vec![serde_yaml::from_str(&format!("job_name: j\n{yaml}")).expect(yaml)];
         resolve_config(&mut GlobalConfig::default(), &mut configs, std::path::Path::new("/")).expect(yaml);
-        let job = Job::new(configs.remove(0), "test", None).expect("job");
+        let job = Job::new(configs.remove(0), "test", None, None).expect("job");
         let writes =
             |name: &str| exposed.split_whitespace().any(|pair| pair.starts_with(&format!("{name}=")));
         let got = match resolve(&job, &pairs(target), &pairs(exposed), writes) {

@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod flags;
 mod listen;
+mod pushed;
 mod query;
 mod query_log;
 mod reload;

@@ -47,7 +47,7 @@ impl Reloader {
     async fn reload(&self) -> Result<(), String> {
         tracing::info!("Loading configuration file");
         let started = Instant::now();
-        let (source, reading) = (self.source.clone(), self.reading);
+        let (source, reading) = (self.source.clone(), self.reading.clone());
         let loaded = tokio::task::spawn_blocking(move || load(&source, &reading)).await;
         let outcome = match loaded {
             Ok(Ok(config)) => self.apply(config).await,

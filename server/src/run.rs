@@ -12,11 +12,12 @@ use crate::listen::{self, Listening};
 use crate::query_log::{Logged, QueryLog};
 use crate::reload::{self, Reloader};
 use crate::signals::Termination;
-use crate::{query, settings};
+use crate::{pushed, query, settings};
 use hearth_api::{Backend, State};
 use hearth_model::Ack;
 use hearth_promql::Engine;
 use hearth_scrape::Scraper;
+use hearth_scrape::push::Gateway;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ pub async fn run(
         follows = %format!("Prometheus {}", options.build.version),
         "Starting Hearth"
     );
-    let reading = settings::reading(features);
+    let reading = settings::reading(flags, features);
     let listeners = listen::bind(flags.texts("web.listen-address"))
         .await
         .map_err(|error| Failure::run(format!("Unable to start web listener: {error}")))?;
@@ -83,7 +84,8 @@ pub async fn run(
         }
     };
     let store = opened?;
-    let scraper = Scraper::start(scrape_options(&store, features));
+    let gateway = pushed::start(flags).await?;
+    let scraper = Scraper::start(scrape_options(&store, features, gateway.gateway()));
     let query_log = QueryLog::start(state.clone(), flags.duration("query.log-slower-than"))
         .map_err(|error| Failure::run(format!("starting the query log: {error}")))?;
     let reloader = Reloader {
@@ -112,6 +114,7 @@ pub async fn run(
     serving.drain().await;
     tracing::info!("Stopping scrape manager...");
     scraper.shutdown().await;
+    gateway.close().await;
     query_log.close();
     close(store).await;
     Ok(())
@@ -204,7 +207,11 @@ async fn close(store: hearth_engine::Handle) {
     }
 }
 
-fn scrape_options(store: &hearth_engine::Handle, features: &Features) -> hearth_scrape::Options {
+fn scrape_options(
+    store: &hearth_engine::Handle,
+    features: &Features,
+    gateway: Option<Arc<Gateway>>,
+) -> hearth_scrape::Options {
     // Two replicas must not scrape at the same moments; the start time tells them apart.
     let seed = jiff::Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
     hearth_scrape::Options {
@@ -217,6 +224,7 @@ fn scrape_options(store: &hearth_engine::Handle, features: &Features) -> hearth_
             created_zeros: features.created_zeros,
             type_and_unit_labels: features.type_and_unit_labels,
         },
+        gateway,
         user_agent: format!("Hearth/{}", env!("CARGO_PKG_VERSION")),
     }
 }

@@ -28,8 +28,9 @@ pub fn parse_options(features: &Features) -> ParseOptions {
 }
 
 /// How configurations are read.
-pub fn reading(features: &Features) -> Reading {
+pub fn reading(flags: &Flags, features: &Features) -> Reading {
     Reading {
+        push_job: flags.switch("push.enable").then(|| flags.text("push.job").to_owned()),
         parse: parse_options(features),
         native_histograms: features.native_histograms,
         extra_scrape_metrics: features.extra_scrape_metrics,
@@ -76,6 +77,7 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         enable_lifecycle: flags.switch("web.enable-lifecycle"),
         enable_admin: flags.switch("web.enable-admin-api"),
         enable_remote_write: flags.switch("web.enable-remote-write-receiver"),
+        enable_push_admin: flags.switch("push.enable-admin-api"),
         accepted_messages: messages(flags),
         ack: flags.text("storage.wal.ack").parse::<Ack>()?,
         query_timeout: flags.duration("query.timeout"),

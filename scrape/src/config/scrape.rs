@@ -174,6 +174,13 @@ impl ScrapeConfig {
         ScrapeConfig::deserialize(deserializer)
     }
 
+    /// Whether any section of it finds targets.
+    pub fn names_targets(&self) -> bool {
+        let sections = serde_json::to_value(self).unwrap_or_default();
+        let keys = sections.as_object().into_iter().flat_map(|members| members.keys());
+        keys.into_iter().any(|key| key == "static_configs" || key.ends_with("_sd_configs"))
+    }
+
     /// The fields of `<http_config>`.
     pub fn http(&self) -> HttpConfig {
         HttpConfig {

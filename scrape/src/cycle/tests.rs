@@ -25,7 +25,7 @@ struct Rig {
 }
 
 fn plan(yaml: &str, address: &str) -> LoopPlan {
-    let job = Arc::new(Job::new(config(yaml, address), "Hearth/test", None).expect("job"));
+    let job = Arc::new(Job::new(config(yaml, address), "Hearth/test", None, None).expect("job"));
     let entry = crate::config::StaticConfig { targets: vec![address.to_owned()], ..Default::default() };
     let group = static_list::group("0".into(), &entry, &[]);
     let found = target::find(&job.config, &job.target_rules, &group.targets[0], &group).expect("target");
@@ -423,4 +423,44 @@ async fn native_histograms_are_scraped_and_bounded() {
     check("", 4, "up 0@1000", "3 observations found in buckets, but the Count field is 4").await;
     let limits = "native_histogram_bucket_limit: 1\nnative_histogram_min_bucket_factor: 4";
     check(limits, 3, "h schema -1 3 0 [3.0]@1000", "").await;
+}
+
+#[tokio::test]
+async fn pushed_groups_are_scraped_without_a_network() {
+    use crate::push::{Encoding, Gateway, GatewayOptions, Mode, Push};
+    let options = GatewayOptions {
+        clock: Arc::new(|| 1_000_000),
+        job: "j".into(),
+        ttl_ms: None,
+        check: true,
+        utf8_names: false,
+    };
+    let gateway = Arc::new(Gateway::new(options));
+    let push = |path: &str, body: &str| {
+        let group = gateway.group_of(path).expect("path");
+        let (content_type, encoding) = ("", Encoding::Plain);
+        let (mode, body) = (Mode::Replace, body.as_bytes());
+        gateway.push(&Push { group, mode, body, content_type, encoding, ttl_ms: None }).expect("push");
+    };
+    let mut rig = rig("honor_labels: true", vec![Answer::Silence]).await;
+    let job = config("honor_labels: true", &rig.address);
+    let job = Arc::new(Job::new(job, "Hearth/test", None, Some(&gateway)).expect("job"));
+    rig.cycle.adopt(LoopPlan { job, ..rig.cycle.plan().clone() });
+    push("job/a", "# HELP x X.\n# TYPE x counter\nx 1\n");
+    push("job/b/instance/i", "# TYPE h histogram\nh_bucket{le=\"1\"} 2\n");
+    let times = |job: &str, at| {
+        format!("push_time_seconds{{{job}}} 1000@{at}\npush_failure_time_seconds{{{job}}} 0@{at}")
+    };
+    let (a, b) = ("job=\"a\"", "instance=\"i\", job=\"b\"");
+    let expect = format!(
+        "h_bucket{{instance=\"i\", job=\"b\", le=\"1.0\"}} 2@1000\n{}\nx{{{a}}} 1@1000\n{}\n{}",
+        times(b, 1000),
+        times(a, 1000),
+        report([1, 6, 6, 6], 1000)
+    );
+    assert_eq!(rig.scrape().await, expect);
+    assert_eq!(rig.entry.metadata().read(Some("x"))[0].1.kind, "counter");
+    gateway.delete(&gateway.group_of("job/a").expect("path"));
+    let stored = rig.scrape().await;
+    assert!(stored.contains("x{job=\"a\"} stale@2000") && stored.contains("up 1@2000"), "{stored}");
 }

@@ -25,6 +25,7 @@ fn rig() -> Rig {
             clock: Arc::new(clock),
             seed: 1,
             features: crate::Features::default(),
+            gateway: None,
             user_agent,
         }),
         batches,

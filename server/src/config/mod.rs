@@ -10,7 +10,7 @@ pub use source::Source;
 
 use hearth_alerting::RuleFile;
 use hearth_promql::syntax::ParseOptions;
-use hearth_scrape::config::{GlobalConfig, ScrapeConfig, resolve};
+use hearth_scrape::config::{GlobalConfig, ScrapeConfig, StaticConfig, resolve};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::fmt;
@@ -128,9 +128,14 @@ fn matching(pattern: &str, directory: &Path, place: &Place) -> Result<Vec<PathBu
     Ok(out)
 }
 
+/// How the target of pushed metrics is called: it has no address.
+const PUSHED_TARGET: &str = "built-in";
+
 /// What flags say of how a configuration is read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Reading {
+    /// The job that scrapes what was pushed to this server.
+    pub push_job: Option<String>,
     pub parse: ParseOptions,
     /// What `global` says of these where it says nothing.
     pub native_histograms: bool,
@@ -167,6 +172,9 @@ fn read(
     let mut jobs = Jobs::default();
     jobs.take(name, file.scrape_configs);
     let scrape_patterns = jobs.include(name, file.scrape_config_files, directory)?;
+    if let Some(job) = &reading.push_job {
+        jobs.add_pushed(job, name)?;
+    }
     let Jobs { mut scrapes, places } = jobs;
     resolve(&mut global, &mut scrapes, directory).map_err(|error| {
         let place = error.scrape_config.and_then(|index| places.get(index)).unwrap_or(&global_place);
@@ -227,6 +235,28 @@ impl Jobs {
             self.places.push(Place::of(file, &config));
             self.scrapes.push(config.value);
         }
+    }
+
+    /// Gives the job of pushed metrics its one target; adds the job where no file has it.
+    fn add_pushed(&mut self, job: &str, file: &str) -> Result<(), ConfigError> {
+        let index = self.scrapes.iter().position(|config| config.job_name == job);
+        let index = match index {
+            Some(index) if self.scrapes[index].names_targets() => {
+                let why = "scrapes what is pushed to this server (--push.job) and must name no targets";
+                return Err(self.places[index].fault(format_args!("job {job:?} {why}")));
+            }
+            Some(index) => index,
+            None => {
+                let text = serde_json::json!({"job_name": job, "honor_labels": true}).to_string();
+                let config = serde_saphyr::from_str(&text);
+                self.scrapes.push(config.map_err(|error| ConfigError(format!("{file}: {error}")))?);
+                self.places.push(Place { file: file.to_owned(), line: 1, column: 1 });
+                self.scrapes.len() - 1
+            }
+        };
+        let targets = vec![PUSHED_TARGET.to_owned()];
+        self.scrapes[index].static_configs = vec![StaticConfig { targets, ..StaticConfig::default() }];
+        Ok(())
     }
 
     /// Reads the files that `scrape_config_files` names; returns the patterns.

@@ -87,3 +87,17 @@ fn the_built_in_configuration_is_valid() {
     }
     assert_eq!(load_text("").expect("empty is valid").scrapes.len(), 0);
 }
+
+#[test]
+fn pushed_metrics_are_a_job() {
+    let reading = Reading { push_job: Some("pushgateway".into()), ..Reading::default() };
+    let load = |text: &str| read("p.yml", text, Path::new("/"), &reading, &|_| None);
+    let added = load("").expect("added");
+    assert!(added.yaml.contains("- job_name: pushgateway\n  honor_labels: true\n"), "{}", added.yaml);
+    assert!(added.yaml.contains("built-in"), "{}", added.yaml);
+    let own = load("scrape_configs: [{job_name: pushgateway, scrape_interval: 5s}]").expect("taken");
+    assert_eq!((own.scrapes.len(), own.scrapes[0].scrape_interval.ms), (1, 5_000));
+    let error = load("scrape_configs:\n- job_name: pushgateway\n  static_configs: [{targets: [a]}]\n");
+    let text = error.expect_err("two sources").0;
+    assert!(text.starts_with("p.yml:2:3: job \"pushgateway\" scrapes what is pushed"), "{text}");
+}

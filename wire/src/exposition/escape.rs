@@ -74,6 +74,29 @@ impl Escaping {
     }
 }
 
+/// Undoes [`Escaping::Values`]: `U__` begins an escaped name, `__` is an underscore, `_2e_` the character
+/// with that code. A name that is not well escaped stays as it is.
+pub fn unescape_values(name: &str) -> Cow<'_, str> {
+    let Some(mut rest) = name.strip_prefix("U__") else { return Cow::Borrowed(name) };
+    let mut out = String::new();
+    while let Some(at) = rest.find('_') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(tail) = rest.strip_prefix('_') {
+            out.push('_');
+            rest = tail;
+            continue;
+        }
+        let Some((code, tail)) = rest.split_once('_') else { return Cow::Borrowed(name) };
+        let character =
+            u32::from_str_radix(code, 16).ok().filter(|_| code.len() <= 6).and_then(char::from_u32);
+        let Some(character) = character else { return Cow::Borrowed(name) };
+        out.push(character);
+        rest = tail;
+    }
+    Cow::Owned(out + rest)
+}
+
 /// One clause of an `Accept` header.
 struct Clause {
     is_text: bool,
@@ -116,6 +139,16 @@ mod tests {
         check(Escaping::Underscores, "0a.b-ü", "_a_b__");
         check(Escaping::Dots, "a.b_c-d", "a_dot_b__c__d");
         check(Escaping::Values, "a.b_cü", "U__a_2e_b__c_fc_");
+    }
+
+    #[test]
+    fn escaped_names_come_back() {
+        for name in ["a.b_cü", "0 ", "__", "plain"] {
+            assert_eq!(unescape_values(&Escaping::Values.escape(name)), name);
+        }
+        for broken in ["U__a_zz_b", "U__a_2e", "U__a_1234567_"] {
+            assert_eq!(unescape_values(broken), broken);
+        }
     }
 
     #[test]

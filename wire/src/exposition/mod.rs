@@ -20,7 +20,7 @@ mod text;
 
 pub use content_type::{ContentTypeError, Format, Protocol};
 pub use error::ParseError;
-pub use escape::Escaping;
+pub use escape::{Escaping, unescape_values};
 pub use parser::Parser;
 pub use protobuf::{Histograms, ProtobufError, ProtobufFault, ProtobufParser, write_bound};
 pub use series::{LabelsError, labels_of, pairs_of, unescape_help};
