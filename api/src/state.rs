@@ -51,7 +51,6 @@ pub struct Options {
     pub started: Timestamp,
     pub working_directory: String,
     pub hostname: String,
-    pub retention: String,
 }
 
 /// What was built, from what.
@@ -92,6 +91,8 @@ pub struct LiveConfig {
     pub rules: Vec<RuleFile>,
     pub evaluation_interval_ms: i64,
     pub external_labels: BTreeMap<String, String>,
+    /// How long, and how much: `15d or 5GiB`.
+    pub retention: String,
 }
 
 /// How the last reload went.

@@ -79,7 +79,7 @@ pub async fn runtime_info(Held(state): Held<Arc<State>>, backend: Backend) -> Re
         memory_limit: i64::MAX,
         gc_percent: "",
         debug: "",
-        storage_retention: &options.retention,
+        storage_retention: &state.live.load().retention,
     }))
 }
 
@@ -111,6 +111,11 @@ struct TsdbStatus<'a> {
     label_value_count_by_label_name: Vec<Stat<'a>>,
     memory_in_bytes_by_label_name: Vec<Stat<'a>>,
     series_count_by_label_value_pair: Vec<Stat<'a>>,
+    /// Beyond Prometheus: the series that came into being within the last hour.
+    new_series_in_last_hour: u64,
+    new_series_count_by_metric_name: Vec<Stat<'a>>,
+    new_series_count_by_label_name: Vec<Stat<'a>>,
+    new_series_count_by_label_value_pair: Vec<Stat<'a>>,
 }
 
 pub async fn tsdb(backend: Backend, params: Params) -> Result<Response, ApiError> {
@@ -137,6 +142,10 @@ pub async fn tsdb(backend: Backend, params: Params) -> Result<Response, ApiError
         label_value_count_by_label_name: stats(&head.values_by_label_name),
         memory_in_bytes_by_label_name: stats(&head.memory_by_label_name),
         series_count_by_label_value_pair: stats(&head.series_by_label_pair),
+        new_series_in_last_hour: head.new_series,
+        new_series_count_by_metric_name: stats(&head.new_by_metric_name),
+        new_series_count_by_label_name: stats(&head.new_by_label_name),
+        new_series_count_by_label_value_pair: stats(&head.new_by_label_pair),
     }))
 }
 

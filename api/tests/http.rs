@@ -67,7 +67,6 @@ fn options() -> Options {
         started: jiff::Timestamp::UNIX_EPOCH,
         working_directory: "/w".into(),
         hostname: "vm".into(),
-        retention: "15d".into(),
     }
 }
 
@@ -431,7 +430,7 @@ async fn the_page_and_the_metrics_name_the_server() {
         "prometheus_engine_queries 0\n",
         "prometheus_ready 1\n",
         "hearth_shards 2\n",
-        "prometheus_tsdb_retention_limit_seconds 1.296e+06\n",
+        "prometheus_tsdb_retention_limit_seconds 0\n",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

@@ -81,6 +81,53 @@ pub const LOG_WARY_COMMITS: u32 = 32;
 /// A shard waits itself for the sync of no more data than this: more takes a millisecond on quick media.
 pub const LOG_QUICK_SYNC_BYTES: u64 = 256 << 10;
 
+/// New series that a shard remembers as such: some 24 bytes each. Beyond, the oldest count as old early.
+pub const RECENT_SERIES: usize = 1 << 22;
+/// How long a series is new.
+pub const RECENT_MS: i64 = 3_600_000;
+
+/// What may change while the store is open.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Keeping {
+    /// Samples older than this, against the clock, are dropped.
+    pub retention: Duration,
+    /// Blocks and logs may take this many bytes; beyond, the oldest blocks go. 0: no limit.
+    pub retention_bytes: u64,
+    /// The same as a part of the disk, in percent, instead of the bytes. 0: no limit.
+    pub retention_percent: f64,
+    /// How much older than the newest sample one may be and still be taken out of order.
+    pub out_of_order_window: Duration,
+}
+
+impl Default for Keeping {
+    fn default() -> Keeping {
+        Keeping {
+            retention: Duration::from_secs(15 * 24 * 3600),
+            retention_bytes: 0,
+            retention_percent: 0.0,
+            out_of_order_window: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// What a new series must not break; those that are there already go on whatever these say. All shards
+/// together; 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Series in memory.
+    pub series: u64,
+    /// Of these, with one metric name.
+    pub series_per_metric: u64,
+    /// Of these, with one value of the label `job`.
+    pub series_per_job: u64,
+    /// Series that came into being within an hour, since the start.
+    pub new_series_per_hour: u64,
+    /// Labels of a series, the metric name included.
+    pub labels: usize,
+    pub label_name_bytes: usize,
+    pub label_value_bytes: usize,
+}
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -99,20 +146,14 @@ pub struct Options {
     pub group_commit_delay: Duration,
     /// Data acknowledged as `written` or `memory` reaches stable storage within this time.
     pub flush_interval: Duration,
-    /// Series in all shards together; new ones beyond are refused by name of the limit. 0: no limit.
-    pub max_series: u64,
+    pub limits: Limits,
     /// Memory that the heads of all shards may hold; writes are refused (try again later) beyond.
     pub head_limit_bytes: u64,
     /// Samples further ahead of the clock than this are out of bounds (as Prometheus': 10 minutes).
     pub max_ahead: Duration,
-    /// Samples older than this, against the clock, are dropped.
-    pub retention: Duration,
-    /// Blocks and logs may take this many bytes; beyond, the oldest blocks go. 0: no limit.
-    pub retention_bytes: u64,
+    pub keeping: Keeping,
     /// Length of the stretch of time that one block takes from memory, aligned to the epoch.
     pub block_range: Duration,
-    /// How much older than the newest sample one may be and still be taken out of order.
-    pub out_of_order_window: Duration,
     /// Milliseconds since the Unix epoch. An argument, so that a test can set it.
     pub clock: fn() -> i64,
 }
@@ -128,13 +169,11 @@ impl Options {
             checkpoint_bytes: 32 << 20,
             group_commit_delay: Duration::ZERO,
             flush_interval: Duration::from_secs(1),
-            max_series: 0,
+            limits: Limits::default(),
             head_limit_bytes: crate::disk::memory_limit_bytes() / 4 * 3,
             max_ahead: Duration::from_secs(600),
-            retention: Duration::from_secs(15 * 24 * 3600),
-            retention_bytes: 0,
+            keeping: Keeping::default(),
             block_range: Duration::from_secs(2 * 3600),
-            out_of_order_window: Duration::from_secs(30 * 60),
             clock: crate::disk::wall_clock_ms,
         }
     }

@@ -3,11 +3,13 @@
 
 mod admin;
 
-use crate::config::{self, IoChoice, Options, Pinning};
+use crate::census::Census;
+use crate::config::{self, IoChoice, Keeping, Options, Pinning};
 use crate::disk::blocking::BlockingDisk;
 use crate::disk::ring::RingDisk;
 use crate::disk::{Disk, cores, names, probe};
 use crate::router::Router;
+use crate::settings::{Settings, millis};
 use crate::shard::keeper::Keeper;
 use crate::shard::request::{AppendRequest, Appended, Job, Pick, Request};
 use crate::shard::runtime::{self, Runtime};
@@ -28,7 +30,6 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// Why a store did not open. Each names what and where.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ struct Inner {
     clock: fn() -> i64,
     backend: &'static str,
     watermarks: Arc<Watermarks>,
+    settings: Arc<Settings>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     path: PathBuf,
     identity: Identity,
@@ -195,13 +197,11 @@ fn identify(options: &Options) -> Result<Identity, OpenError> {
 fn shared(options: &Options, identity: Identity) -> Store {
     Store {
         router: Router::new(identity.seed, identity.shards),
-        max_series: options.max_series,
+        census: Arc::new(Census::new(options.limits)),
+        settings: Arc::new(Settings::new(options.keeping)),
         head_limit_bytes: options.head_limit_bytes,
-        retention: options.retention,
-        retention_bytes: options.retention_bytes,
         checkpoint_bytes: options.checkpoint_bytes,
         block_range_ms: millis(options.block_range).max(1),
-        out_of_order_ms: millis(options.out_of_order_window),
         clock: options.clock,
         watermarks: Arc::new(Watermarks::new(identity.shards)),
     }
@@ -265,16 +265,13 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             clock: options.clock,
             backend: backend.name(),
             watermarks: store.watermarks,
+            settings: store.settings,
             threads: Mutex::new(handles),
             path: options.path.clone(),
             identity,
             _lock: lock,
         }),
     })
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How a store writes, and on which executor its shards run.
@@ -437,6 +434,11 @@ impl Handle {
                 tracing::error!("a core thread had panicked");
             }
         }
+    }
+
+    /// Changes what may change while the store is open; the next write and the next round of upkeep see it.
+    pub fn keep(&self, keeping: Keeping) {
+        self.inner.settings.change(keeping);
     }
 
     /// Does at once what is due in the background: blocks to write, to bring together, to delete. `false`

@@ -4,13 +4,14 @@
 //! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
 //!
 //! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
-//! left: router, bytes, pace, signal, disk < chunk, index < wal, block < head < compact < shard < handle. glommio and io_uring are named only in `disk` and
+//! left: router, bytes, pace, signal, settings, census, disk < chunk, index < wal, block < head < compact < shard < handle. glommio and io_uring are named only in `disk` and
 //! `shard`, unsafe code only in `disk`.
 
 #![deny(unsafe_code)]
 
 mod block;
 mod bytes;
+mod census;
 mod chunk;
 mod compact;
 pub mod config;
@@ -21,9 +22,10 @@ mod head;
 mod index;
 mod pace;
 mod router;
+mod settings;
 mod shard;
 mod signal;
 pub mod wal;
 
-pub use config::{IoChoice, Options, Pinning};
+pub use config::{IoChoice, Keeping, Limits, Options, Pinning};
 pub use handle::{Handle, OpenError, open};

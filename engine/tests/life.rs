@@ -1,7 +1,8 @@
 //! The life of data on a real data directory: deleted, taken along in a snapshot, opened again.
 
 use futures_executor::block_on;
-use hearth_engine::{Handle, IoChoice, Options, open};
+use hearth_engine::{Handle, IoChoice, Keeping, Limits, Options, open};
+use hearth_model::batch::Refusal;
 use hearth_model::store::{
     Admin, Catalogue, Columns, MatcherSets, Projection, Select, SeriesCursor, ShardView,
 };
@@ -17,7 +18,7 @@ fn options(path: &Path, io: IoChoice) -> Options {
         shards: Some(2),
         io,
         block_range: Duration::from_secs(100),
-        out_of_order_window: Duration::from_secs(1000),
+        keeping: Keeping { out_of_order_window: Duration::from_secs(1000), ..Keeping::default() },
         clock: || 2_000_000,
         ..Options::new(path)
     }
@@ -243,5 +244,84 @@ fn a_snapshot_is_a_data_directory() {
         handle.close();
         let entries = std::fs::read_dir(path.join("snapshots")).expect("lists").count();
         assert_eq!(entries, 2, "nothing unfinished stays");
+    });
+}
+
+/// What is kept, and how late samples may come, changes without a start.
+#[test]
+fn settings_change_while_the_store_runs() {
+    each_backend(|_, options| {
+        let handle = open(&options).expect("opens");
+        write(&handle, 0..4, 0..1950);
+        assert_eq!(block_on(handle.tend()), Ok(true));
+        let late = || {
+            let mut batch = WriteBatch::default();
+            batch.push(&labels(9), &[Sample { timestamp_ms: 1_949_000, value: 1_949.0 }]);
+            batch.push(&labels(9), &[Sample { timestamp_ms: 1_930_000, value: 1_930.0 }]);
+            block_on(handle.append(batch, Ack::Synced)).expect("appends").outcome
+        };
+        let none = Keeping { out_of_order_window: Duration::ZERO, ..options.keeping };
+        handle.keep(none);
+        assert_eq!(late().refused_for(Refusal::OutOfOrder), 1);
+        handle.keep(options.keeping);
+        assert_eq!((late().refused, late().repeated), (vec![], 2));
+        let first = |handle: &Handle| read(handle)[&labels(0).to_string()][0];
+        assert_eq!(first(&handle), 0);
+        // The clock says 2,000 s.
+        handle.keep(Keeping { retention: Duration::from_secs(1200), ..options.keeping });
+        assert_eq!(block_on(handle.tend()), Ok(true));
+        assert!(block_on(handle.figures()).expect("figures").blocks_expired > 0);
+        assert!((1..=800).contains(&first(&handle)), "{}", first(&handle));
+        // A part of the disk that no block fits into.
+        handle.keep(Keeping { retention_percent: 1e-12, ..options.keeping });
+        assert_eq!(block_on(handle.tend()), Ok(true));
+        let figures = block_on(handle.figures()).expect("figures");
+        assert!(figures.blocks == 0 && figures.blocks_crowded_out > 0 && figures.retention_percent == 1e-12);
+        assert!(first(&handle) > 800);
+        handle.close();
+    });
+}
+
+/// Limits hold over all shards together, to the series, and after a start too.
+#[test]
+fn limits_by_name_hold_over_all_shards() {
+    each_backend(|_, options| {
+        let limits = Limits { series: 30, series_per_metric: 20, label_value_bytes: 8, ..Limits::default() };
+        let options = Options { limits, ..options };
+        let handle = open(&options).expect("opens");
+        let send = |handle: &Handle, names: &[&str], series: std::ops::Range<usize>, second: i64| {
+            let mut batch = WriteBatch::default();
+            for i in series {
+                for name in names {
+                    let labels = Labels::from_pairs([("__name__", (*name).to_owned()), ("i", i.to_string())]);
+                    batch.push(&labels, &[Sample { timestamp_ms: second * 1000, value: 1.0 }]);
+                }
+            }
+            block_on(handle.append(batch, Ack::Synced)).expect("appends").outcome
+        };
+        let outcome = send(&handle, &["a"], 0..50, 1);
+        assert_eq!((outcome.new_series, outcome.refused_for(Refusal::MetricSeriesLimit)), (20, 30));
+        let outcome = send(&handle, &["b"], 0..20, 1);
+        assert_eq!((outcome.new_series, outcome.refused_for(Refusal::SeriesLimit)), (10, 10));
+        let outcome = send(&handle, &["too_long_a_name"], 0..1, 1);
+        assert_eq!(outcome.refused_for(Refusal::LabelValueLimit), 1);
+        // Those that are there go on.
+        assert_eq!(send(&handle, &["a"], 0..50, 2).samples, 20);
+        let status = block_on(handle.head_status(1)).expect("status");
+        assert_eq!((status.series, status.new_series), (30, 30));
+        assert_eq!(status.new_by_metric_name, [("a".to_owned(), 20)]);
+        handle.close();
+        drop(handle);
+        let handle = open(&options).expect("opens");
+        assert_eq!(send(&handle, &["a", "b"], 0..50, 3).samples, 30);
+        // Series that end make room for others.
+        assert_eq!(send(&handle, &["b"], 0..20, 1990).samples, 10);
+        assert_eq!(block_on(handle.tend()), Ok(true));
+        let outcome = send(&handle, &["a"], 100..150, 1991);
+        let removed = block_on(handle.figures()).expect("figures").series_removed;
+        assert!(removed > 0 && outcome.new_series == removed, "{removed} went, {} came", outcome.new_series);
+        let status = block_on(handle.head_status(1)).expect("status");
+        assert_eq!((status.series, status.new_series), (30, removed), "after a start only those since count");
+        handle.close();
     });
 }

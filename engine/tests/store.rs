@@ -1,7 +1,7 @@
 //! The storage contract on a real data directory, on both backends.
 
 use futures_executor::block_on;
-use hearth_engine::{Handle, IoChoice, Options, open};
+use hearth_engine::{Handle, IoChoice, Keeping, Limits, Options, open};
 use hearth_model::batch::Refusal;
 use hearth_model::context::{Budget, Stop};
 use hearth_model::store::{Admin, Catalogue, Columns, Projection, Select, SeriesCursor, ShardView};
@@ -18,7 +18,7 @@ fn open_at(path: &Path, io: IoChoice) -> Handle {
     let options = Options {
         shards: Some(2),
         io,
-        out_of_order_window: window,
+        keeping: Keeping { out_of_order_window: window, ..Keeping::default() },
         clock: || 1_000_000,
         ..Options::new(path)
     };
@@ -249,7 +249,12 @@ fn queries_stop_when_told_and_stay_within_their_memory() {
 #[test]
 fn limits_refuse_only_what_is_new() {
     each_backend(|path, _| {
-        let options = Options { shards: Some(1), max_series: 5, clock: || 1_000_000, ..Options::new(path) };
+        let options = Options {
+            shards: Some(1),
+            limits: Limits { series: 5, ..Limits::default() },
+            clock: || 1_000_000,
+            ..Options::new(path)
+        };
         let handle = open(&options).expect("opens");
         let outcome = write(&handle, batch(8, 0..2));
         assert_eq!((outcome.new_series, outcome.refused_for(Refusal::SeriesLimit)), (5, 6));
@@ -272,7 +277,7 @@ fn blocks_and_memory_read_as_one() {
         let options = Options {
             shards: Some(2),
             block_range: second(100),
-            out_of_order_window: second(10),
+            keeping: Keeping { out_of_order_window: second(10), ..Keeping::default() },
             clock: || 1_000_000,
             ..Options::new(path)
         };
@@ -341,7 +346,7 @@ fn the_log_goes_with_the_blocks() {
         let options = Options {
             shards: Some(1),
             block_range: second(100),
-            out_of_order_window: second(10),
+            keeping: Keeping { out_of_order_window: second(10), ..Keeping::default() },
             clock: || 10_000_000,
             ..Options::new(path)
         };
@@ -371,7 +376,7 @@ fn blocks_go_by_age_and_by_size() {
         let options = Options {
             shards: Some(1),
             block_range: second(100),
-            out_of_order_window: second(10),
+            keeping: Keeping { out_of_order_window: second(10), ..Keeping::default() },
             clock: || 1_000_000,
             ..Options::new(path)
         };
@@ -387,11 +392,13 @@ fn blocks_go_by_age_and_by_size() {
         };
         let (first, figures) = tend(&options, Some(batch(50, 0..1000)));
         assert_eq!((first, figures.blocks_expired), (0, 0));
-        let aged = Options { retention: second(650), ..options.clone() };
+        let aged =
+            Options { keeping: Keeping { retention: second(650), ..options.keeping }, ..options.clone() };
         let (first, figures) = tend(&aged, None);
         assert_eq!((first, figures.blocks_expired), (300_000, 1));
         let bytes = figures.wal_bytes + figures.block_bytes;
-        let narrow = Options { retention_bytes: bytes - 1, ..options.clone() };
+        let narrow =
+            Options { keeping: Keeping { retention_bytes: bytes - 1, ..options.keeping }, ..options.clone() };
         let (first, figures) = tend(&narrow, None);
         assert_eq!((first, figures.blocks_crowded_out), (600_000, 1));
     });

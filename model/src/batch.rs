@@ -128,12 +128,20 @@ pub enum Refusal {
     InvalidLabels,
     /// The histogram's shape is not valid.
     InvalidHistogram,
-    /// A limit on series would be broken by this new series.
+    /// A limit on series would be broken by this new series: of all, of those with its metric name, with its
+    /// job, or new within an hour.
     SeriesLimit,
+    MetricSeriesLimit,
+    JobSeriesLimit,
+    NewSeriesLimit,
+    /// The new series has more labels, or a longer label name or value, than is allowed.
+    LabelCountLimit,
+    LabelNameLimit,
+    LabelValueLimit,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::OutOfOrder,
         Refusal::DuplicateTimestamp,
         Refusal::TooOld,
@@ -141,6 +149,12 @@ impl Refusal {
         Refusal::InvalidLabels,
         Refusal::InvalidHistogram,
         Refusal::SeriesLimit,
+        Refusal::MetricSeriesLimit,
+        Refusal::JobSeriesLimit,
+        Refusal::NewSeriesLimit,
+        Refusal::LabelCountLimit,
+        Refusal::LabelNameLimit,
+        Refusal::LabelValueLimit,
     ];
 
     /// What the sender is told.
@@ -152,7 +166,17 @@ impl Refusal {
             Refusal::OutOfBounds => "out of bounds",
             Refusal::InvalidLabels => "invalid labels",
             Refusal::InvalidHistogram => "invalid histogram",
-            Refusal::SeriesLimit => "series limit reached",
+            Refusal::SeriesLimit => "series limit reached (storage.max-series)",
+            Refusal::MetricSeriesLimit => {
+                "limit of series with one metric name reached (storage.max-series-per-metric)"
+            }
+            Refusal::JobSeriesLimit => "limit of series with one job reached (storage.max-series-per-job)",
+            Refusal::NewSeriesLimit => {
+                "limit of new series within an hour reached (storage.max-new-series-per-hour)"
+            }
+            Refusal::LabelCountLimit => "too many labels (storage.max-labels-per-series)",
+            Refusal::LabelNameLimit => "label name too long (storage.max-label-name-length)",
+            Refusal::LabelValueLimit => "label value too long (storage.max-label-value-length)",
         }
     }
 }

@@ -452,6 +452,11 @@ pub struct HeadStatus {
     pub values_by_label_name: Vec<Counted>,
     pub memory_by_label_name: Vec<Counted>,
     pub series_by_label_pair: Vec<Counted>,
+    /// Series that came into being within the last hour.
+    pub new_series: u64,
+    pub new_by_metric_name: Vec<Counted>,
+    pub new_by_label_name: Vec<Counted>,
+    pub new_by_label_pair: Vec<Counted>,
 }
 
 /// Counters and gauges of a store since its start, for `/metrics`.
@@ -469,7 +474,7 @@ pub struct StoreFigures {
     /// Samples taken out of order, of those appended.
     pub samples_late: u64,
     /// Indexed as [`crate::batch::Refusal::ALL`].
-    pub refused: [u64; 7],
+    pub refused: [u64; crate::batch::Refusal::ALL.len()],
     pub min_ms: Option<i64>,
     pub max_ms: Option<i64>,
     pub head_bytes: u64,
@@ -495,6 +500,12 @@ pub struct StoreFigures {
     /// Blocks deleted because their time was over, and because they took too much room.
     pub blocks_expired: u64,
     pub blocks_crowded_out: u64,
+    /// What is in effect: how long samples are kept, how many bytes (0: no bound) and what part of the disk in
+    /// percent (0: no bound) they may take, how late they may come.
+    pub retention_ms: i64,
+    pub retention_bytes: u64,
+    pub retention_percent: f64,
+    pub out_of_order_ms: i64,
 }
 
 /// What an operator asks a store.

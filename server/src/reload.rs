@@ -2,7 +2,9 @@
 //! changes; the outcome is logged, counted and answered.
 
 use crate::config::{self, Config, ConfigError, Reading, Source};
+use crate::flags::Flags;
 use crate::query_log::QueryLog;
+use crate::settings;
 use hearth_api::{LiveConfig, ReloadRequest, ReloadState, State};
 use hearth_scrape::Scraper;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ pub struct Reloader {
     pub state: Arc<State>,
     pub scraper: Scraper,
     pub query_log: QueryLog,
+    pub store: hearth_engine::Handle,
+    pub flags: Flags,
 }
 
 /// Reads the configuration; what it asks for in vain is logged.
@@ -31,14 +35,17 @@ pub fn load(source: &Source, reading: &Reading) -> Result<Config, ConfigError> {
 impl Reloader {
     /// Makes a checked configuration the running one, or changes nothing.
     pub async fn apply(&self, config: Config) -> Result<(), String> {
-        let Config { global, scrapes, rules, yaml, .. } = config;
+        let Config { global, scrapes, rules, storage, yaml, .. } = config;
         let plan = self.scraper.prepare(scrapes).map_err(|error| error.to_string())?;
         let query_log = QueryLog::open(&global.query_log_file)?;
         self.query_log.switch(query_log);
         self.scraper.apply(plan).await;
+        let keeping = settings::keeping(&self.flags, &storage);
+        self.store.keep(keeping);
+        let retention = settings::retention_text(keeping);
         let evaluation_interval_ms = global.evaluation_interval.ms;
         let external_labels = global.external_labels;
-        let live = LiveConfig { yaml, rules, evaluation_interval_ms, external_labels };
+        let live = LiveConfig { yaml, rules, evaluation_interval_ms, external_labels, retention };
         self.state.live.store(Arc::new(live));
         Ok(())
     }

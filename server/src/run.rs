@@ -7,6 +7,7 @@
 //! 5. stop accepting, drain requests, stop scraping, close the store.
 
 use crate::config::Source;
+use crate::config::storage::StorageConfig;
 use crate::flags::{Features, Flags};
 use crate::listen::{self, Listening};
 use crate::query_log::{Logged, QueryLog};
@@ -77,7 +78,7 @@ pub async fn run(
     let state = State::new(options, reload_requests);
     let serving = Serving::start(flags, listeners, &state);
     let opened = tokio::select! {
-        opened = open(flags) => opened,
+        opened = open(flags, &config.storage) => opened,
         signal = termination.next() => {
             tracing::warn!(signal, "Received an OS signal during recovery, exiting");
             return Ok(());
@@ -94,6 +95,8 @@ pub async fn run(
         state: state.clone(),
         scraper: scraper.clone(),
         query_log: query_log.clone(),
+        store: store.clone(),
+        flags: flags.clone(),
     };
     let subquery_step_ms = config.global.evaluation_interval.ms;
     let applied = reloader.apply(config).await;
@@ -188,8 +191,8 @@ fn source(flags: &Flags, route_prefix: &str, listeners: &[tokio::net::TcpListene
 }
 
 /// Opens the store away from the control threads, because recovery blocks.
-async fn open(flags: &Flags) -> Result<hearth_engine::Handle, Failure> {
-    let options = settings::engine_options(flags).map_err(Failure::usage)?;
+async fn open(flags: &Flags, storage: &StorageConfig) -> Result<hearth_engine::Handle, Failure> {
+    let options = settings::engine_options(flags, storage).map_err(Failure::usage)?;
     tracing::info!(path = %options.path.display(), "Opening storage");
     let started = Instant::now();
     let opened = tokio::task::spawn_blocking(move || hearth_engine::open(&options)).await;

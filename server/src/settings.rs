@@ -1,11 +1,14 @@
 //! From flags to what the parts of the server are started with. Every derived default is here.
 
 use crate::config::Reading;
+use crate::config::storage::StorageConfig;
 use crate::flags::{Features, Flags};
 use hearth_api::{BuildInfo, Options, WRITE_V1};
+use hearth_engine::{Keeping, Limits};
 use hearth_model::Ack;
 use hearth_model::matcher::regex::Regex;
 use hearth_promql::syntax::ParseOptions;
+use hearth_scrape::config::{ByteSize, PromDuration};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,7 +100,6 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         started: jiff::Timestamp::now(),
         working_directory: std::env::current_dir().unwrap_or_default().display().to_string(),
         hostname: hostname.to_owned(),
-        retention: retention(flags),
     })
 }
 
@@ -160,27 +162,67 @@ fn route_prefix(flags: &Flags, external_url: &str) -> String {
 }
 
 /// How long, and how much, as `status/runtimeinfo` shows it.
-fn retention(flags: &Flags) -> String {
+pub fn retention_text(keeping: Keeping) -> String {
+    let mut parts = Vec::new();
+    if let Ok(ms) = i64::try_from(keeping.retention.as_millis()) {
+        parts.push(PromDuration::from_ms(ms).to_string());
+    }
+    if keeping.retention_bytes > 0 {
+        parts.push(ByteSize { bytes: keeping.retention_bytes }.to_string());
+    }
+    if keeping.retention_percent > 0.0 {
+        parts.push(format!("{}%", keeping.retention_percent));
+    }
+    parts.join(" or ")
+}
+
+/// How long, how much and how late, by the configuration where it says something, else by flags.
+pub fn keeping(flags: &Flags, storage: &StorageConfig) -> Keeping {
     let (time, size) = ("storage.tsdb.retention.time", "storage.tsdb.retention.size");
-    match (flags.is_given(time), flags.bytes(size)) {
-        (_, 0) => flags.text(time).to_owned(),
-        (false, _) => flags.text(size).to_owned(),
-        (true, _) => format!("{} or {}", flags.text(time), flags.text(size)),
+    let retention = storage.retention();
+    let given = Some(flags.duration(time)).filter(|_| flags.is_given(time));
+    let asked = retention.time.map(PromDuration::std).filter(|time| !time.is_zero());
+    let asked = asked.or(given).filter(|time| !time.is_zero());
+    let retention_percent = retention.percentage.unwrap_or(0.0);
+    let bytes = retention.size.map(|size| size.bytes).filter(|bytes| *bytes > 0);
+    let retention_bytes = match bytes {
+        // The percentage stands instead of the size.
+        _ if retention_percent > 0.0 => 0,
+        Some(bytes) => bytes,
+        None => flags.bytes(size),
+    };
+    let bounded = retention_bytes > 0 || retention_percent > 0.0;
+    let default = Keeping::default();
+    Keeping {
+        // As in Prometheus: who limits the size alone keeps what fits.
+        retention: asked.unwrap_or(if bounded { Duration::MAX } else { default.retention }),
+        retention_bytes,
+        retention_percent,
+        out_of_order_window: storage
+            .out_of_order_window()
+            .map_or(default.out_of_order_window, PromDuration::std),
     }
 }
 
-pub fn engine_options(flags: &Flags) -> Result<hearth_engine::Options, String> {
+fn limits(flags: &Flags) -> Limits {
+    let count = |name| flags.count(name) as u64;
+    Limits {
+        series: count("storage.max-series"),
+        series_per_metric: count("storage.max-series-per-metric"),
+        series_per_job: count("storage.max-series-per-job"),
+        new_series_per_hour: count("storage.max-new-series-per-hour"),
+        labels: flags.count("storage.max-labels-per-series"),
+        label_name_bytes: flags.count("storage.max-label-name-length"),
+        label_value_bytes: flags.count("storage.max-label-value-length"),
+    }
+}
+
+pub fn engine_options(flags: &Flags, storage: &StorageConfig) -> Result<hearth_engine::Options, String> {
     let mut options = hearth_engine::Options::new(PathBuf::from(flags.text("storage.tsdb.path")));
     options.shards = Some(flags.count("storage.shards")).filter(|&shards| shards > 0);
     options.io = flags.text("storage.io").parse()?;
-    options.retention_bytes = flags.bytes("storage.tsdb.retention.size");
-    let retention = flags.duration("storage.tsdb.retention.time");
-    if options.retention_bytes > 0 && !flags.is_given("storage.tsdb.retention.time") {
-        // As in Prometheus: who limits the size alone keeps what fits.
-        options.retention = Duration::MAX;
-    } else if !retention.is_zero() {
-        options.retention = retention;
-    }
+    options.keeping = keeping(flags, storage);
+    options.limits = limits(flags);
     Ok(options)
 }
 
@@ -205,5 +247,31 @@ mod tests {
         check(&["--web.external-url=http://x/prom/"], "http://x/prom", "/prom");
         check(&["--web.external-url=http://x/prom", "--web.route-prefix=/"], "http://x/prom", "");
         check(&["--web.external-url=x:80", "--web.route-prefix=a/b/"], "http://x:80", "/a/b");
+    }
+
+    /// Flags and a `storage` section in; what is kept, and how late samples may come.
+    #[track_caller]
+    fn check_keeping(arguments: &[&str], section: &str, expect: &str) {
+        let Ok(Parsed::Run(flags)) = parse(arguments.iter().map(|a| (*a).to_owned())) else {
+            panic!("flags")
+        };
+        let storage: StorageConfig = serde_saphyr::from_str(section).expect("a section");
+        let keeping = keeping(&flags, &storage);
+        let window = PromDuration::from_ms(keeping.out_of_order_window.as_millis() as i64);
+        assert_eq!(format!("{}, {window}", retention_text(keeping)), expect);
+    }
+
+    #[test]
+    fn the_configuration_comes_before_flags() {
+        let (time, size) = ("--storage.tsdb.retention.time=2d", "--storage.tsdb.retention.size=1GB");
+        check_keeping(&[], "{}", "15d, 30m");
+        check_keeping(&[time], "{}", "2d, 30m");
+        check_keeping(&[size], "{}", "1GiB, 30m");
+        check_keeping(&[time, size], "tsdb: {out_of_order_time_window: 0s}", "2d or 1GiB, 0s");
+        check_keeping(&[time, size], "tsdb: {retention: {time: 3d}}", "3d or 1GiB, 30m");
+        check_keeping(&[time, size], "tsdb: {retention: {size: 5GB}}", "2d or 5GiB, 30m");
+        check_keeping(&[], "tsdb: {retention: {percentage: 80}}", "80%, 30m");
+        check_keeping(&[size], "tsdb: {retention: {percentage: 80, time: 1w}}", "1w or 80%, 30m");
+        check_keeping(&[], "tsdb: {retention: {time: 0s}, out_of_order_time_window: 2h}", "15d, 2h");
     }
 }

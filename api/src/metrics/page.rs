@@ -178,12 +178,6 @@ fn server(state: &State) -> Vec<Family> {
             last_success,
         ),
         Family::gauge(
-            "prometheus_tsdb_retention_limit_seconds",
-            "How long to retain samples in storage.",
-            hearth_model::parse_duration_ms(state.options.retention.split(" or ").next().unwrap_or_default())
-                .map_or(0.0, |ms| ms as f64 / 1_000.0),
-        ),
-        Family::gauge(
             "prometheus_ready",
             "Whether Prometheus startup was fully completed and the server is ready for normal operation.",
             flag(state.phase() == Phase::Ready),

@@ -113,6 +113,12 @@ fn refusals(f: &StoreFigures) -> Vec<Family> {
         (Refusal::InvalidLabels, "invalid_labels"),
         (Refusal::InvalidHistogram, "invalid_histogram"),
         (Refusal::SeriesLimit, "series_limit"),
+        (Refusal::MetricSeriesLimit, "metric_series_limit"),
+        (Refusal::JobSeriesLimit, "job_series_limit"),
+        (Refusal::NewSeriesLimit, "new_series_limit"),
+        (Refusal::LabelCountLimit, "label_count_limit"),
+        (Refusal::LabelNameLimit, "label_name_limit"),
+        (Refusal::LabelValueLimit, "label_value_limit"),
     ] {
         by_reason.point("", &[("reason", name)], refused(reason) as f64);
     }
@@ -178,7 +184,24 @@ fn wal(f: &StoreFigures) -> Vec<Family> {
 }
 
 fn blocks(f: &StoreFigures) -> Vec<Family> {
+    // Without a limit there is none to show, as in Prometheus.
+    let retention_ms = if f.retention_ms == i64::MAX { 0 } else { f.retention_ms };
     vec![
+        Family::gauge(
+            "prometheus_tsdb_retention_limit_seconds",
+            "How long to retain samples in storage.",
+            retention_ms as f64 / 1_000.0,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_retention_limit_bytes",
+            "Max number of bytes to be retained in the tsdb blocks, configured 0 means disabled",
+            f.retention_bytes as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_retention_limit_percentage",
+            "Max percentage of total storage space to be retained in the tsdb blocks, configured 0 means disabled",
+            f.retention_percent,
+        ),
         Family::gauge(
             "prometheus_tsdb_blocks_loaded",
             "Number of currently loaded data blocks",

@@ -113,6 +113,12 @@ pub trait Disk: Clone + 'static {
         to.parent().map_or(Ok(()), sync_directory)
     }
 
+    /// Size of the file system that a path lies on.
+    fn total_bytes(&self, path: &Path) -> io::Result<u64> {
+        let told = rustix::fs::statvfs(path)?;
+        Ok(told.f_blocks.saturating_mul(told.f_frsize))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
         path.parent().map_or(Ok(()), sync_directory)

@@ -266,6 +266,10 @@ impl Disk for SimulatedDisk {
         })
     }
 
+    fn total_bytes(&self, _: &Path) -> io::Result<u64> {
+        self.call(|medium| Ok(medium.capacity as u64))
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(|medium| {
             let file = medium.file(from)?.clone();

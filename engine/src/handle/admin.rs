@@ -117,5 +117,9 @@ fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
         block_failures: a.block_failures + b.block_failures,
         blocks_expired: a.blocks_expired + b.blocks_expired,
         blocks_crowded_out: a.blocks_crowded_out + b.blocks_crowded_out,
+        retention_ms: a.retention_ms,
+        retention_bytes: a.retention_bytes,
+        retention_percent: a.retention_percent,
+        out_of_order_ms: a.out_of_order_ms,
     }
 }

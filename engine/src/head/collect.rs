@@ -6,7 +6,7 @@
 
 use super::Head;
 use super::series::Series;
-use hearth_model::TimeRange;
+use hearth_model::{Labels, TimeRange};
 
 impl Head {
     /// Whether the series is there and has no sample, nor the log one that was deleted.
@@ -52,6 +52,11 @@ impl Head {
         }
     }
 
+    /// Calls `with` for the labels of each series that is found.
+    pub fn each_living(&self, mut with: impl FnMut(Labels)) {
+        (0..self.rows()).filter(|id| self.is_living(*id)).for_each(|id| with(self.labels_of(id)));
+    }
+
     /// Moves the pairs that were appended last to where a series of the same size was, if there is such a
     /// place. Returns where they begin.
     pub(super) fn settle_pairs(&mut self, start: usize) -> u32 {
@@ -67,7 +72,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearth_model::{Labels, MatchOp, Matcher};
+    use hearth_model::{MatchOp, Matcher};
 
     fn labels(i: u32) -> Labels {
         Labels::from_pairs([("__name__", "up".to_owned()), ("instance", format!("host-{i}"))])

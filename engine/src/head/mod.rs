@@ -49,7 +49,7 @@ pub struct HeadFigures {
     pub late: u64,
     pub created: u64,
     pub removed: u64,
-    pub refused: [u64; 7],
+    pub refused: [u64; Refusal::ALL.len()],
     pub chunks_created: u64,
     pub chunks_dropped: u64,
     pub min_ms: Option<i64>,

@@ -37,6 +37,7 @@ impl ShardState {
         let AppendRequest { batch, picks, latest_ms, ack, reply } = request;
         let (done, logged, oldest_ms) = self.queue.with_open(|commit| {
             let mut head = self.head.borrow_mut();
+            head.set_window(self.store.settings.out_of_order_ms());
             let mut appender = Appender {
                 state: self,
                 head: &mut head,
@@ -103,12 +104,18 @@ impl Appender<'_> {
                 return Found::Series(id);
             }
         }
-        let share = self.state.store.max_series.div_ceil(self.state.store.router.shards() as u64);
-        let full = share > 0 && u64::from(self.head.series_count()) >= share;
-        if full || !self.head.has_room(raw.len()) {
+        if !self.head.has_room(raw.len()) {
             return Found::Refused(Refusal::SeriesLimit);
         }
+        let store = &self.state.store;
+        let mut recent = self.state.recent.borrow_mut();
+        let now_ms = (store.clock)();
+        recent.prune(now_ms, &store.census);
+        if let Err(reason) = store.census.admit(&decoded.labels) {
+            return Found::Refused(reason);
+        }
         let id = self.head.create(canonical_hash, &decoded.labels, None);
+        recent.push(now_ms, id, canonical_hash, &store.census);
         self.commit.push_series(self.head.reference(id), canonical_key.as_deref().unwrap_or(raw));
         if canonical_key.is_some() {
             self.head.alias(hash, id);

@@ -3,9 +3,11 @@
 
 use super::request::{AppendRequest, Pick, Request};
 use super::{ShardState, Store, runtime};
+use crate::config::Keeping;
 use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk, names};
 use crate::router::Router;
+use crate::settings::Settings;
 use crate::wal::commit::{CommitOptions, Committer};
 use crate::wal::frame::{self, Next, SEGMENT_HEADER_BYTES};
 use futures_channel::oneshot;
@@ -17,19 +19,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Nothing is too old.
+const KEEPING: Keeping = Keeping {
+    retention: Duration::MAX,
+    retention_bytes: 0,
+    retention_percent: 0.0,
+    out_of_order_window: Duration::from_millis(0),
+};
+
 const DIRECTORY: &str = "shard-0000/wal";
 const BUFFER_BYTES: usize = 8 << 10;
 
 fn open(disk: &SimulatedDisk) -> (Rc<ShardState>, Committer<SimulatedDisk>) {
     let store = Store {
         router: Router::new(1, 1),
-        max_series: 0,
+        census: Arc::default(),
+        settings: Arc::new(Settings::new(KEEPING)),
         head_limit_bytes: u64::MAX,
-        retention: Duration::MAX,
-        retention_bytes: 0,
         checkpoint_bytes: u64::MAX,
         block_range_ms: 100,
-        out_of_order_ms: 0,
         clock: || 0,
         watermarks: std::sync::Arc::new(hearth_model::watermark::Watermarks::new(1)),
     };

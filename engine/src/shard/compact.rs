@@ -24,7 +24,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         let whole = list.iter().filter(|b| b.damages() == 0);
         let candidates: Vec<Candidate> =
             whole.map(|b| Candidate { number: b.number(), range: b.range() }).collect();
-        let longest_ms = self.state.retention_ms() / RETENTION_PART;
+        let longest_ms = self.state.store.settings.retention_ms() / RETENTION_PART;
         let until_ms = self.state.head_from_ms.get();
         let numbers = choose(&candidates, self.state.store.block_range_ms, longest_ms, until_ms)?;
         Some(list.iter().filter(|b| numbers.contains(&b.number())).cloned().collect())
@@ -116,10 +116,29 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         Ok(())
     }
 
+    /// Bytes that blocks and logs of all shards may take; 0: as many as there is room for.
+    fn retention_bytes(&self) -> u64 {
+        let settings = &self.state.store.settings;
+        let percent = settings.retention_percent();
+        if percent <= 0.0 {
+            return settings.retention_bytes();
+        }
+        match self.disk.total_bytes(&self.state.blocks.directory()) {
+            // At least a byte for each shard: none at all would be no limit.
+            Ok(total) => {
+                ((total as f64 * percent / 100.0) as u64).max(self.state.store.router.shards() as u64)
+            }
+            Err(error) => {
+                tracing::warn!(shard = self.state.number, %error, "the disk does not say how large it is, its retention waits");
+                0
+            }
+        }
+    }
+
     /// Deletes blocks past the retention, and the oldest where all of them take too much room.
     pub(super) fn expire(&self) {
         let now = (self.state.store.clock)();
-        let cutoff_ms = now.saturating_sub(self.state.retention_ms());
+        let cutoff_ms = now.saturating_sub(self.state.store.settings.retention_ms());
         let list = self.state.blocks.list();
         for block in list.iter().filter(|b| b.range().max_ms < cutoff_ms) {
             tracing::info!(shard = self.state.number, block = block.number(), "block past retention deleted");
@@ -127,7 +146,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             self.state.store.watermarks.dropped(self.state.number, block.range().max_ms);
             self.state.count(|f| f.blocks_expired += 1);
         }
-        let share = self.state.store.retention_bytes / self.state.store.router.shards() as u64;
+        let share = self.retention_bytes() / self.state.store.router.shards() as u64;
         while share > 0 && self.state.blocks.len_bytes() + self.state.queue.figures().bytes > share {
             let Some(oldest) = self.state.blocks.list().first().cloned() else { return };
             tracing::info!(

@@ -16,7 +16,7 @@ use crate::disk::{Disk, names};
 use crate::head::read::Scratch;
 use crate::index::symbols::Symbol;
 use crate::pace::Pace;
-use hearth_model::TimeRange;
+use hearth_model::{Labels, TimeRange};
 use std::io;
 use std::path::Path;
 
@@ -159,6 +159,9 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             {
                 let mut head = self.state.head.borrow_mut();
                 if head.is_idle(id) {
+                    let census = &self.state.store.census;
+                    let labels = if census.counts_names() { head.labels_of(id) } else { Labels::empty() };
+                    census.remove(&labels);
                     head.unlink(id);
                     ended.push(id);
                 }

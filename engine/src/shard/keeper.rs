@@ -187,12 +187,12 @@ impl ShardState {
         let range_ms = self.store.block_range_ms;
         let end_ms = min_ms.div_euclid(range_ms).checked_add(1)?.checked_mul(range_ms)?;
         // Late samples still come for a while.
-        let open_ms = (range_ms / 2).max(self.store.out_of_order_ms);
+        let open_ms = (range_ms / 2).max(self.store.settings.out_of_order_ms());
         if max_ms >= end_ms.checked_add(open_ms)? {
             return Some(end_ms);
         }
         // Where memory is short, all but the out-of-order window; but no crumbs.
-        let early_ms = max_ms.saturating_sub(self.store.out_of_order_ms).min(end_ms);
+        let early_ms = max_ms.saturating_sub(self.store.settings.out_of_order_ms()).min(end_ms);
         let enough = early_ms.saturating_sub(min_ms) >= range_ms / EARLY_PART;
         (self.pressed.get() && enough).then_some(early_ms)
     }

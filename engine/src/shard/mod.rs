@@ -17,6 +17,7 @@ mod flush;
 mod groups;
 pub mod keeper;
 pub mod readers;
+mod recent;
 pub mod recover;
 mod references;
 pub mod request;
@@ -29,11 +30,14 @@ mod sources;
 pub mod upkeep;
 pub mod view;
 
+use crate::census::Census;
 use crate::config;
 use crate::disk::Disk;
 use crate::head::Head;
+use crate::head::status::ShardStatus;
 use crate::pace::Pace;
 use crate::router::Router;
+use crate::settings::Settings;
 use crate::signal::Signal;
 use crate::wal::commit::{CommitQueue, Committer};
 use blocks::{Blocks, Owner};
@@ -43,6 +47,7 @@ use hearth_model::store::StoreFigures;
 use hearth_model::watermark::Watermarks;
 use keeper::KeeperFigures;
 use readers::Readers;
+use recent::Recent;
 use recover::Recovery;
 use request::{Errand, Request, ShardFigures};
 use runtime::Runtime;
@@ -50,23 +55,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What every shard of a store knows about the store.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub router: Router,
-    pub max_series: u64,
+    pub census: Arc<Census>,
+    pub settings: Arc<Settings>,
     pub head_limit_bytes: u64,
-    pub retention: Duration,
-    /// Bytes that blocks and logs of all shards may take; 0: as many as there is room for.
-    pub retention_bytes: u64,
     /// See [`config::Options::checkpoint_bytes`].
     pub checkpoint_bytes: u64,
     /// Length of the stretch of time that goes into one block.
     pub block_range_ms: i64,
-    /// How much older than the newest sample one may be and still be taken out of order.
-    pub out_of_order_ms: i64,
     pub clock: fn() -> i64,
     /// Every way on which samples come, are deleted or grow too old is noted here: who keeps results of
     /// queries relies on it.
@@ -93,6 +93,7 @@ pub struct ShardState {
     asked: RefCell<Vec<oneshot::Sender<bool>>>,
     errands: RefCell<VecDeque<Errand>>,
     last_delete_ms: Cell<i64>,
+    recent: RefCell<Recent>,
     last_upkeep_ms: Cell<i64>,
 }
 
@@ -114,7 +115,8 @@ pub fn open<D: Disk>(
     let recovery = recover::recover(&disk, &options, &store.router, &mut head)?;
     // The log names series whose samples are all in blocks.
     head.collect_idle();
-    head.set_window(store.out_of_order_ms);
+    head.set_window(store.settings.out_of_order_ms());
+    head.each_living(|labels| store.census.add(&labels));
     let queue = Rc::new(CommitQueue::new(options.commit_buffer_bytes));
     let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
     let now = (store.clock)();
@@ -134,6 +136,7 @@ pub fn open<D: Disk>(
         asked: RefCell::default(),
         errands: RefCell::default(),
         last_delete_ms: Cell::new(now),
+        recent: RefCell::default(),
         last_upkeep_ms: Cell::new(now),
     };
     Ok((Rc::new(state), committer))
@@ -178,7 +181,7 @@ impl ShardState {
                 runtime.spawn(job(view::Place { state: self.clone(), pace: runtime.clone() }))
             }
             Request::Figures(reply) => drop(reply.send(self.figures())),
-            Request::HeadStatus(reply) => drop(reply.send(self.head.borrow().status())),
+            Request::HeadStatus(reply) => drop(reply.send(self.status())),
             Request::Tend(reply) => {
                 self.asked.borrow_mut().push(reply);
                 self.keeper_work.wake();
@@ -202,6 +205,12 @@ impl ShardState {
         }
         errands.push_back(errand);
         self.keeper_work.wake();
+    }
+
+    fn status(&self) -> ShardStatus {
+        let mut recent = self.recent.borrow_mut();
+        recent.prune((self.store.clock)(), &self.store.census);
+        self.head.borrow().status(recent.iter().map(|new| (new.id, new.hash)))
     }
 
     fn figures(&self) -> ShardFigures {
@@ -242,6 +251,10 @@ impl ShardState {
             block_failures: kept.failures,
             blocks_expired: kept.blocks_expired,
             blocks_crowded_out: kept.blocks_crowded_out,
+            retention_ms: self.store.settings.retention_ms(),
+            retention_bytes: self.store.settings.retention_bytes(),
+            retention_percent: self.store.settings.retention_percent(),
+            out_of_order_ms: self.store.settings.out_of_order_ms(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What a shard can be asked, over its mailbox.
 
 use super::view::Place;
+use crate::head::status::ShardStatus;
 use futures_channel::oneshot;
-use hearth_model::store::{HeadStatus, MatcherSets, StoreFigures};
+use hearth_model::store::{MatcherSets, StoreFigures};
 use hearth_model::{Ack, StoreError, TimeRange, WriteBatch, WriteOutcome};
 use std::future::Future;
 use std::path::PathBuf;
@@ -70,7 +71,7 @@ pub enum Request {
     Append(AppendRequest),
     Job(Job),
     Figures(oneshot::Sender<ShardFigures>),
-    HeadStatus(oneshot::Sender<HeadStatus>),
+    HeadStatus(oneshot::Sender<ShardStatus>),
     /// Do at once what is due in the background; the answer tells whether all of it succeeded.
     Tend(oneshot::Sender<bool>),
     Errand(Errand),

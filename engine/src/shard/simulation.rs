@@ -17,10 +17,12 @@ use super::runtime::Runtime;
 use super::view::{Place, View};
 use super::{ShardState, Store};
 use crate::block::tests::AtOnce;
+use crate::config::Keeping;
 use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk, names};
 use crate::pace::Pace;
 use crate::router::Router;
+use crate::settings::Settings;
 use crate::signal::Signal;
 use crate::wal::commit::{CommitOptions, Committer};
 use futures_channel::oneshot;
@@ -37,6 +39,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Nothing is too old.
+const KEEPING: Keeping = Keeping {
+    retention: Duration::MAX,
+    retention_bytes: 0,
+    retention_percent: 0.0,
+    out_of_order_window: Duration::from_millis(50),
+};
 
 const SEED: u64 = 7;
 const DIRECTORY: &str = "shard-0000/wal";
@@ -372,13 +382,11 @@ impl Simulation {
     fn recover(&mut self) -> Option<(Rc<ShardState>, Committer<SimulatedDisk>)> {
         let store = Store {
             router: Router::new(SEED, 1),
-            max_series: 0,
+            census: Arc::default(),
+            settings: Arc::new(Settings::new(KEEPING)),
             head_limit_bytes: u64::MAX,
-            retention: Duration::MAX,
-            retention_bytes: 0,
             checkpoint_bytes: self.checkpoint_bytes.unwrap_or(self.random.u64(300..3_000)),
             block_range_ms: 100,
-            out_of_order_ms: 50,
             clock: || 0,
             watermarks: std::sync::Arc::new(hearth_model::watermark::Watermarks::new(1)),
         };

@@ -18,7 +18,8 @@ impl ShardState {
             return;
         }
         self.last_upkeep_ms.set(now);
-        let cutoff = now.saturating_sub(self.retention_ms());
+        self.recent.borrow_mut().prune(now, &self.store.census);
+        let cutoff = now.saturating_sub(self.store.settings.retention_ms());
         let mut head = self.head.borrow_mut();
         if head.figures.min_ms.is_some_and(|min| min < cutoff) {
             head.drop_before(cutoff);
@@ -29,10 +30,6 @@ impl ShardState {
 
     pub(super) fn checkpoint_is_due(&self) -> bool {
         self.queue.checkpoint_is_due(self.store.checkpoint_bytes)
-    }
-
-    pub(super) fn retention_ms(&self) -> i64 {
-        i64::try_from(self.store.retention.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Bytes that this shard's head may hold.

@@ -152,7 +152,7 @@ fn appends_tell_what_became_of_each_sample() {
     assert_eq!((outcome.samples, outcome.new_series), (0, 0));
     let figures = wait(store.figures()).expect("figures");
     assert_eq!((figures.series, figures.samples_appended, figures.samples_repeated), (1, 4, 3));
-    assert_eq!(figures.refused, [1, 2, 0, 0, 2, 0, 0]);
+    assert_eq!(figures.refused, [1, 2, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!((figures.min_ms, figures.max_ms), (Some(10), Some(40)));
 }
 

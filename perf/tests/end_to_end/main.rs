@@ -7,6 +7,7 @@
 //! long one. No test here asserts how fast anything is.
 
 mod bad_input;
+mod counted;
 mod dashboard;
 mod deleted;
 mod idle;

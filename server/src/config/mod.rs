@@ -4,6 +4,7 @@
 mod environment;
 mod shown;
 mod source;
+pub mod storage;
 mod unserved;
 
 pub use source::Source;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use storage::StorageConfig;
 
 /// Bytes of one configuration file: generated ones with thousands of jobs stay below.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -25,6 +27,7 @@ pub struct Config {
     pub global: GlobalConfig,
     pub scrapes: Vec<ScrapeConfig>,
     pub rules: Vec<RuleFile>,
+    pub storage: StorageConfig,
     /// The whole of it with defaults, secrets hidden.
     pub yaml: String,
     /// What the file asks for and does not get; each names the place.
@@ -57,7 +60,7 @@ struct File {
     alerting: Section,
     remote_write: Section,
     remote_read: Section,
-    storage: Section,
+    storage: Option<Spanned<StorageConfig>>,
     tracing: Section,
     otlp: Section,
 }
@@ -180,12 +183,14 @@ fn read(
         let place = error.scrape_config.and_then(|index| places.get(index)).unwrap_or(&global_place);
         place.fault(&error)
     })?;
+    let storage = storage(name, file.storage, &mut warnings)?;
+    let shown_storage = serde_json::to_value(&storage).unwrap_or_default();
     let sections = [
         ("runtime", &file.runtime),
         ("alerting", &file.alerting),
         ("remote_write", &file.remote_write),
         ("remote_read", &file.remote_read),
-        ("storage", &file.storage),
+        ("storage", if storage == StorageConfig::default() { &Section::Null } else { &shown_storage }),
         ("tracing", &file.tracing),
         ("otlp", &file.otlp),
     ];
@@ -203,7 +208,20 @@ fn read(
         scrapes: &scrapes,
         sections: &sections,
     });
-    Ok(Config { global, scrapes, rules, yaml, warnings })
+    Ok(Config { global, scrapes, rules, storage, yaml, warnings })
+}
+
+/// The section of that name, checked.
+fn storage(
+    name: &str,
+    section: Option<Spanned<StorageConfig>>,
+    warnings: &mut Vec<String>,
+) -> Result<StorageConfig, ConfigError> {
+    let Some(section) = section else { return Ok(StorageConfig::default()) };
+    let place = Place::of(name, &section);
+    section.value.check().map_err(|what| place.fault(what))?;
+    warnings.extend(section.value.warnings());
+    Ok(section.value)
 }
 
 /// Puts environment variables into the external labels.

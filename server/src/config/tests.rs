@@ -38,6 +38,45 @@ fn faults_say_file_line_and_column() {
 }
 
 #[test]
+fn storage_is_checked_and_shown() {
+    let config = load_text(
+        "storage:\n  tsdb:\n    out_of_order_time_window: 90m\n    retention: {time: 1w, size: 1500MB, percentage: 2.5}\n\
+         \x20   stale_series_compaction_threshold: 0.5\n    chunk_encoding: {floats: xor2}\n  exemplars: {max_exemplars: 7}\n",
+    )
+    .expect("is read");
+    assert_eq!(config.storage.out_of_order_window().map(|w| w.ms), Some(5_400_000));
+    for line in [
+        "out_of_order_time_window: 1h30m",
+        "time: 1w",
+        "size: 1GiB476MiB",
+        "percentage: 2.5",
+        "max_exemplars: 7",
+    ] {
+        assert!(config.yaml.contains(line), "{line} in {}", config.yaml);
+    }
+    let warned: Vec<&str> = config.warnings.iter().filter_map(|w| w.split(' ').next()).collect();
+    assert_eq!(
+        warned,
+        [
+            "storage.tsdb.stale_series_compaction_threshold",
+            "storage.tsdb.chunk_encoding",
+            "storage.tsdb.retention.size"
+        ]
+    );
+    refused(
+        "storage: {tsdb: {retention: {percentage: 101}}}",
+        "p.yml:1:10: storage.tsdb.retention.percentage: 101",
+    );
+    refused(
+        "storage: {tsdb: {chunk_encoding: {floats: gorilla}}}",
+        "p.yml:1:10: storage.tsdb.chunk_encoding.floats:",
+    );
+    refused("storage: {tsdb: {retention: {size: 5}}}", "p.yml:1:36: units: unknown unit");
+    refused("storage: {tsdb: {oo: 1s}}", "p.yml:1:18: unknown field `oo`");
+    assert!(!load_text("").expect("is read").yaml.contains("storage"));
+}
+
+#[test]
 fn hostile_text_is_refused() {
     refused(&"[".repeat(100_000), "p.yml:1:");
     let mut laughs = String::from("a: &a [x,x,x,x,x,x,x,x,x,x]\n");

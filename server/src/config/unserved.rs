@@ -7,7 +7,6 @@ use serde_json::Value;
 const KEYS: &[(&str, &[&str])] = &[
     ("runtime", &["gogc"]),
     ("alerting", &["alert_relabel_configs", "alertmanagers"]),
-    ("storage", &["tsdb", "exemplars"]),
     (
         "tracing",
         &[
@@ -161,7 +160,7 @@ pub fn warning(section: &str, value: &Value) -> Option<String> {
         "alerting" => "alerts are not sent yet",
         "remote_write" => "samples are not sent to other stores yet",
         "remote_read" => "other stores are not read yet",
-        "storage" => "the storage settings have no effect yet",
+        "storage" => return None,
         "tracing" => "traces are not sent yet",
         _ => "the OTLP receiver is not there yet",
     };
@@ -212,7 +211,7 @@ mod tests {
             Err("remote_write[0]: url for remote_write is empty".into())
         );
         assert_eq!(check("alerting", &json!({"foo": 1})), Err("alerting: unknown field `foo`".into()));
-        assert_eq!(check("storage", &json!([1])), Err("storage: expected a mapping".into()));
+        assert_eq!(check("otlp", &json!([1])), Err("otlp: expected a mapping".into()));
     }
 
     #[test]

@@ -246,12 +246,17 @@ pub const FLAGS: &[Flag] = &[
         "How often changes of pushed groups are written to the file; they are at the end in any case.",
     ),
     served("storage.tsdb.path", Text, "data/", "Directory of the stored data."),
-    served("storage.tsdb.retention.time", Duration, "15d", "How long samples are kept."),
+    served(
+        "storage.tsdb.retention.time",
+        Duration,
+        "15d",
+        "How long samples are kept. storage.tsdb.retention.time of the configuration comes before it.",
+    ),
     served(
         "storage.tsdb.retention.size",
         Bytes,
         "0B",
-        "Most bytes that stored data may take; the oldest goes first. Without --storage.tsdb.retention.time there is then no limit of time.",
+        "Most bytes that stored data may take; the oldest goes first. Without a retention time there is then no limit of time. storage.tsdb.retention.size of the configuration comes before it.",
     ),
     meaningless(
         "storage.tsdb.no-lockfile",
@@ -292,6 +297,28 @@ pub const FLAGS: &[Flag] = &[
         "auto",
         "How files are written: io_uring where the kernel allows it, always io_uring, or plain calls from threads.",
     ),
+    served(
+        "storage.max-series",
+        Count,
+        "0",
+        "Most series in memory. Here and below: new series beyond are refused, those that are there go on; 0 means no limit.",
+    ),
+    served("storage.max-series-per-metric", Count, "0", "Most series in memory with one metric name."),
+    served(
+        "storage.max-series-per-job",
+        Count,
+        "0",
+        "Most series in memory with one value of the label job.",
+    ),
+    served("storage.max-new-series-per-hour", Count, "0", "Most series that come into being within an hour."),
+    served(
+        "storage.max-labels-per-series",
+        Count,
+        "0",
+        "Most labels of a new series, its metric name included.",
+    ),
+    served("storage.max-label-name-length", Count, "0", "Most bytes of a new series' label name."),
+    served("storage.max-label-value-length", Count, "0", "Most bytes of a new series' label value."),
     not_yet("storage.agent.path", Text, "data-agent/", "Directory of the agent's data.", NO_AGENT),
     not_yet("storage.agent.wal-compression", Switch, "true", "Compress the agent's log.", NO_AGENT),
     not_yet(
