@@ -188,7 +188,7 @@ impl Absorber<'_> {
                     }
                     self.sample(&line)?;
                 }
-                Entry::Help { family, help } => self.help(family, &unescape_help(help))?,
+                Entry::Help { family, help } => self.help(family, &unescape_help(help, format))?,
                 entry => self.other(&entry)?,
             }
         }

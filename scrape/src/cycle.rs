@@ -48,6 +48,8 @@ struct Attempt {
     tally: Tally,
     body_bytes: i64,
     error: Option<String>,
+    /// There was nothing to read: what is known of the target's series is kept, as after a failure.
+    empty: bool,
 }
 
 impl Cycle {
@@ -81,7 +83,7 @@ impl Cycle {
             () = quit => return,
         };
         let measured = batch.series.len() as u32;
-        self.end_vanished(&mut batch, at_ms, attempt.error.is_some());
+        self.end_vanished(&mut batch, at_ms, attempt.error.is_some(), attempt.empty);
         let duration_seconds = start.elapsed().as_secs_f64();
         let figures = Figures {
             up: attempt.error.is_none(),
@@ -101,8 +103,12 @@ impl Cycle {
 
     /// Steps 1 and 2.
     async fn attempt(&mut self, job: &Job, at_ms: i64, batch: &mut WriteBatch) -> Attempt {
-        let failed =
-            |error: String, body_bytes| Attempt { tally: Tally::default(), body_bytes, error: Some(error) };
+        let failed = |error: String, body_bytes| Attempt {
+            tally: Tally::default(),
+            body_bytes,
+            error: Some(error),
+            empty: true,
+        };
         if let Some(forced) = &self.plan.forced_error {
             return failed(forced.to_string(), 0);
         }
@@ -143,19 +149,19 @@ impl Cycle {
             Page::Pushed(groups) => absorber.absorb_pushed(groups).await.err(),
         };
         let tally = absorber.tally;
-        let mut body_bytes = 0;
+        let (mut body_bytes, mut empty) = (0, false);
         if let Page::Fetched(Fetched { body, .. }) = page {
-            body_bytes = body.len() as i64;
+            (body_bytes, empty) = (body.len() as i64, body.is_empty());
             self.context.buffers.give_body(body);
         }
         if error.is_some() {
             batch.clear();
         }
-        Attempt { tally, body_bytes, error }
+        Attempt { tally, body_bytes, error, empty }
     }
 
     /// Step 3.
-    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, failed: bool) {
+    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, failed: bool, empty: bool) {
         if failed {
             self.cache.fail();
         }
@@ -163,10 +169,10 @@ impl Cycle {
         for key in self.cache.vanished() {
             batch.push_keyed(key, &marker);
         }
-        if self.cache.finish(!failed, CACHE_SLACK_ENTRIES) {
+        if self.cache.finish(!failed && !empty, CACHE_SLACK_ENTRIES) {
             self.context.counters.cache_flushes.add(1);
         }
-        if !failed {
+        if !failed && !empty {
             self.entry.metadata().finish();
         }
     }
@@ -244,7 +250,7 @@ impl Cycle {
     /// Ends every series of a target that is gone.
     pub async fn end(&mut self, at_ms: i64) {
         let mut batch = self.context.buffers.take_batch();
-        self.end_vanished(&mut batch, at_ms, true);
+        self.end_vanished(&mut batch, at_ms, true, true);
         self.report.push_stale(&mut batch, at_ms);
         // append has told of a failure already, and there is no next scrape to report it to.
         let _told = self.append(batch, 0, &[]).await;

@@ -2,6 +2,7 @@
 //! in here does a part's work.
 
 mod allocator;
+mod check_config;
 mod client;
 mod config;
 mod flags;
@@ -21,6 +22,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(report) = check_config::run(&arguments) {
+        eprint!("{}", report.err);
+        print(&report.out);
+        return ExitCode::from(report.exit_code);
+    }
     if let Some(outcome) = client::run(&arguments) {
         return match outcome {
             Ok(text) => print(&text),

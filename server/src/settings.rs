@@ -35,6 +35,7 @@ pub fn reading(flags: &Flags, features: &Features) -> Reading {
     Reading {
         push_job: flags.switch("push.enable").then(|| flags.text("push.job").to_owned()),
         parse: parse_options(features),
+        rules_apart: false,
         native_histograms: features.native_histograms,
         extra_scrape_metrics: features.extra_scrape_metrics,
     }

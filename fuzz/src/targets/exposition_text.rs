@@ -17,7 +17,7 @@ pub(super) fn walk(format: Format, data: &[u8]) {
         match parser.next() {
             Ok(Entry::Eof) => break,
             Ok(Entry::Sample(sample)) => check_sample(format, before, &sample),
-            Ok(Entry::Help { help, .. }) => assert!(unescape_help(help).len() <= help.len()),
+            Ok(Entry::Help { help, .. }) => assert!(unescape_help(help, format).len() <= help.len()),
             Ok(_) => {}
             Err(error) => {
                 assert!(error.line <= 1 + data.iter().filter(|&&b| b == b'\n').count(), "{error}");

@@ -65,7 +65,7 @@ pub fn families(push: &Push<'_>, now_ms: i64) -> Result<BTreeMap<String, Family>
                 match parser.next().map_err(|error| error.to_string())? {
                     Entry::Eof => break,
                     Entry::Help { family, help } => {
-                        reading.family(family).help = unescape_help(help).into_owned()
+                        reading.family(family).help = unescape_help(help, format).into_owned()
                     }
                     entry => reading.entry(&entry)?,
                 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub global: GlobalConfig,
     pub scrapes: Vec<ScrapeConfig>,
     pub rules: Vec<RuleFile>,
+    /// The patterns of `rule_files`.
+    pub rule_files: Vec<String>,
     pub storage: StorageConfig,
     /// The whole of it with defaults, secrets hidden.
     pub yaml: String,
@@ -140,6 +142,8 @@ pub struct Reading {
     /// The job that scrapes what was pushed to this server.
     pub push_job: Option<String>,
     pub parse: ParseOptions,
+    /// Rule files are left to who asks.
+    pub rules_apart: bool,
     /// What `global` says of these where it says nothing.
     pub native_histograms: bool,
     pub extra_scrape_metrics: bool,
@@ -200,7 +204,11 @@ fn read(
     }
     let not_served = scrapes.iter().flat_map(ScrapeConfig::unserved);
     warnings.extend(not_served.map(|what| format!("not served yet: {what}")));
-    let (rules, rule_patterns) = rules(name, file.rule_files, directory, &reading.parse, &mut warnings)?;
+    let (rules, rule_patterns) = if reading.rules_apart {
+        (Vec::new(), file.rule_files.into_iter().flatten().map(|pattern| pattern.value).collect())
+    } else {
+        rules(name, file.rule_files, directory, &reading.parse, &mut warnings)?
+    };
     let yaml = shown::yaml(&shown::Parts {
         global: &global,
         rule_files: &rule_patterns,
@@ -208,7 +216,7 @@ fn read(
         scrapes: &scrapes,
         sections: &sections,
     });
-    Ok(Config { global, scrapes, rules, storage, yaml, warnings })
+    Ok(Config { global, scrapes, rules, rule_files: rule_patterns, storage, yaml, warnings })
 }
 
 /// The section of that name, checked.

@@ -1,5 +1,6 @@
 //! From a series as a body writes it to its labels. Done once for each new series, so it may allocate.
 
+use super::content_type::Format;
 use super::cursor::Cursor;
 use hearth_model::label::{MAX_PART_BYTES, METRIC_NAME};
 use hearth_model::{Labels, LabelsBuilder};
@@ -107,9 +108,9 @@ fn quoted<'a>(cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
     Some(unescape(text(&part[1..part.len() - 1])?, true))
 }
 
-/// Help text as it is meant: `\\` and `\n` resolved.
-pub fn unescape_help(help: &str) -> Cow<'_, str> {
-    unescape(help, false)
+/// Help text as it is meant: `\\` and `\n` resolved, and `\"` where the format escapes quotes.
+pub fn unescape_help(help: &str, format: Format) -> Cow<'_, str> {
+    unescape(help, format == Format::OpenMetrics)
 }
 
 /// Escapes that mean nothing stay as they are.

@@ -15,16 +15,16 @@ fn read(format: Format, body: &[u8]) -> String {
     loop {
         match parser.next() {
             Ok(Entry::Eof) => return out,
-            Ok(entry) => out += &line(&entry),
+            Ok(entry) => out += &line(format, &entry),
             Err(error) => return out + &format!("error: {error}\n"),
         }
     }
 }
 
-fn line(entry: &Entry<'_>) -> String {
+fn line(format: Format, entry: &Entry<'_>) -> String {
     match entry {
         Entry::Type { family, metric_type } => format!("type {family} {metric_type}\n"),
-        Entry::Help { family, help } => format!("help {family} {:?}\n", unescape_help(help)),
+        Entry::Help { family, help } => format!("help {family} {:?}\n", unescape_help(help, format)),
         Entry::Unit { family, unit } => format!("unit {family} {unit:?}\n"),
         Entry::Comment(text) => format!("comment {:?}\n", String::from_utf8_lossy(text)),
         Entry::Eof | Entry::Histogram(_) => "eof\n".to_owned(),
@@ -172,7 +172,7 @@ fn an_expected_series_reads_the_same() {
     // Only what follows tells that this is another series.
     let mut parser = Parser::new(Format::Text, b"foo {a=\"b\"} 1", &Limits::default());
     let entry = parser.next_expecting(b"foo").expect("parses");
-    assert_eq!(line(&entry), "foo{a=\"b\"} 1\n");
+    assert_eq!(line(Format::Text, &entry), "foo{a=\"b\"} 1\n");
 }
 
 #[test]
