@@ -14,7 +14,7 @@ use crate::query_log::{Logged, QueryLog};
 use crate::reload::{self, Reloader};
 use crate::signals::Termination;
 use crate::{pushed, query, settings};
-use hearth_api::{Backend, State};
+use hearth_api::{Backend, BuildInfo, State};
 use hearth_model::Ack;
 use hearth_promql::Engine;
 use hearth_scrape::Scraper;
@@ -60,12 +60,7 @@ pub async fn run(
     let hang_up = reload::hang_up().map_err(Failure::run)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let options = settings::api_options(flags, features, &hostname).map_err(Failure::usage)?;
-    tracing::info!(
-        version = %options.build.application_version,
-        revision = %options.build.revision,
-        follows = %format!("Prometheus {}", options.build.version),
-        "Starting Hearth"
-    );
+    announce(&options.build);
     let reading = settings::reading(flags, features);
     let listeners = listen::bind(flags.texts("web.listen-address"))
         .await
@@ -121,6 +116,15 @@ pub async fn run(
     query_log.close();
     close(store).await;
     Ok(())
+}
+
+fn announce(build: &BuildInfo) {
+    tracing::info!(
+        version = %build.application_version,
+        revision = %build.revision,
+        follows = %format!("Prometheus {}", build.version),
+        "Starting Hearth"
+    );
 }
 
 /// What the HTTP side serves from: the store, and queries on their own threads.
