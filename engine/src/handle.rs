@@ -2,12 +2,14 @@
 //! over bounded mailboxes, replies come over one-shot channels; no type of the data plane crosses.
 
 mod admin;
+mod adopt;
 
 use crate::census::Census;
 use crate::config::{self, IoChoice, Keeping, Options, Pinning};
 use crate::disk::blocking::BlockingDisk;
 use crate::disk::ring::RingDisk;
 use crate::disk::{Disk, cores, names, probe};
+use crate::progress::Progress;
 use crate::router::Router;
 use crate::settings::{Settings, millis};
 use crate::shard::keeper::Keeper;
@@ -17,6 +19,7 @@ use crate::shard::view::View;
 use crate::shard::{self, Store};
 use crate::wal::commit::CommitOptions;
 use crate::wal::replay::ReplayError;
+pub(crate) use adopt::stored_identity;
 use flume::{Receiver, Sender};
 use futures_channel::oneshot;
 use futures_util::future::{join_all, try_join_all};
@@ -74,6 +77,9 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     path: PathBuf,
     identity: Identity,
+    progress: Arc<Progress>,
+    /// Who makes blocks for the shards out of what another server left.
+    worker: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -86,9 +92,9 @@ pub struct Handle {
 
 /// What a data directory says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    shards: usize,
-    seed: u64,
+pub(crate) struct Identity {
+    pub shards: usize,
+    pub seed: u64,
 }
 
 impl Identity {
@@ -128,7 +134,7 @@ fn at(path: &Path) -> impl Fn(std::io::Error) -> OpenError {
     move |error| OpenError::Io { path: path.clone(), error }
 }
 
-fn lock(data: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(data: &Path) -> Result<File, OpenError> {
     let path = data.join(names::LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
     match file.try_lock() {
@@ -139,7 +145,7 @@ fn lock(data: &Path) -> Result<File, OpenError> {
 }
 
 /// The identity in a file, if the file is there.
-fn read_identity(path: &Path) -> Result<Option<Identity>, OpenError> {
+pub(crate) fn read_identity(path: &Path) -> Result<Option<Identity>, OpenError> {
     match std::fs::read(path) {
         Ok(bytes) => Identity::parse(&String::from_utf8_lossy(&bytes))
             .map(Some)
@@ -194,7 +200,7 @@ fn identify(options: &Options) -> Result<Identity, OpenError> {
 }
 
 /// What every shard knows of its store.
-fn shared(options: &Options, identity: Identity) -> Store {
+pub(crate) fn shared(options: &Options, identity: Identity) -> Store {
     Store {
         router: Router::new(identity.seed, identity.shards),
         census: Arc::new(Census::new(options.limits)),
@@ -261,6 +267,8 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         inner: Arc::new(Inner {
             mailboxes,
             router: store.router,
+            progress: Arc::default(),
+            worker: Mutex::default(),
             max_ahead_ms: millis(options.max_ahead),
             clock: options.clock,
             backend: backend.name(),
@@ -424,6 +432,8 @@ impl Handle {
     /// Writes and syncs everything, then ends the core threads. Blocks; later requests fail with
     /// [`StoreError::Closed`].
     pub fn close(&self) {
+        self.inner.progress.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.finish_takeover();
         for mailbox in &self.inner.mailboxes {
             // A shard that is gone is closed already.
             let _ = mailbox.send(Request::Close);

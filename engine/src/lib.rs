@@ -4,7 +4,8 @@
 //! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
 //!
 //! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
-//! left: router, bytes, pace, signal, settings, census, disk < chunk, index < wal, block < head < compact < shard < handle. glommio and io_uring are named only in `disk` and
+//! left: router, bytes, pace, signal, progress, settings, census, disk < chunk, index < wal, block, prometheus < head < compact <
+//! shard < handle < moving. glommio and io_uring are named only in `disk` and
 //! `shard`, unsafe code only in `disk`.
 
 #![deny(unsafe_code)]
@@ -20,7 +21,10 @@ pub mod disk;
 pub mod handle;
 mod head;
 mod index;
+pub mod moving;
 mod pace;
+mod progress;
+pub mod prometheus;
 mod router;
 mod settings;
 mod shard;

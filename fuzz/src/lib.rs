@@ -135,6 +135,49 @@ pub const TARGETS: &[Target] = &[
         run: targets::number::run,
         seeds: &[b"-1.5e+10", b"0001.250", b"infinity", b"NaN", b"9007199254740993"],
     },
+    Target {
+        name: "prometheus_chunk",
+        run: targets::prometheus_chunk::run,
+        seeds: &[
+            b"\0\0\x14\xa0\x97\xf7\xe6\xc3h\0\0\0\0\0\0\0\0\x98u\0\0\0\0\0",
+            b"\x01\0\x0a\x80\0\xee\\fO\xbe\xbe>\x9fF_\xf0\0\x0d\x10\xf4\x1b\xfa\x05\0\0\0\0\0\0\0\0\x11G\xe0\xeabL&\xc0\x067\x88\x80\x08\x06\xc0\xe8\x1a\x85\xe8\x1b\x04\xd0'\x03X\xdf\x81\x16\x04(",
+            b"\x02\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            b"",
+        ],
+    },
+    Target {
+        name: "prometheus_index",
+        run: targets::prometheus_index::run,
+        seeds: &[
+            b"\xba\xaa\xd7\0\x02\0\0\0)\0\0\0\x0d\0\x010\x011\x012\x013\x014\x08__name__\x03exp\x01h\x01k\x01m\x04nhcb\x01sG\0\xd2P\0\0\0\0\0\0\0\0\0\0\x10\x02\x06\x0a\x0c\x01\x01\xe0\x84\x89\xea\xc3h\x80\xd3\x0e\x08\x15J\xad\xaa\0\0\0\0\0\0\x0c\0\0\0\x01\0\0\0\x01\0\0\0\x0a\x8c\xad$\x81\0\0\0\x0c\0\0\0\x01\0\0\0\x01\0\0\0\x01\x15$\x8f\xba\0\0\0\x08\0\0\0\x01\0\0\0\x04s\xa3J9\0\0\0\x08\0\0\0\x01\0\0\0\x04s\xa3J9\0\0\0\x08\0\0\0\x01\0\0\0\x04s\xa3J9\0\0\0\x13\0\0\0\x02\x01\x08__name__X\x01\x01sl\xfb\xfb\"i\0\0\0\x1e\0\0\0\x03\x02\0\0\x80\x01\x02\x08__name__\x01m\x90\x01\x02\x01s\x010\xa0\x01\xc2w\xf6\xd6\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\06\0\0\0\0\0\0\0U\0\0\0\0\0\0\0\xb0\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\xcb\x15}D\x93",
+            b"\x01\0\x01\x01\x04\x06\x08",
+        ],
+    },
+    Target {
+        name: "prometheus_log",
+        run: targets::prometheus_log::run,
+        seeds: &[
+            b"\x09\0[Y\xb4>\xd3\xae\x01\x04\x01\0\x09\x01@\x01\x02\x08__name__\x01m\x01s\x010\x09\x17\x0c\0\x02\x02\x082\x18\0\01\x0d\x18\0\x03:\x18\0\02\x0d\x18\0\x04:\x18\0\03\x0d\x18\0\x05:\x18\0\04\x0d\x18\0\x06\x1d\x18\x18h\x01k\x03exp\x0d\x1a\0\x076\x1a\0\x10\x04nhcb",
+            b"\x01\0\0\0\0\0\0\0\x07\x01\x01a\x01b",
+            b"\x02\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x03\xe8\0\0?\xf8\0\0\0\0\0\0\x03\x04@\x04\0\0\0\0\0\0",
+            b"\x09\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09\0\0\x03i\0\0\0\0\0\0\0\0\0\x03@\x04\0\0\0\0\0\0\x01\0\x02\0\x02\x02\x02\0\x01?\xe0\0\0\0\0\0\0",
+            b"\x08\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09\0\0\x02\x06?PbM\xd2\xf1\xa9\xfc?\xf0\0\0\0\0\0\0@\x0c\0\0\0\0\0\0@\x04\0\0\0\0\0\0\x01\0\x02\0\x02?\xf0\0\0\0\0\0\0?\xf8\0\0\0\0\0\0\0",
+            b"\x04\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x09\0\0?\xf8\0\0\0\0\0\0\x01\x01t\x01x",
+            b"\x06\x07\x01\x01\x04TYPE\x01c",
+            b"\x03\0\0\0\0\0\0\0\x07\x09\x0a",
+            b"\x05\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\x08",
+        ],
+    },
+    Target {
+        name: "prometheus_files",
+        run: targets::prometheus_files::run,
+        seeds: &[
+            b"{\"ulid\":\"01BKGTZQ1SYQJTR4PB43C8PD98\",\"minTime\":1,\"maxTime\":2,\"compaction\":{\"level\":1,\"parents\":[{\"ulid\":\"x\"}]},\"version\":1}",
+            b"\x010\xbc\x91\x01\0\0\0\0\0\0\0\0\0\0\x01\0\0\x01\xa2\x1e\x9d\x02\x80\0\0\x01\xa2\x1e\x9dw\xb0\x81\x15\0\x03\x80\x8a\xe8\xe9\xc3h@i \0\0\0\0\0\x98u\xe2\x16\x90\xd1A\xfe\xd5",
+            b"01BKGTZQ1SYQJTR4PB43C8PD98",
+            b"\x010\xba0\x01\x03\x09\x0ao\x1e\x10\xfe",
+        ],
+    },
 ];
 
 /// Runs the target of that name.

@@ -506,6 +506,10 @@ pub struct StoreFigures {
     pub retention_bytes: u64,
     pub retention_percent: f64,
     pub out_of_order_ms: i64,
+    /// Blocks that another server left: still to be converted, converted, and those of both that were damaged.
+    pub takeover_blocks_pending: u64,
+    pub takeover_blocks_converted: u64,
+    pub takeover_blocks_damaged: u64,
 }
 
 /// What an operator asks a store.

@@ -123,6 +123,11 @@ impl Block {
         *self.tombstones.borrow_mut() = Rc::new(tombstones);
     }
 
+    /// Bytes of a section, checked: for who looks at all of them.
+    pub fn section(&self, section: Section, range: std::ops::Range<u64>) -> Result<&[u8], Damage> {
+        self.file.slice(section, range)
+    }
+
     /// Places found damaged so far.
     pub fn damages(&self) -> u64 {
         self.file.damaged_pages() + self.lost_chunks.get()

@@ -60,7 +60,7 @@ impl Admin for Handle {
         Box::pin(async {
             let mut parts = self.ask_all(Request::Figures).await?.into_iter();
             let first = parts.next().ok_or(StoreError::Closed)?;
-            Ok(parts.fold(first, add_figures))
+            Ok(self.with_takeover(parts.fold(first, add_figures)))
         })
     }
 
@@ -69,7 +69,10 @@ impl Admin for Handle {
     }
 
     fn delete_series(&self, sets: MatcherSets, range: TimeRange) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.errand(move || Task::Delete { sets: sets.clone(), range }))
+        Box::pin(async move {
+            self.check_taken_over()?;
+            self.errand(move || Task::Delete { sets: sets.clone(), range }).await
+        })
     }
 
     fn clean_tombstones(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -77,7 +80,10 @@ impl Admin for Handle {
     }
 
     fn snapshot(&self, name: String, with_head: bool) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.make_snapshot(name, with_head))
+        Box::pin(async move {
+            self.check_taken_over()?;
+            self.make_snapshot(name, with_head).await
+        })
     }
 }
 
@@ -121,5 +127,8 @@ fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
         retention_bytes: a.retention_bytes,
         retention_percent: a.retention_percent,
         out_of_order_ms: a.out_of_order_ms,
+        takeover_blocks_pending: a.takeover_blocks_pending,
+        takeover_blocks_converted: a.takeover_blocks_converted,
+        takeover_blocks_damaged: a.takeover_blocks_damaged,
     }
 }

@@ -24,6 +24,25 @@ enum Order {
         merged: Merged,
         at: usize,
     },
+    Listed(std::vec::IntoIter<Vec<Place>>),
+}
+
+/// What of a shard's data is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    All,
+    Blocks,
+    Head,
+}
+
+impl Part {
+    fn has(self, block: bool) -> bool {
+        match self {
+            Part::All => true,
+            Part::Blocks => block,
+            Part::Head => !block,
+        }
+    }
 }
 
 /// See the module's head.
@@ -79,6 +98,27 @@ impl<P: Pace> Cursor<P> {
         })
     }
 
+    /// As [`Cursor::new`], the series in the order of their labels, and of each only what `part` says: for who
+    /// brings several shards together.
+    pub async fn sorted(view: View<P>, select: Select, part: Part) -> Result<Cursor<P>, StoreError> {
+        let mut cursor = Cursor::new(view, select).await?;
+        let mut keyed: Vec<(Labels, Vec<Place>)> = Vec::new();
+        while cursor.take() {
+            let sources = &cursor.sources;
+            let wanted = |place: &&Place| part.has(sources.block(place.0).is_some());
+            let places: Vec<Place> = cursor.places.iter().filter(wanted).copied().collect();
+            if let Some(last) = places.last() {
+                keyed.push((sources.labels(*last), places));
+            }
+            cursor.view.breathe().await?;
+        }
+        keyed.sort_unstable();
+        let lists: Vec<_> = keyed.into_iter().map(|(_, places)| places).collect();
+        cursor.count = lists.len();
+        cursor.order = Order::Listed(lists.into_iter());
+        Ok(cursor)
+    }
+
     /// Takes the next series' places; `false` at the end.
     fn take(&mut self) -> bool {
         self.places.clear();
@@ -88,6 +128,7 @@ impl<P: Pace> Cursor<P> {
                 self.places.extend(merged.places(*at));
                 *at += 1;
             }
+            Order::Listed(lists) => self.places.extend(lists.next().into_iter().flatten()),
         }
         !self.places.is_empty()
     }

@@ -3,13 +3,14 @@
 //! The loop: take what waits in the mailbox (a little at a time), do it, let the committer write what
 //! came in. Queries run as tasks beside the loop and give way every millisecond.
 
+mod adopt;
 pub mod append;
 pub mod blocks;
 mod checkpoint;
 #[cfg(test)]
 mod commits;
 mod compact;
-mod cursor;
+pub mod cursor;
 #[cfg(test)]
 mod damage;
 mod delete;
@@ -187,6 +188,8 @@ impl ShardState {
                 self.keeper_work.wake();
             }
             Request::Errand(errand) => self.take_errand(errand),
+            Request::TakeBlockNumber(reply) => drop(reply.send(self.blocks.take_number())),
+            Request::AdoptBlock(request) => self.adopt_block(request),
             Request::Close => {
                 self.queue.close();
                 return true;
@@ -255,6 +258,7 @@ impl ShardState {
             retention_bytes: self.store.settings.retention_bytes(),
             retention_percent: self.store.settings.retention_percent(),
             out_of_order_ms: self.store.settings.out_of_order_ms(),
+            ..StoreFigures::default()
         }
     }
 

@@ -45,6 +45,13 @@ pub struct Elsewhere {
     pub key: Vec<u8>,
 }
 
+/// A block that was made for the shard: finished, synced, not yet named.
+pub struct AdoptRequest {
+    pub number: u64,
+    pub unfinished: PathBuf,
+    pub reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
 /// A task that lives on the shard's thread.
 pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 /// Makes the task, once it is on the shard's thread.
@@ -75,6 +82,9 @@ pub enum Request {
     /// Do at once what is due in the background; the answer tells whether all of it succeeded.
     Tend(oneshot::Sender<bool>),
     Errand(Errand),
+    /// A number that no block of the shard had.
+    TakeBlockNumber(oneshot::Sender<u64>),
+    AdoptBlock(AdoptRequest),
     /// Write and sync everything, then end.
     Close,
 }
