@@ -16,6 +16,7 @@ mod run;
 mod settings;
 mod signals;
 mod telemetry;
+mod tsdb;
 
 use flags::{Features, Flags, Parsed};
 use std::process::ExitCode;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         eprint!("{}", report.err);
         print(&report.out);
         return ExitCode::from(report.exit_code);
+    }
+    if let Some(exit_code) = tsdb::run(&arguments) {
+        return ExitCode::from(exit_code);
     }
     if let Some(outcome) = client::run(&arguments) {
         return match outcome {

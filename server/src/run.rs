@@ -15,6 +15,7 @@ use crate::reload::{self, Reloader};
 use crate::signals::Termination;
 use crate::{pushed, query, settings};
 use hearth_api::{Backend, BuildInfo, State};
+use hearth_engine::moving::{MovingError, takeover};
 use hearth_model::Ack;
 use hearth_promql::Engine;
 use hearth_scrape::Scraper;
@@ -197,9 +198,18 @@ fn source(flags: &Flags, route_prefix: &str, listeners: &[tokio::net::TcpListene
 /// Opens the store away from the control threads, because recovery blocks.
 async fn open(flags: &Flags, storage: &StorageConfig) -> Result<hearth_engine::Handle, Failure> {
     let options = settings::engine_options(flags, storage).map_err(Failure::usage)?;
+    let originals = flags.text("storage.takeover.originals").parse().map_err(Failure::usage)?;
+    let wait = flags.switch("storage.takeover.wait");
     tracing::info!(path = %options.path.display(), "Opening storage");
     let started = Instant::now();
-    let opened = tokio::task::spawn_blocking(move || hearth_engine::open(&options)).await;
+    let open = move || {
+        let store = takeover::open(&options, originals)?;
+        if wait {
+            store.finish_takeover();
+        }
+        Ok::<_, MovingError>(store)
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
     let store = opened
         .map_err(|error| Failure::run(format!("opening storage panicked: {error}")))?
         .map_err(|error| Failure::run(format!("opening storage failed: {error}")))?;

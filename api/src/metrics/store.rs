@@ -265,5 +265,20 @@ fn own(f: &StoreFigures) -> Vec<Family> {
             "Samples that were stored already with the same value.",
             f.samples_repeated,
         ),
+        Family::gauge(
+            "hearth_takeover_blocks_pending",
+            "Blocks of Prometheus' that are still to be converted.",
+            f.takeover_blocks_pending as f64,
+        ),
+        Family::counter(
+            "hearth_takeover_blocks_converted_total",
+            "Blocks of Prometheus' that were converted.",
+            f.takeover_blocks_converted,
+        ),
+        Family::counter(
+            "hearth_takeover_blocks_damaged_total",
+            "Blocks of Prometheus' that could not be read, or not as a whole.",
+            f.takeover_blocks_damaged,
+        ),
     ]
 }

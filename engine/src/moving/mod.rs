@@ -8,6 +8,7 @@
 //! | [`convert`] | a block of Prometheus' becomes blocks of the shards |
 //! | [`switch`] | a directory that was built aside takes the place of another, whatever comes between |
 //! | [`read`], [`sealed`] | series and samples of a directory of either kind, in order of labels |
+//! | [`list`] | blocks, and the series of one |
 //! | [`export`] | blocks for Prometheus |
 //! | [`reshard`] | another number of shards |
 //! | [`verify`] | every byte of a directory, checked |
@@ -17,6 +18,7 @@
 pub mod convert;
 pub mod export;
 pub mod intake;
+pub mod list;
 pub mod read;
 pub mod reshard;
 pub mod sealed;

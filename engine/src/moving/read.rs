@@ -40,7 +40,7 @@ pub struct Files {
 
 enum Kind {
     Hearth { shards: Vec<Rc<ShardState>>, identity: Identity },
-    Prometheus { directory: Box<Directory>, blocks: Vec<Block>, head: HeadData },
+    Prometheus { directory: Box<Directory>, blocks: Vec<Block>, head: Box<HeadData> },
 }
 
 /// The samples of Prometheus' head, compressed in memory.
@@ -82,7 +82,7 @@ impl Files {
         let identity = handle::stored_identity(path)?.ok_or_else(|| MovingError::NoData(path.to_owned()))?;
         let mut options = Options::new(path);
         // Nothing that is there is too old to be read.
-        options.retention = std::time::Duration::MAX;
+        options.keeping.retention = std::time::Duration::MAX;
         let store = handle::shared(&options, identity);
         let (mut shards, mut damages) = (Vec::new(), Vec::new());
         for number in 0..identity.shards {
@@ -129,7 +129,11 @@ impl Files {
         })?;
         head.sort();
         damages.extend(found.damages);
-        Ok(Files { path: path.to_owned(), kind: Kind::Prometheus { directory, blocks, head }, damages })
+        Ok(Files {
+            path: path.to_owned(),
+            kind: Kind::Prometheus { directory, blocks, head: Box::new(head) },
+            damages,
+        })
     }
 
     pub fn nature(&self) -> Nature {

@@ -13,7 +13,7 @@ use super::convert::{Target, convert};
 use super::intake::Intake;
 use super::switch::{self, Change, PROMETHEUS_ASIDE};
 use super::{MovingError, read};
-use crate::config::Options;
+use crate::config::{Limits, Options};
 use crate::disk::Disk;
 use crate::disk::blocking::BlockingDisk;
 use crate::handle::{self, Handle, OpenError};
@@ -112,12 +112,13 @@ fn lock_out_prometheus(path: &Path) -> Result<Option<File>, MovingError> {
 pub(super) fn unbounded(options: &Options, path: PathBuf) -> Options {
     let mut all = options.clone();
     all.path = path;
-    all.retention = Duration::MAX;
-    all.retention_bytes = 0;
-    all.max_series = 0;
+    all.limits = Limits::default();
+    all.keeping.retention = Duration::MAX;
+    all.keeping.retention_bytes = 0;
+    all.keeping.retention_percent = 0.0;
     all.max_ahead = Duration::from_millis(i64::MAX as u64);
     // With this much room nothing is cut from memory while samples of any time come.
-    all.out_of_order_window = Duration::from_millis(i64::MAX as u64);
+    all.keeping.out_of_order_window = Duration::from_millis(i64::MAX as u64);
     all
 }
 
@@ -240,7 +241,7 @@ impl Work {
         let progress = self.store.progress();
         let goes_on = || !progress.stop.load(Ordering::Relaxed);
         let now = (self.options.clock)();
-        let retention_ms = i64::try_from(self.options.retention.as_millis()).unwrap_or(i64::MAX);
+        let retention_ms = i64::try_from(self.options.keeping.retention.as_millis()).unwrap_or(i64::MAX);
         let target = Target {
             store: &self.store,
             path,

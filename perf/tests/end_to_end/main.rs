@@ -15,6 +15,7 @@ mod idle;
 mod kept;
 mod killed;
 mod misbehaving;
+mod moved;
 mod pages;
 mod promtool;
 mod remote_written;

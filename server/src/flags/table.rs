@@ -319,6 +319,18 @@ pub const FLAGS: &[Flag] = &[
     ),
     served("storage.max-label-name-length", Count, "0", "Most bytes of a new series' label name."),
     served("storage.max-label-value-length", Count, "0", "Most bytes of a new series' label value."),
+    served(
+        "storage.takeover.originals",
+        OneOf(&["keep", "remove"]),
+        "keep",
+        "Where the data directory is one of Prometheus': keep its files, in the folder prometheus in there, or remove each block once its samples are in Hearth's.",
+    ),
+    served(
+        "storage.takeover.wait",
+        Switch,
+        "false",
+        "Where the data directory is one of Prometheus': be ready only once all of its blocks are converted, instead of converting the older ones while serving.",
+    ),
     not_yet("storage.agent.path", Text, "data-agent/", "Directory of the agent's data.", NO_AGENT),
     not_yet("storage.agent.wal-compression", Switch, "true", "Compress the agent's log.", NO_AGENT),
     not_yet(
