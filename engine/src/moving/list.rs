@@ -123,8 +123,8 @@ pub struct Analyzed {
     pub damages: Vec<String>,
 }
 
-/// Gives the series of a block, or of its newest of Prometheus', or of all of Hearth's data, to `sink`, each with the
-/// length of what is looked at.
+/// Gives the series of a block to `sink`, each with the length of what is looked at. Without a name it is the block
+/// of Prometheus' that was made last, or all of Hearth's data.
 pub fn analyzed(
     path: &Path,
     block: Option<&str>,
@@ -139,7 +139,7 @@ pub fn analyzed(
         (Nature::Prometheus, block) => {
             let directory = Directory::read(path)?;
             let entry = match block {
-                None => directory.blocks.last(),
+                None => directory.blocks.iter().max_by_key(|b| b.ulid),
                 Some(name) => directory.blocks.iter().find(|b| b.ulid.to_string() == name),
             };
             let entry = entry.ok_or_else(|| unknown(block))?;

@@ -100,6 +100,7 @@ impl Files {
             let found = [
                 (replayed.damages, "damaged places in the log"),
                 (replayed.torn_bytes, "torn bytes at the end of the log"),
+                (state.recovery.bad_chunks, "chunks of a checkpoint that cannot be read"),
                 (state.blocks.set_aside_count(), "blocks that cannot be read"),
             ];
             for (count, what) in found.into_iter().filter(|(count, _)| *count > 0) {
@@ -352,7 +353,7 @@ fn merge<E: From<MovingError>>(
         }
         if sources > 1 {
             if !samples.histograms.is_sorted_by_key(|(time, _)| *time) {
-                forget_resets(&mut samples);
+                forget_resets(&mut samples, true);
             }
             order::put_in_order(&mut samples.times, &mut samples.values, &mut samples.histograms);
         }

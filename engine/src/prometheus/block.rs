@@ -7,7 +7,7 @@ use super::tombstones::{self, Tombstones};
 use super::{FileError, FormatError, read_file};
 use crate::chunk::order;
 use hearth_model::label::MAX_PART_BYTES;
-use hearth_model::{CounterReset, Histogram, Labels, TimeRange};
+use hearth_model::{CounterReset, Labels, TimeRange};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,18 +99,22 @@ impl SampleReader<'_> {
             None => out.retain(|time| range.contains(time)),
             Some(gone) => out.retain(|time| range.contains(time) && !tombstones::covers(gone, time)),
         }
-        if !ordered || self.deleted.contains_key(&series.reference) {
-            forget_resets(out);
-        }
+        forget_resets(out, !ordered || self.deleted.contains_key(&series.reference));
         order::put_in_order(&mut out.times, &mut out.values, &mut out.histograms);
     }
 }
 
-/// What a chunk says of resets holds against the sample before it in the chunk only.
-pub fn forget_resets(samples: &mut Samples) {
+/// What a chunk says of resets holds against the sample before it in the chunk only, and others may come between
+/// them: that nothing was reset is found out from the counts again. Where `all`, that something was, too.
+pub fn forget_resets(samples: &mut Samples, all: bool) {
     for (_, histogram) in &mut samples.histograms {
-        if matches!(histogram.reset, CounterReset::NotReset | CounterReset::Reset) {
-            *histogram = Arc::new(Histogram { reset: CounterReset::Unknown, ..Histogram::clone(histogram) });
+        let forgotten = match histogram.reset {
+            CounterReset::NotReset => true,
+            CounterReset::Reset => all,
+            CounterReset::Unknown | CounterReset::Gauge => false,
+        };
+        if forgotten {
+            Arc::make_mut(histogram).reset = CounterReset::Unknown;
         }
     }
 }

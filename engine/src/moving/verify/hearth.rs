@@ -10,7 +10,9 @@ use crate::handle::{self, Identity};
 use crate::moving::MovingError;
 use crate::moving::switch::{PROMETHEUS_ASIDE, SHARDS_ASIDE, STAGING};
 use crate::prometheus::directory::names as names_in;
+use crate::wal::checkpoint::Walk;
 use crate::wal::frame::{self, Next, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::wal::reader::FileReader;
 use crate::wal::record::{Record, RecordReader};
 use hearth_model::{TimeRange, key};
 use std::path::Path;
@@ -106,6 +108,13 @@ impl Log {
         if let Err(error) = frame::read_segment_header(magic, &bytes, expect) {
             report.damage(path, 0, format!("header is not ours: {error:?}"));
         }
+        if magic == frame::CHECKPOINT_MAGIC && !is_whole(path, expect) {
+            report.damage(
+                path,
+                None,
+                "is not whole: the checkpoint before it counts, and the log since then",
+            );
+        }
         let mut at = SEGMENT_HEADER_BYTES.min(bytes.len());
         loop {
             match frame::next(&bytes, at) {
@@ -128,6 +137,20 @@ impl Log {
     }
 }
 
+/// Whether a checkpoint has all of its frames, to its end.
+fn is_whole(path: &Path, expect: SegmentHeader) -> bool {
+    let Ok(mapped) = Mapped::open(path) else { return false };
+    let mut file = FileReader::new(mapped);
+    let Ok(mut walk) = Walk::begin(&mut file, expect) else { return false };
+    loop {
+        match walk.next(&mut file) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
 fn records(path: &Path, offset: u64, payload: &[u8], report: &mut Report) {
     for record in RecordReader::new(payload) {
         match record {
@@ -144,7 +167,16 @@ fn records(path: &Path, offset: u64, payload: &[u8], report: &mut Report) {
                 }
             }
             Ok(Record::Histogram { .. }) => report.samples += 1,
-            Ok(Record::Deletion { .. }) => {}
+            Ok(Record::Row(row)) => {
+                report.series += 1;
+                report.samples += row.open.map_or(0, |open| u64::from(open.count));
+            }
+            Ok(Record::Strings(texts)) => {
+                if texts.into_iter().any(|text| text.is_err()) {
+                    return report.damage(path, offset, "strings record ends early");
+                }
+            }
+            Ok(Record::Deletion { .. } | Record::State(_) | Record::End { .. }) => {}
             Err(_) => return report.damage(path, offset, "record is not readable"),
         }
     }
