@@ -117,6 +117,7 @@ impl Server {
             features: hearth_scrape::Features::default(),
             gateway: server.state.options.enable_push_admin.then(gateway),
             user_agent: "test".into(),
+            kept_targets: None,
         });
         let engine = engine(store);
         server.state.set_ready(Backend {

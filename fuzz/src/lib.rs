@@ -98,6 +98,19 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "discovery",
+        run: targets::discovery::run,
+        seeds: &[
+            br#"[{"targets": ["a:1"], "labels": {"l": "v"}}]"#,
+            br#"{"type": "MODIFIED", "object": {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "5"},
+               "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80}]}]}, "status": {"podIP": "1.2.3.4"}}}"#,
+            br#"{"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}"#,
+            br#"[{"Node": {"Node": "n", "Address": "1.2.3.4", "Meta": {"a": "b"}},
+               "Service": {"ID": "w", "Tags": ["a"], "Port": 80}, "Checks": [{"CheckID": "c", "Status": "passing"}]}]"#,
+            b"current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\nclusters: [{name: k, cluster: {server: 'https://h'}}]\nusers: [{name: u, user: {token: t}}]",
+        ],
+    },
+    Target {
         name: "exposition_text",
         run: targets::exposition_text::run,
         seeds: &[

@@ -5,6 +5,7 @@ pub mod chunk_histograms;
 pub mod chunk_times;
 pub mod chunk_values;
 pub mod content_type;
+pub mod discovery;
 pub mod exposition_openmetrics;
 pub mod exposition_protobuf;
 pub mod exposition_text;

@@ -5,13 +5,16 @@
 //! logs [`ScrapeConfig::unserved`], and hands the result to [`crate::Scraper::apply`]. Every type
 //! serialises to the effective configuration, secrets replaced. Nothing here opens a file or a socket.
 
+mod discovery;
 mod global;
 mod groups;
 mod http;
 mod keys;
 mod scalar;
 mod scrape;
+mod section;
 
+pub use discovery::*;
 pub use global::GlobalConfig;
 pub(crate) use groups::check_address;
 pub use groups::{FileSdConfig, StaticConfig};
@@ -21,6 +24,7 @@ pub use http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsCo
 pub use scalar::{ByteSize, PromDuration, Secret};
 pub(crate) use scrape::PROTOCOLS;
 pub use scrape::ScrapeConfig;
+pub use section::{Section, WithHttp};
 
 #[cfg(test)]
 mod tests;
@@ -56,6 +60,38 @@ pub const FILE_SETTLE_MS: u64 = 100;
 pub const IDLE_CONNECTION_MS: u64 = 300_000;
 /// Bytes of one target-group file: a file of a hundred thousand targets is about 10 MB.
 pub const MAX_TARGET_FILE_BYTES: u64 = 256 << 20;
+/// Least time between two updates of a job's targets from discovery; the first comes at once. Prometheus'
+/// number.
+pub const DISCOVERY_PAUSE_MS: u64 = 5_000;
+/// Time after a reload that targets stay although only a section that has not answered yet may know them.
+pub const RELOAD_PATIENCE_MS: u64 = 30_000;
+/// Bytes of one answer of a discovery API: a list of a hundred thousand targets with many labels is below.
+pub const MAX_DISCOVERY_ANSWER_BYTES: usize = 256 << 20;
+/// Targets of one discovery section: an update with more is refused, the last good one stays.
+pub const MAX_DISCOVERED_TARGETS: usize = 1_000_000;
+/// Bytes of all labels of one discovery section: as with targets.
+pub const MAX_DISCOVERED_LABEL_BYTES: usize = 1 << 30;
+/// Pages of one list: an API that always names a next page must not keep its reader for ever.
+pub const MAX_DISCOVERY_PAGES: usize = 10_000;
+/// Objects of a Kubernetes list that are asked for at a time.
+pub const KUBERNETES_PAGE_OBJECTS: u64 = 500;
+/// Seconds after which a Kubernetes watch is begun anew, at least; at most twice as many.
+pub const KUBERNETES_WATCH_SECONDS: u64 = 300;
+/// Time that changes of a cluster are collected before groups are built anew.
+pub const KUBERNETES_COLLECT_MS: u64 = 500;
+/// Bytes of one event of a watch: etcd holds no object of more than 1.5 MB.
+pub const MAX_WATCH_LINE_BYTES: usize = 16 << 20;
+/// Longest time that one request to a discovery API takes, but for those that are meant to wait.
+pub const DISCOVERY_TIMEOUT_MS: u64 = 60_000;
+/// Shortest and longest pause before a discovery that has not succeeded yet, or whose watch broke, tries
+/// again; pauses double in between.
+pub const DISCOVERY_RETRY_MS: (u64, u64) = (1_000, 60_000);
+/// Time that a discovery may take at the start before what the last run knew is used.
+pub const KEPT_TARGETS_WAIT_MS: u64 = 5_000;
+/// Least time between two writings of what a discovery knows.
+pub const KEPT_TARGETS_WRITE_MS: u64 = 30_000;
+/// Bytes of one file of kept targets; a larger set is not kept over a restart.
+pub const MAX_KEPT_TARGETS_BYTES: usize = 64 << 20;
 /// Bytes of one credentials, header or certificate file.
 pub const MAX_SECRET_FILE_BYTES: u64 = 1 << 20;
 /// Bytes of help or unit text kept for one metric, cut at a character.

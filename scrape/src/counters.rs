@@ -38,7 +38,7 @@ impl Durations {
     }
 }
 
-/// Of all file discovery.
+/// Of all discovery.
 #[derive(Debug, Default)]
 pub struct DiscoveryCounters {
     pub file_read_errors: Counter,
@@ -46,6 +46,87 @@ pub struct DiscoveryCounters {
     pub file_scan: Durations,
     pub updates_received: Counter,
     pub updates_applied: Counter,
+    pub updates_delayed: Counter,
+    /// Sets of the last run that stood in for a discovery that did not answer.
+    pub kept_used: Counter,
+    /// Updates that were larger than a limit.
+    pub refused: Counter,
+    pub consul_requests: Durations,
+    pub kuma_fetches: Durations,
+    tallies: [Counter; TALLIES.len()],
+    refreshes: Mutex<BTreeMap<&'static str, Arc<Refreshes>>>,
+    kubernetes_events: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+}
+
+/// Of all polling by one mechanism.
+#[derive(Debug, Default)]
+pub struct Refreshes {
+    pub failures: Counter,
+    pub length: Durations,
+}
+
+/// What some mechanisms count on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tally {
+    DnsLookups,
+    DnsLookupFailures,
+    HttpFailures,
+    KubernetesFailures,
+    ConsulFailures,
+    LinodeFailures,
+    NomadFailures,
+    KumaFailures,
+    KumaSkipped,
+    AzureFailures,
+    AzureCacheHits,
+}
+
+/// Names and help texts, in the order of [`Tally`].
+pub const TALLIES: &[(&str, &str)] = &[
+    ("prometheus_sd_dns_lookups_total", "The number of DNS-SD lookups."),
+    ("prometheus_sd_dns_lookup_failures_total", "The number of DNS-SD lookup failures."),
+    ("prometheus_sd_http_failures_total", "Number of HTTP service discovery refresh failures."),
+    ("prometheus_sd_kubernetes_failures_total", "The number of failed WATCH/LIST requests."),
+    ("prometheus_sd_consul_rpc_failures_total", "The number of Consul RPC call failures."),
+    ("prometheus_sd_linode_failures_total", "Number of Linode service discovery refresh failures."),
+    ("prometheus_sd_nomad_failures_total", "Number of nomad service discovery refresh failures."),
+    ("prometheus_sd_kuma_fetch_failures_total", "The number of Kuma MADS fetch call failures."),
+    (
+        "prometheus_sd_kuma_fetch_skipped_updates_total",
+        "The number of Kuma MADS fetch calls that result in no updates to the targets.",
+    ),
+    ("prometheus_sd_azure_failures_total", "Number of Azure service discovery refresh failures."),
+    ("prometheus_sd_azure_cache_hit_total", "Number of cache hits during refresh."),
+];
+
+impl DiscoveryCounters {
+    pub fn tally(&self, what: Tally) -> &Counter {
+        &self.tallies[what as usize]
+    }
+
+    pub fn tallies(&self) -> impl Iterator<Item = (&'static str, &'static str, &Counter)> {
+        TALLIES.iter().zip(&self.tallies).map(|((name, help), counter)| (*name, *help, counter))
+    }
+
+    pub fn refreshes(&self, mechanism: &'static str) -> Arc<Refreshes> {
+        let mut map = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(map.entry(mechanism).or_default())
+    }
+
+    pub fn all_refreshes(&self) -> Vec<(&'static str, Arc<Refreshes>)> {
+        let map = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter().map(|(mechanism, refreshes)| (*mechanism, Arc::clone(refreshes))).collect()
+    }
+
+    pub fn kubernetes_event(&self, role: &'static str, event: &'static str) {
+        let mut map = self.kubernetes_events.lock().unwrap_or_else(PoisonError::into_inner);
+        *map.entry((role, event)).or_default() += 1;
+    }
+
+    pub fn kubernetes_events(&self, role: &'static str, event: &'static str) -> u64 {
+        let map = self.kubernetes_events.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(&(role, event)).copied().unwrap_or_default()
+    }
 }
 
 /// Of all scraping.

@@ -3,7 +3,7 @@
 
 use crate::counters::{Counter, DiscoveryCounters, ScrapeCounters, labelled, single, summaries, summary};
 use crate::pool::PoolView;
-use crate::status::{Family, FamilyKind};
+use crate::status::{Family, FamilyKind, Point};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -191,7 +191,8 @@ fn of_discovery(discovery: &DiscoveryCounters, views: &Views) -> Vec<Family> {
     for point in &mut discovered.points {
         point.labels.push(("name", "scrape".to_owned()));
     }
-    vec![
+    let refreshes = discovery.all_refreshes();
+    let mut out = vec![
         discovered,
         of_scrape(
             "prometheus_sd_failed_configs",
@@ -210,6 +211,67 @@ fn of_discovery(discovery: &DiscoveryCounters, views: &Views) -> Vec<Family> {
             "Total number of update events sent to the SD consumers.",
             FamilyKind::Counter,
             discovery.updates_applied.get() as f64,
+        ),
+        of_scrape(
+            "prometheus_sd_updates_delayed_total",
+            "Total number of update events that couldn't be sent immediately.",
+            FamilyKind::Counter,
+            discovery.updates_delayed.get() as f64,
+        ),
+        labelled(
+            "prometheus_sd_refresh_failures_total",
+            "Number of refresh failures for the given SD mechanism.",
+            FamilyKind::Counter,
+            "mechanism",
+            refreshes.iter().map(|(name, of)| ((*name).to_owned(), of.failures.get() as f64)),
+        ),
+        summaries(
+            "prometheus_sd_refresh_duration_seconds",
+            "The duration of a refresh in seconds for the given SD mechanism.",
+            "mechanism",
+            refreshes.iter().map(|(name, of)| ((*name).to_owned(), &of.length)),
+        ),
+        counter(
+            "hearth_sd_kept_sets_used_total",
+            "Target sets of the last run that stood in for a discovery that did not answer at the start.",
+            &discovery.kept_used,
+        ),
+        counter(
+            "hearth_sd_updates_refused_total",
+            "Updates of a discovery that were larger than a limit.",
+            &discovery.refused,
+        ),
+    ];
+    out.extend(discovery.tallies().map(|(name, help, value)| counter(name, help, value)));
+    out.extend(of_mechanisms(discovery));
+    out
+}
+
+/// What some mechanisms count with labels or durations.
+fn of_mechanisms(discovery: &DiscoveryCounters) -> Vec<Family> {
+    let roles = ["endpoints", "endpointslice", "ingress", "node", "pod", "service"];
+    let events = roles.iter().flat_map(|role| ["add", "delete", "update"].map(|event| (*role, event)));
+    let event = |(role, event)| Point {
+        suffix: "",
+        labels: vec![("event", String::from(event)), ("role", String::from(role))],
+        value: discovery.kubernetes_events(role, event) as f64,
+    };
+    vec![
+        Family {
+            name: "prometheus_sd_kubernetes_events_total",
+            help: "The number of Kubernetes events handled.",
+            kind: FamilyKind::Counter,
+            points: events.map(event).collect(),
+        },
+        summary(
+            "prometheus_sd_consul_rpc_duration_seconds",
+            "The duration of a Consul RPC call in seconds.",
+            &discovery.consul_requests,
+        ),
+        summary(
+            "prometheus_sd_kuma_fetch_duration_seconds",
+            "The duration of a Kuma MADS fetch call.",
+            &discovery.kuma_fetches,
         ),
         counter(
             "prometheus_sd_file_read_errors_total",

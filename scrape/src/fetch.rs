@@ -4,7 +4,7 @@
 //! a redirect, to another. Files with secrets are read again for every request, so that a rotated
 //! password needs no reload; a changed certificate makes a new client.
 
-mod body;
+pub(crate) mod body;
 mod tls;
 
 use crate::config::{
@@ -16,6 +16,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, NoProxy, Proxy, RequestBuilder, Response, Url, header, redirect};
 use std::fmt;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -51,13 +52,13 @@ pub struct Fetched {
 }
 
 /// What only the configured host gets.
-struct Private {
+pub(crate) struct Private {
     headers: HeaderMap,
     basic_auth: Option<(String, String)>,
 }
 
 impl Private {
-    fn add(&self, request: RequestBuilder) -> RequestBuilder {
+    pub fn add(&self, request: RequestBuilder) -> RequestBuilder {
         let request = request.headers(self.headers.clone());
         match &self.basic_auth {
             Some((name, password)) => request.basic_auth(name, Some(password)),
@@ -72,10 +73,17 @@ struct Built {
     stamps: Vec<Option<(SystemTime, u64)>>,
 }
 
+/// Connections and credentials by one `<http_config>`.
+pub(crate) struct Connector {
+    http: HttpConfig,
+    /// Every connection goes to this socket, where one is given.
+    unix_socket: Option<PathBuf>,
+    built: Mutex<Built>,
+}
+
 /// Makes the requests of one job.
 pub struct Fetcher {
-    http: HttpConfig,
-    built: Mutex<Built>,
+    connector: Connector,
     accept: HeaderValue,
     accept_encoding: HeaderValue,
     user_agent: HeaderValue,
@@ -98,7 +106,7 @@ pub(crate) fn read_secret_file(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Inline text, or a file's without the white space around it.
-fn secret(inline: &str, file: &str) -> Result<String, String> {
+pub(crate) fn secret(inline: &str, file: &str) -> Result<String, String> {
     if file.is_empty() {
         return Ok(inline.to_owned());
     }
@@ -118,7 +126,7 @@ fn stamps(http: &HttpConfig) -> Vec<Option<(SystemTime, u64)>> {
     http.tls_config.files().map(stamp).collect()
 }
 
-fn build_client(http: &HttpConfig) -> Result<Client, String> {
+fn build_client(http: &HttpConfig, unix_socket: Option<&Path>) -> Result<Client, String> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls::client_config(&http.tls_config, http.enable_http2)?)
         .redirect(redirect::Policy::none())
@@ -134,11 +142,14 @@ fn build_client(http: &HttpConfig) -> Result<Client, String> {
     if !http.enable_http2 {
         builder = builder.http1_only();
     }
+    if let Some(path) = unix_socket {
+        builder = builder.unix_socket(path);
+    }
     builder.build().map_err(|e| chain(&e))
 }
 
 /// An error with all that caused it, without the URL that reqwest adds.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -175,39 +186,29 @@ fn accept(config: &ScrapeConfig) -> String {
     text + &format!("*/*;q=0.{weight}")
 }
 
-impl Fetcher {
-    pub fn new(config: &ScrapeConfig, user_agent: &str) -> Result<Fetcher, String> {
-        let http = config.http();
+impl Connector {
+    pub fn new(http: HttpConfig, unix_socket: Option<PathBuf>) -> Result<Connector, String> {
         let stamps = stamps(&http);
-        let client = build_client(&http)?;
-        let limit = match config.body_size_limit.bytes {
-            0 => MAX_BODY_BYTES,
-            limit => limit.min(MAX_BODY_BYTES),
-        };
-        let plain = |text: &str| HeaderValue::from_str(text).map_err(|e| e.to_string());
-        Ok(Fetcher {
-            http,
-            built: Mutex::new(Built { client, stamps }),
-            accept: plain(&accept(config))?,
-            accept_encoding: plain(if config.enable_compression { "gzip" } else { "identity" })?,
-            user_agent: plain(user_agent)?,
-            // As with Prometheus, a body of exactly the limit is over it.
-            limit_bytes: limit as usize - 1,
-        })
+        let client = build_client(&http, unix_socket.as_deref())?;
+        Ok(Connector { http, unix_socket, built: Mutex::new(Built { client, stamps }) })
+    }
+
+    pub fn follows_redirects(&self) -> bool {
+        self.http.follow_redirects
     }
 
     /// The client, rebuilt where a certificate file changed.
-    fn client(&self) -> Result<Client, String> {
+    pub fn client(&self) -> Result<Client, String> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamps(&self.http);
         if now != built.stamps {
-            *built = Built { client: build_client(&self.http)?, stamps: now };
+            *built = Built { client: build_client(&self.http, self.unix_socket.as_deref())?, stamps: now };
         }
         Ok(built.client.clone())
     }
 
     /// Read anew for every request.
-    fn private(&self) -> Result<Private, String> {
+    pub fn private(&self) -> Result<Private, String> {
         let mut headers = HeaderMap::new();
         let mut basic_auth = None;
         if let Some(basic) = &self.http.basic_auth {
@@ -229,6 +230,25 @@ impl Fetcher {
             }
         }
         Ok(Private { headers, basic_auth })
+    }
+}
+
+impl Fetcher {
+    pub fn new(config: &ScrapeConfig, user_agent: &str) -> Result<Fetcher, String> {
+        let connector = Connector::new(config.http(), None)?;
+        let limit = match config.body_size_limit.bytes {
+            0 => MAX_BODY_BYTES,
+            limit => limit.min(MAX_BODY_BYTES),
+        };
+        let plain = |text: &str| HeaderValue::from_str(text).map_err(|e| e.to_string());
+        Ok(Fetcher {
+            connector,
+            accept: plain(&accept(config))?,
+            accept_encoding: plain(if config.enable_compression { "gzip" } else { "identity" })?,
+            user_agent: plain(user_agent)?,
+            // As with Prometheus, a body of exactly the limit is over it.
+            limit_bytes: limit as usize - 1,
+        })
     }
 
     /// Asks `url` and reads the answer into `buffer`'s memory; all of it within `timeout`.
@@ -277,8 +297,8 @@ impl Fetcher {
     async fn follow(&self, url: &str, timeout: PromDuration) -> Result<Response, FetchError> {
         let shown = crate::config::redact_url(url);
         let failed = |text: String| FetchError::Other(format!("Get {shown:?}: {text}"));
-        let client = self.client().map_err(failed)?;
-        let private = self.private().map_err(failed)?;
+        let client = self.connector.client().map_err(failed)?;
+        let private = self.connector.private().map_err(failed)?;
         let first = Url::parse(url).map_err(|e| failed(e.to_string()))?;
         let mut next = first.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -296,7 +316,7 @@ impl Fetcher {
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             match location {
                 Some(location)
-                    if self.http.follow_redirects
+                    if self.connector.follows_redirects()
                         && matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) =>
                 {
                     next = next.join(location).map_err(|e| failed(format!("bad redirect: {e}")))?;

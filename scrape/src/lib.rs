@@ -6,6 +6,7 @@
 
 mod absorb;
 mod cache;
+pub mod check;
 mod classic;
 pub mod config;
 mod context;
@@ -31,4 +32,5 @@ mod target;
 #[cfg(test)]
 mod testing;
 
+pub use discovery::payload;
 pub use scraper::{Clock, Features, Options, Plan, Scraper};

@@ -2,9 +2,10 @@
 //! reload brings, and starts, changes and ends loops accordingly. Readers look at a published snapshot
 //! and never wait for it.
 
+use crate::config::{DISCOVERY_PAUSE_MS, RELOAD_PATIENCE_MS};
 use crate::context::Context;
-use crate::counters::{DiscoveryCounters, PoolCounters};
-use crate::discovery::{self, Providers, TargetGroup, Update};
+use crate::counters::PoolCounters;
+use crate::discovery::{Discovery, Groups, Listener, Wanted, static_list};
 use crate::job::Job;
 use crate::metadata::MetadataCache;
 use crate::scrape_loop::{self, Order};
@@ -14,6 +15,7 @@ use arc_swap::ArcSwap;
 use hearth_model::Labels;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -161,7 +163,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn start(context: &Arc<Context>, discovery: &Arc<DiscoveryCounters>, job: Arc<Job>) -> Pool {
+    pub fn start(context: &Arc<Context>, discovery: &Arc<Discovery>, job: Arc<Job>) -> Pool {
         let view = Arc::new(PoolView {
             name: Arc::clone(&job.name),
             counters: PoolCounters::default(),
@@ -176,6 +178,9 @@ impl Pool {
             job: Arc::clone(&job),
             loops: HashMap::new(),
             leaving: Vec::new(),
+            due: None,
+            last_update: None,
+            patient_until: None,
         };
         Pool { view, job, commands, task: tokio::spawn(keeper.run(receiver)) }
     }
@@ -207,26 +212,37 @@ impl Pool {
     }
 }
 
-/// What a job's providers know, and where news of them arrive.
+/// What is known of a job's targets, and where news of them arrive.
 struct Sources {
-    groups: Vec<Arc<Vec<TargetGroup>>>,
-    updates: mpsc::Receiver<Update>,
-    /// Providers that have not said anything yet.
+    fixed: Groups,
+    listener: Listener,
+    /// Watchers that have not said anything yet.
     silent: BTreeSet<usize>,
-    _providers: Providers,
 }
 
 impl Sources {
-    fn start(job: &Job, counters: &Arc<DiscoveryCounters>) -> Sources {
-        let (groups, updates, providers) = discovery::start(&job.config, counters);
-        // The first provider is the static list, which is complete from the start.
-        let silent = (1..groups.len()).collect();
-        Sources { groups, updates, silent, _providers: providers }
+    fn start(job: &Job, discovery: &Discovery) -> Sources {
+        let files = job.config.file_sd_configs.iter().cloned().map(Wanted::File);
+        let others = job.config.discovery.entries.iter().cloned().map(Wanted::Sd);
+        let listener = discovery.listen(files.chain(others));
+        let fixed = Arc::new(static_list::groups(&job.config.static_configs));
+        let silent = (0..listener.watchers.len()).collect();
+        let mut sources = Sources { fixed, listener, silent };
+        sources.hear();
+        sources
     }
 
-    fn take(&mut self, update: Update) {
-        self.silent.remove(&update.provider);
-        self.groups[update.provider] = update.groups;
+    /// Whether somebody spoke for the first time.
+    fn hear(&mut self) -> bool {
+        let before = self.silent.len();
+        let watchers = &self.listener.watchers;
+        self.silent.retain(|index| watchers[*index].groups().is_none());
+        self.silent.len() < before
+    }
+
+    fn groups(&self) -> Vec<Groups> {
+        let watched = self.listener.watchers.iter().filter_map(|watcher| watcher.groups());
+        std::iter::once(Arc::clone(&self.fixed)).chain(watched).collect()
     }
 }
 
@@ -240,13 +256,26 @@ struct Running {
 /// The task's state.
 struct Keeper {
     context: Arc<Context>,
-    discovery: Arc<DiscoveryCounters>,
+    discovery: Arc<Discovery>,
     view: Arc<PoolView>,
     job: Arc<Job>,
     sources: Sources,
     loops: HashMap<u64, Running>,
     /// Loops of targets that are gone, which still have to end their series.
     leaving: Vec<Running>,
+    /// When news that wait are acted on.
+    due: Option<Instant>,
+    last_update: Option<Instant>,
+    /// Until then a target that nobody knows stays while some have not spoken.
+    patient_until: Option<Instant>,
+}
+
+/// Returns at that moment, or never where there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// All that one look at the groups found.
@@ -272,7 +301,8 @@ impl Keeper {
                     Some(Command::Retire) => break,
                     Some(Command::Quit) | None => return self.quit().await,
                 },
-                Some(update) = self.sources.updates.recv() => self.update(update),
+                () = until(self.due) => self.update(),
+                () = self.sources.listener.changed() => self.news(),
             }
         }
         for (_, running) in std::mem::take(&mut self.loops) {
@@ -307,43 +337,41 @@ impl Keeper {
         }
     }
 
-    fn update(&mut self, update: Update) {
-        self.discovery.updates_received.add(1);
-        self.sources.take(update);
-        while let Ok(more) = self.sources.updates.try_recv() {
-            self.discovery.updates_received.add(1);
-            self.sources.take(more);
+    /// A watcher knows something new. What is heard for the first time is acted on at once, later news
+    /// at most once in a while: a busy cluster changes all the time.
+    fn news(&mut self) {
+        let counters = &self.discovery.tools.counters;
+        counters.updates_received.add(1);
+        let first = self.sources.hear();
+        let pause = Duration::from_millis(DISCOVERY_PAUSE_MS);
+        let now = Instant::now();
+        match self.last_update.map(|at| at + pause).filter(|due| *due > now && !first) {
+            Some(due) => {
+                if self.due.replace(due).is_none() {
+                    counters.updates_delayed.add(1);
+                }
+            }
+            None => self.update(),
         }
-        self.discovery.updates_applied.add(1);
+    }
+
+    fn update(&mut self) {
+        self.due = None;
+        self.last_update = Some(Instant::now());
+        self.discovery.tools.counters.updates_applied.add(1);
         self.sync();
     }
 
-    /// Takes over a new configuration. Where discovery itself changed, targets that only its files know
-    /// must not vanish until the files are read again: what is known stays until all have spoken.
+    /// Takes over a new configuration. Sections that stay keep their watchers; where one is new, targets
+    /// that perhaps only it knows do not vanish before it has answered, for some time.
     fn reload(&mut self, job: Arc<Job>) {
-        let same_discovery = job.config.file_sd_configs == self.job.config.file_sd_configs;
-        if same_discovery {
-            let fixed = discovery::static_list::groups(&job.config.static_configs);
-            self.sources.groups[0] = Arc::new(fixed);
-        } else {
-            self.sources = Sources::start(&job, &self.discovery);
-        }
+        self.sources = Sources::start(&job, &self.discovery);
         self.job = job;
         self.context.counters.pool_reloads.add(1);
-        if same_discovery || self.sources.silent.is_empty() {
-            self.sync();
-        } else {
-            self.readopt();
-        }
-    }
-
-    /// Hands the new job to the loops as they are, until discovery has spoken.
-    fn readopt(&mut self) {
-        for running in self.loops.values_mut() {
-            let plan = LoopPlan { job: Arc::clone(&self.job), ..running.plan.clone() };
-            running.plan = plan.clone();
-            running.orders.send_replace(Order::Run(plan));
-        }
+        let patience = Instant::now() + Duration::from_millis(RELOAD_PATIENCE_MS);
+        self.patient_until = (!self.sources.silent.is_empty()).then_some(patience);
+        self.due = self.patient_until;
+        self.sync();
     }
 
     fn look(&self) -> Findings {
@@ -352,7 +380,8 @@ impl Keeper {
             0 => usize::MAX,
             limit => limit as usize,
         };
-        for group in self.sources.groups.iter().flat_map(|groups| groups.iter()) {
+        let known = self.sources.groups();
+        for group in known.iter().flat_map(|groups| groups.iter()) {
             for labels in &group.targets {
                 found.discovered += 1;
                 match target::find(&self.job.config, &self.job.target_rules, labels, group) {
@@ -376,10 +405,9 @@ impl Keeper {
 
     /// Brings the loops in line with what is known.
     fn sync(&mut self) {
-        if !self.sources.silent.is_empty() && !self.loops.is_empty() {
-            return;
-        }
         let start = Instant::now();
+        let patient =
+            !self.sources.silent.is_empty() && self.patient_until.is_some_and(|until| start < until);
         let found = self.look();
         let mut plans: HashMap<u64, LoopPlan> = HashMap::with_capacity(found.active.len());
         for target in found.active {
@@ -394,7 +422,9 @@ impl Keeper {
         self.leaving.retain(|running| !running.task.is_finished());
         let gone: Vec<u64> = self.loops.keys().filter(|id| !plans.contains_key(id)).copied().collect();
         for identity in gone {
-            if let Some(running) = self.loops.remove(&identity) {
+            if patient {
+                self.readopt(identity);
+            } else if let Some(running) = self.loops.remove(&identity) {
                 self.leave(running);
             }
         }
@@ -440,6 +470,15 @@ impl Keeper {
         let (orders, receiver) = watch::channel(Order::Run(plan.clone()));
         let body = scrape_loop::run(Arc::clone(&self.context), Arc::clone(&entry), plan.clone(), receiver);
         self.loops.insert(identity, Running { orders, plan, entry, task: tokio::spawn(body) });
+    }
+
+    /// Lets a target go on by the new job although nobody knows it at the moment.
+    fn readopt(&mut self, identity: u64) {
+        let Some(running) = self.loops.get_mut(&identity) else { return };
+        if !Arc::ptr_eq(&running.plan.job, &self.job) {
+            running.plan = LoopPlan { job: Arc::clone(&self.job), ..running.plan.clone() };
+            running.orders.send_replace(Order::Run(running.plan.clone()));
+        }
     }
 
     fn leave(&mut self, running: Running) {

@@ -4,7 +4,8 @@
 
 use crate::config::{ConfigError, ScrapeConfig};
 use crate::context::{Buffers, Context};
-use crate::counters::{DiscoveryCounters, ScrapeCounters};
+use crate::counters::ScrapeCounters;
+use crate::discovery::{Discovery, Tools};
 use crate::failure_log::FailureLog;
 use crate::families;
 use crate::job::Job;
@@ -14,6 +15,7 @@ use crate::status::{Family, PoolStatus, TargetMetadata};
 use arc_swap::ArcSwap;
 use hearth_model::{Ack, Append};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -45,6 +47,8 @@ pub struct Options {
     pub gateway: Option<Arc<Gateway>>,
     /// The `User-Agent` of every scrape.
     pub user_agent: String,
+    /// Where discovered targets are kept for the next run; nowhere where there is none.
+    pub kept_targets: Option<PathBuf>,
 }
 
 /// A checked configuration, ready to be applied.
@@ -60,7 +64,7 @@ pub struct Scraper {
 
 struct Inner {
     context: Arc<Context>,
-    discovery: Arc<DiscoveryCounters>,
+    discovery: Arc<Discovery>,
     user_agent: String,
     gateway: Option<Arc<Gateway>>,
     pools: Mutex<Pools>,
@@ -88,10 +92,12 @@ impl Scraper {
             counters: ScrapeCounters::default(),
             buffers: Buffers::default(),
         };
+        let user_agent = Arc::from(options.user_agent.as_str());
+        let tools = Tools { counters: Arc::default(), user_agent };
         Scraper {
             inner: Arc::new(Inner {
                 context: Arc::new(context),
-                discovery: Arc::default(),
+                discovery: Arc::new(Discovery::new(tools, options.kept_targets)),
                 user_agent: options.user_agent,
                 gateway: options.gateway,
                 pools: Mutex::default(),
@@ -155,6 +161,7 @@ impl Scraper {
         }
         let views = pools.running.iter().map(|(name, pool)| (Arc::clone(name), Arc::clone(&pool.view)));
         inner.views.store(Arc::new(views.collect()));
+        inner.discovery.tidy();
         inner.context.counters.reload.observe(start.elapsed().as_secs_f64());
     }
 
@@ -182,7 +189,8 @@ impl Scraper {
     /// `prometheus_target_*` and `prometheus_sd_*`.
     pub fn metrics(&self) -> Vec<Family> {
         let views = self.inner.views.load();
-        let mut all = families::all(&self.inner.context.counters, &self.inner.discovery, &views);
+        let mut all =
+            families::all(&self.inner.context.counters, &self.inner.discovery.tools.counters, &views);
         all.extend(self.inner.gateway.iter().flat_map(|gateway| gateway.metrics()));
         all
     }
@@ -192,6 +200,7 @@ impl Scraper {
     pub async fn shutdown(&self) {
         let mut pools = self.inner.pools.lock().await;
         pools.closed = true;
+        self.inner.discovery.flush();
         let all = std::mem::take(&mut *pools);
         pools.closed = true;
         for pool in all.running.into_values().chain(all.retired) {

@@ -69,6 +69,45 @@ fn duration(labels: &LabelsBuilder, name: &str, what: &str) -> Result<PromDurati
     if value.is_zero() { Err(format!("scrape {what} cannot be 0")) } else { Ok(value) }
 }
 
+/// What was discovered, and what relabelling and the defaults made of it; none where it was dropped.
+pub fn relabelled(
+    config: &ScrapeConfig,
+    rules: &[Rule],
+    target: &Labels,
+    group: &TargetGroup,
+) -> (Labels, Result<Option<LabelsBuilder>, String>) {
+    let mut labels = discovered(config, target, group);
+    let discovered = labels.build();
+    if !relabel::apply(rules, &mut labels) {
+        return (discovered, Ok(None));
+    }
+    let checked = check(&labels).map(|()| {
+        labels.retain(|name| !name.starts_with(META));
+        if labels.get("instance").is_empty() {
+            let address = labels.get(ADDRESS).to_owned();
+            labels.set("instance", &address);
+        }
+        Some(labels)
+    });
+    (discovered, checked)
+}
+
+fn check(labels: &LabelsBuilder) -> Result<(), String> {
+    let address = labels.get(ADDRESS);
+    if address.is_empty() {
+        return Err("no address".into());
+    }
+    check_address(address)?;
+    let (interval, timeout) =
+        (duration(labels, INTERVAL, "interval")?, duration(labels, TIMEOUT, "timeout")?);
+    if timeout > interval {
+        return Err(format!(
+            "scrape timeout cannot be greater than scrape interval (\"{timeout}\" > \"{interval}\")"
+        ));
+    }
+    Ok(())
+}
+
 /// All steps for one member of a group.
 pub fn find(
     config: &ScrapeConfig,
@@ -76,28 +115,11 @@ pub fn find(
     target: &Labels,
     group: &TargetGroup,
 ) -> Result<Found, String> {
-    let mut labels = discovered(config, target, group);
-    let discovered = labels.build();
-    if !relabel::apply(rules, &mut labels) {
-        return Ok(Found::Dropped { discovered });
-    }
-    let address = labels.get(ADDRESS).to_owned();
-    if address.is_empty() {
-        return Err("no address".into());
-    }
-    check_address(&address)?;
+    let (discovered, relabelled) = relabelled(config, rules, target, group);
+    let Some(mut labels) = relabelled? else { return Ok(Found::Dropped { discovered }) };
     let interval = duration(&labels, INTERVAL, "interval")?;
     let timeout = duration(&labels, TIMEOUT, "timeout")?;
-    if timeout > interval {
-        return Err(format!(
-            "scrape timeout cannot be greater than scrape interval (\"{timeout}\" > \"{interval}\")"
-        ));
-    }
-    labels.retain(|name| !name.starts_with(META));
-    if labels.get("instance").is_empty() {
-        labels.set("instance", &address);
-    }
-    let url = url(config, &labels, &address);
+    let url = url(config, &labels, labels.get(ADDRESS));
     labels.retain(|name| !name.starts_with(RESERVED));
     let labels = labels.build();
     let identity = identity(&labels, &url);

@@ -2,14 +2,25 @@
 //! it gets.
 
 use crate::config::{GlobalConfig, ScrapeConfig, resolve};
+use crate::discovery::{Discovery, Tools};
 use hearth_model::store::{BoxFuture, Written};
 use hearth_model::testing::MemStore;
 use hearth_model::{Ack, Append, StoreError, WriteBatch, is_stale, key};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+
+/// What mechanisms work with.
+pub fn tools() -> Tools {
+    Tools { counters: Arc::default(), user_agent: Arc::from("Hearth/test") }
+}
+
+pub fn discovery(directory: Option<PathBuf>) -> Discovery {
+    Discovery::new(tools(), directory)
+}
 
 /// One answer of a [`target`].
 #[derive(Clone)]
@@ -25,6 +36,10 @@ pub enum Answer {
 impl Answer {
     pub fn text(body: &str) -> Answer {
         Answer::typed("text/plain; version=0.0.4", body.as_bytes())
+    }
+
+    pub fn json(body: &str) -> Answer {
+        Answer::typed("application/json", body.as_bytes())
     }
 
     pub fn typed(content_type: &str, body: &[u8]) -> Answer {
@@ -56,6 +71,89 @@ pub async fn target(answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<String>>>) {
         }
     });
     (address, requests)
+}
+
+/// A fake API on a free port: `answer` gets each whole request, head and body, and says what comes back.
+/// `BASE` in an answer stands for the API's own address.
+pub async fn api(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address").to_string();
+    let (answer, base) = (Arc::new(answer), address.clone());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let (answer, base) = (Arc::clone(&answer), base.clone());
+            tokio::spawn(async move {
+                let request = request(&mut socket).await;
+                let answer = match answer(&request) {
+                    Answer::Whole(head, body) => {
+                        let text = String::from_utf8_lossy(&body).replace("BASE", &base);
+                        Answer::Whole(head.replace("BASE", &base), text.into_bytes())
+                    }
+                    other => other,
+                };
+                give(socket, answer).await;
+            });
+        }
+    });
+    address
+}
+
+/// One request, its body by its Content-Length.
+async fn request(socket: &mut tokio::net::TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        let mut piece = [0; 4096];
+        match socket.read(&mut piece).await {
+            Ok(n) if n > 0 => bytes.extend_from_slice(&piece[..n]),
+            _ => return text,
+        }
+    }
+}
+
+/// Answers by the first words of a request: `("GET /path", body)`; everything else is not there.
+pub async fn pages(pages: &'static [(&'static str, &'static str)]) -> String {
+    api(move |request| match pages.iter().find(|(start, _)| request.starts_with(start)) {
+        Some((_, body)) => Answer::json(body),
+        None => Answer::Whole("404 Not Found".into(), request.as_bytes().to_vec()),
+    })
+    .await
+}
+
+/// One discovery section from YAML, checked.
+pub fn section(mechanism: &str, yaml: &str) -> crate::config::SdConfig {
+    let mut config = config(&format!("{mechanism}_sd_configs: [{yaml}]"), "");
+    config.discovery.entries.remove(0)
+}
+
+/// What one discovery section finds, a line a target: its labels with those of its group.
+pub async fn found(mechanism: &str, yaml: &str) -> Vec<String> {
+    let discovery = discovery(None);
+    let listener = discovery.listen([crate::discovery::Wanted::Sd(section(mechanism, yaml))]);
+    tokio::time::timeout(std::time::Duration::from_secs(30), listener.changed()).await.expect("an answer");
+    lines(&listener.watchers[0].groups().expect("groups"))
+}
+
+/// What a mechanism finds when it is asked once, as [`found`] prints it.
+pub async fn polled(mut poll: impl crate::discovery::polling::Poll) -> Vec<String> {
+    let groups = poll.refresh().await.expect("an answer");
+    lines(&groups.into_iter().map(Arc::new).collect::<Vec<_>>())
+}
+
+pub fn lines(groups: &[Arc<crate::discovery::TargetGroup>]) -> Vec<String> {
+    let line = |group: &crate::discovery::TargetGroup, target: &hearth_model::Labels| {
+        let all = group.labels.iter().chain(target.iter());
+        hearth_model::Labels::from_pairs(all).to_string()
+    };
+    groups.iter().flat_map(|group| group.targets.iter().map(|target| line(group, target))).collect()
 }
 
 async fn give(mut socket: tokio::net::TcpStream, answer: Answer) {

@@ -3,6 +3,7 @@
 //! ```text
 //! hearth query instant|range|series|labels SERVER …
 //! hearth promql format|parse|explain …
+//! hearth check service-discovery …
 //! ```
 //!
 //! Nothing in here starts a server or touches data.
@@ -24,6 +25,7 @@ const USAGE: &str = "usage:
   hearth query range SERVER EXPR [--start=TIME] [--end=TIME] [--step=DURATION]
   hearth query series SERVER --match=SELECTOR... [--start=TIME] [--end=TIME]
   hearth query labels SERVER NAME [--match=SELECTOR...] [--start=TIME] [--end=TIME]
+  hearth check service-discovery CONFIG JOB [--timeout=DURATION]
   hearth promql format EXPR
   hearth promql parse EXPR
   hearth promql explain SERVER EXPR [--analyze] [--time=TIME | --start=TIME --end=TIME --step=DURATION]
@@ -38,7 +40,7 @@ type Failure = (String, u8);
 /// The answer to the arguments, where they name a subcommand.
 pub fn run(arguments: &[String]) -> Option<Result<String, Failure>> {
     let group = arguments.first()?.as_str();
-    if !matches!(group, "query" | "promql") {
+    if !matches!(group, "query" | "promql" | "check") {
         return None;
     }
     if arguments.iter().any(|a| a == "-h" || a == "--help") {
@@ -48,6 +50,11 @@ pub fn run(arguments: &[String]) -> Option<Result<String, Failure>> {
         let command = arguments.next("a command")?;
         arguments.only(flags_of(group, &command))?;
         match (group, command.as_str()) {
+            ("check", "service-discovery") => {
+                let (file, job) = (arguments.next("a configuration file")?, arguments.next("a job")?);
+                arguments.end()?;
+                crate::check_discovery::service_discovery(&file, &job, arguments.flag("timeout"))
+            }
             ("promql", "format") => format(&mut arguments),
             ("promql", "parse") => parse(&mut arguments),
             ("promql", "explain") => explain(&mut arguments),
@@ -72,6 +79,7 @@ struct Arguments {
 /// The flags that a command knows.
 fn flags_of(group: &str, command: &str) -> &'static [&'static str] {
     match (group, command) {
+        ("check", "service-discovery") => &["timeout"],
         ("promql", "explain") => &["time", "start", "end", "step", "analyze"],
         ("query", "instant") => &["time", "format"],
         ("query", "range") => &["start", "end", "step", "format"],

@@ -3,6 +3,7 @@
 
 mod allocator;
 mod check_config;
+mod check_discovery;
 mod client;
 mod config;
 mod flags;

@@ -82,7 +82,7 @@ pub async fn run(
     };
     let store = opened?;
     let gateway = pushed::start(flags).await?;
-    let scraper = Scraper::start(scrape_options(&store, features, gateway.gateway()));
+    let scraper = Scraper::start(scrape_options(&store, flags, features, gateway.gateway()));
     let query_log = QueryLog::start(state.clone(), flags.duration("query.log-slower-than"))
         .map_err(|error| Failure::run(format!("starting the query log: {error}")))?;
     let reloader = Reloader {
@@ -226,6 +226,7 @@ async fn close(store: hearth_engine::Handle) {
 
 fn scrape_options(
     store: &hearth_engine::Handle,
+    flags: &Flags,
     features: &Features,
     gateway: Option<Arc<Gateway>>,
 ) -> hearth_scrape::Options {
@@ -243,5 +244,6 @@ fn scrape_options(
         },
         gateway,
         user_agent: format!("Hearth/{}", env!("CARGO_PKG_VERSION")),
+        kept_targets: Some(PathBuf::from(flags.text("storage.tsdb.path")).join("discovery")),
     }
 }

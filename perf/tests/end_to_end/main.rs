@@ -10,6 +10,7 @@ mod bad_input;
 mod counted;
 mod dashboard;
 mod deleted;
+mod discovered;
 mod exporter;
 mod idle;
 mod kept;

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// What a path serves.
 pub enum Page {
     Text(Arc<String>),
+    Json(String),
+    /// JSON that never comes: the head of an answer, and an open connection.
+    Silence,
     /// Lines without end, this many bytes a second at most.
     Endless {
         bytes_per_second: usize,
@@ -51,6 +54,15 @@ fn answer(mut connection: TcpStream, page_of: &dyn Fn(&str) -> Page) -> std::io:
                 let head = head(&format!("200 OK\r\nContent-Length: {}", text.len()));
                 connection.write_all(&[head.as_bytes(), text.as_bytes()].concat())?;
             }
+            Page::Json(text) => {
+                let head = json_head(&format!("Content-Length: {}", text.len()));
+                connection.write_all(&[head.as_bytes(), text.as_bytes()].concat())?;
+            }
+            Page::Silence => {
+                connection.write_all(json_head("Transfer-Encoding: chunked").as_bytes())?;
+                let _hung_up = lines.read_line(&mut header);
+                return Ok(());
+            }
             Page::Missing => connection.write_all(head("404 Not Found\r\nContent-Length: 0").as_bytes())?,
             Page::Endless { bytes_per_second } => return pour(connection, bytes_per_second),
         }
@@ -59,6 +71,10 @@ fn answer(mut connection: TcpStream, page_of: &dyn Fn(&str) -> Page) -> std::io:
 
 fn head(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\r\n")
+}
+
+fn json_head(more: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{more}\r\n\r\n")
 }
 
 fn pour(mut connection: TcpStream, bytes_per_second: usize) -> std::io::Result<()> {

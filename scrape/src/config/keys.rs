@@ -1,92 +1,94 @@
-//! A look at the keys of a `scrape_configs[]` entry before its fields are read, so that a discovery
-//! mechanism that is known but not served is refused by its name instead of as an unknown field.
+//! Keys of a YAML mapping that belong to somebody else than the struct that is read: discovery sections
+//! of a job, the fields of `<http_config>` within a section. They are taken out of the stream as they come,
+//! so that every error keeps its place in the file.
 
+use super::discovery::{DiscoverySections, unknown_mechanism};
+use super::http::HttpConfig;
+use super::scalar::{GoBool, Scalar};
 use super::scrape::ScrapeConfig;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use std::fmt;
+use std::marker::PhantomData;
 
-/// Mechanisms of Prometheus that are not served yet.
-const UNSERVED_DISCOVERY: [&str; 37] = [
-    "aws",
-    "azure",
-    "consul",
-    "digitalocean",
-    "dns",
-    "docker",
-    "dockerswarm",
-    "ec2",
-    "ecs",
-    "eureka",
-    "gce",
-    "hetzner",
-    "http",
-    "ionos",
-    "kubernetes",
-    "kuma",
-    "lightsail",
-    "linode",
-    "marathon",
-    "msk",
-    "nerve",
-    "nomad",
-    "oci",
-    "openstack",
-    "outscale",
-    "ovhcloud",
-    "puppetdb",
-    "rds",
-    "scaleway",
-    "serverset",
-    "stackit",
-    "triton",
-    "uyuni",
-    "vultr",
-    "elasticache",
-    "linodes",
-    "zookeeper",
-];
+/// Who takes some of a mapping's keys.
+pub(super) trait Aside {
+    /// Whether the key is its own; an error refuses the key by name.
+    fn wants(&self, key: &str) -> Result<bool, String>;
+    /// Reads the value that stands behind the key.
+    fn take<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<(), M::Error>;
+}
 
-fn check_key<E: de::Error>(key: &str) -> Result<(), E> {
-    match key.strip_suffix("_sd_configs") {
-        Some(mechanism) if UNSERVED_DISCOVERY.contains(&mechanism) => Err(E::custom(format!(
-            "{key}: service discovery by {mechanism} is not served yet; static_configs and file_sd_configs are"
-        ))),
-        _ => Ok(()),
-    }
+enum Key<S, V> {
+    Own(V),
+    Aside(String, S),
 }
 
 /// Reads the key within the visitor, so that an error carries the key's own line.
-struct CheckedKey<S>(S);
+struct KeySeed<'a, S, A> {
+    seed: S,
+    aside: &'a A,
+}
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for CheckedKey<S> {
-    type Value = S::Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+impl<'de, S: DeserializeSeed<'de>, A: Aside> DeserializeSeed<'de> for KeySeed<'_, S, A> {
+    type Value = Key<S, S::Value>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for CheckedKey<S> {
-    type Value = S::Value;
+impl<'de, S: DeserializeSeed<'de>, A: Aside> Visitor<'de> for KeySeed<'_, S, A> {
+    type Value = Key<S, S::Value>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field name")
     }
-    fn visit_str<E: Error>(self, key: &str) -> Result<S::Value, E> {
-        check_key::<E>(key)?;
-        self.0.deserialize(key.into_deserializer())
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        if self.aside.wants(key).map_err(E::custom)? {
+            return Ok(Key::Aside(key.to_owned(), self.seed));
+        }
+        self.seed.deserialize(key.into_deserializer()).map(Key::Own)
     }
 }
 
-struct CheckedKeys<M>(M);
+/// A mapping without the keys that are taken aside.
+pub(super) struct Parted<'a, M, A> {
+    pub map: M,
+    pub aside: &'a mut A,
+}
 
-impl<'de, M: MapAccess<'de>> MapAccess<'de> for CheckedKeys<M> {
+impl<'de, M: MapAccess<'de>, A: Aside> MapAccess<'de> for Parted<'_, M, A> {
     type Error = M::Error;
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, M::Error> {
-        self.0.next_key_seed(CheckedKey(seed))
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, mut seed: S) -> Result<Option<S::Value>, M::Error> {
+        loop {
+            match self.map.next_key_seed(KeySeed { seed, aside: &*self.aside })? {
+                None => return Ok(None),
+                Some(Key::Own(value)) => return Ok(Some(value)),
+                Some(Key::Aside(key, back)) => {
+                    self.aside.take(&key, &mut self.map)?;
+                    seed = back;
+                }
+            }
+        }
     }
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, M::Error> {
-        self.0.next_value_seed(seed)
+        self.map.next_value_seed(seed)
+    }
+}
+
+impl Aside for DiscoverySections {
+    fn wants(&self, key: &str) -> Result<bool, String> {
+        match key.strip_suffix("_sd_configs") {
+            Some("file") | None => Ok(false),
+            Some(mechanism) if Self::knows(mechanism) => Ok(true),
+            Some(mechanism) => match unknown_mechanism(mechanism) {
+                Some(why) => Err(format!("{key}: {why}")),
+                None => Ok(false),
+            },
+        }
+    }
+    fn take<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<(), M::Error> {
+        self.read(key, map)
     }
 }
 
@@ -102,9 +104,82 @@ impl<'de> Deserialize<'de> for ScrapeConfig {
                 Err(E::custom("empty or null scrape config section"))
             }
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<ScrapeConfig, M::Error> {
-                ScrapeConfig::fields(MapAccessDeserializer::new(CheckedKeys(map)))
+                let mut sections = DiscoverySections::default();
+                let parted = Parted { map, aside: &mut sections };
+                let mut config = ScrapeConfig::fields(MapAccessDeserializer::new(parted))?;
+                config.discovery = sections;
+                Ok(config)
             }
         }
         deserializer.deserialize_any(Entry)
+    }
+}
+
+impl Aside for HttpConfig {
+    fn wants(&self, key: &str) -> Result<bool, String> {
+        Ok(HTTP_KEYS.contains(&key))
+    }
+    fn take<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<(), M::Error> {
+        match key {
+            "basic_auth" => self.basic_auth = map.next_value()?,
+            "authorization" => self.authorization = map.next_value()?,
+            "oauth2" => self.oauth2 = map.next_value()?,
+            "tls_config" => self.tls_config = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "follow_redirects" => self.follow_redirects = flag(map)?.unwrap_or(true),
+            "enable_http2" => self.enable_http2 = flag(map)?.unwrap_or(true),
+            "proxy_url" => self.proxy_url = Some(text(map)?).filter(|url| !url.is_empty()),
+            "no_proxy" => self.no_proxy = text(map)?,
+            "proxy_from_environment" => self.proxy_from_environment = flag(map)?.unwrap_or_default(),
+            "proxy_connect_header" => {
+                self.proxy_connect_header = map.next_value::<Option<_>>()?.unwrap_or_default();
+            }
+            "http_headers" => self.http_headers = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            _ => return Err(de::Error::custom(format!("unknown field `{key}`"))),
+        }
+        Ok(())
+    }
+}
+
+/// The fields that [`HttpConfig`] reads.
+const HTTP_KEYS: [&str; 11] = [
+    "basic_auth",
+    "authorization",
+    "oauth2",
+    "tls_config",
+    "follow_redirects",
+    "enable_http2",
+    "proxy_url",
+    "no_proxy",
+    "proxy_from_environment",
+    "proxy_connect_header",
+    "http_headers",
+];
+
+fn flag<'de, M: MapAccess<'de>>(map: &mut M) -> Result<Option<bool>, M::Error> {
+    Ok(map.next_value::<Option<GoBool>>()?.map(|flag| flag.0))
+}
+
+fn text<'de, M: MapAccess<'de>>(map: &mut M) -> Result<String, M::Error> {
+    Ok(map.next_value::<Option<Scalar>>()?.map_or_else(String::new, |text| text.0))
+}
+
+/// Reads a mapping whose `<http_config>` fields stand among its own.
+pub(super) struct HttpAside<T>(PhantomData<T>);
+
+impl<T> HttpAside<T> {
+    pub fn new() -> HttpAside<T> {
+        HttpAside(PhantomData)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for HttpAside<T> {
+    type Value = (T, HttpConfig);
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a discovery section")
+    }
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Self::Value, M::Error> {
+        let mut http = HttpConfig::default();
+        let own = T::deserialize(MapAccessDeserializer::new(Parted { map, aside: &mut http }))?;
+        Ok((own, http))
     }
 }

@@ -236,7 +236,7 @@ fn go_bool(text: &str) -> Option<bool> {
 }
 
 /// A boolean with all of Go-YAML's spellings.
-struct GoBool(bool);
+pub(crate) struct GoBool(pub bool);
 
 impl<'de> Deserialize<'de> for GoBool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,6 +1,7 @@
 //! `scrape_configs[]`: one job. Fields stand in the order in which Prometheus prints them.
 
 use super::GlobalConfig;
+use super::discovery::{DiscoverySections, ShownSections};
 use super::global::{check_schemes, protocols};
 use super::groups::{FileSdConfig, StaticConfig};
 use super::http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsConfig, print_url};
@@ -113,10 +114,13 @@ pub struct ScrapeConfig {
     pub relabel_configs: Vec<RelabelConfig>,
     #[serde(default, deserialize_with = "read::or_default", skip_serializing_if = "Vec::is_empty")]
     pub metric_relabel_configs: Vec<RelabelConfig>,
-    #[serde(default, deserialize_with = "read::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "read::or_default", skip_serializing)]
     pub file_sd_configs: Vec<FileSdConfig>,
-    #[serde(default, deserialize_with = "read::or_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "read::or_default", skip_serializing)]
     pub static_configs: Vec<StaticConfig>,
+    /// The other `*_sd_configs`: taken from the keys before the fields are read.
+    #[serde(skip)]
+    pub discovery: DiscoverySections,
 }
 
 fn no_factor(factor: &f64) -> bool {
@@ -132,7 +136,14 @@ fn read_params<'de, D: serde::Deserializer<'de>>(d: D) -> Result<BTreeMap<String
 
 impl Serialize for ScrapeConfig {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ScrapeConfig::serialize(self, serializer)
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            #[serde(flatten, with = "ScrapeConfig")]
+            fields: &'a ScrapeConfig,
+            #[serde(flatten)]
+            sections: ShownSections<'a>,
+        }
+        Shown { fields: self, sections: ShownSections { job: self } }.serialize(serializer)
     }
 }
 
@@ -226,7 +237,7 @@ impl ScrapeConfig {
             }
             files.check()?;
         }
-        Ok(())
+        self.discovery.check()
     }
 
     /// Makes every relative path start at `directory`.
@@ -244,6 +255,7 @@ impl ScrapeConfig {
         [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().for_each(&mut join);
         self.http_headers.values_mut().flat_map(|header| &mut header.files).for_each(&mut join);
         self.file_sd_configs.iter_mut().flat_map(|entry| &mut entry.files).for_each(&mut join);
+        self.discovery.paths(&mut join);
     }
 
     fn inherit_times(&mut self, global: &GlobalConfig, job: &str) -> Result<(), String> {

@@ -2,7 +2,8 @@
 //! change and at every refresh interval. A file that cannot be read or parsed keeps the groups it had;
 //! a file that is gone loses them.
 
-use super::{TargetGroup, Update, static_list};
+use super::watcher::Publisher;
+use super::{Discover, TargetGroup, Tools, static_list};
 use crate::config::{FILE_SETTLE_MS, FileSdConfig, MAX_TARGET_FILE_BYTES, StaticConfig};
 use crate::counters::DiscoveryCounters;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
@@ -12,26 +13,23 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 /// The files of one section and what they said when last read.
 pub struct Files {
     section: FileSdConfig,
-    job: String,
     counters: Arc<DiscoveryCounters>,
     read: BTreeMap<PathBuf, Vec<TargetGroup>>,
 }
 
 impl Files {
-    pub fn new(section: FileSdConfig, job: String, counters: Arc<DiscoveryCounters>) -> Files {
-        Files { section, job, counters, read: BTreeMap::new() }
+    pub fn new(section: FileSdConfig, tools: &Tools) -> Files {
+        Files { section, counters: Arc::clone(&tools.counters), read: BTreeMap::new() }
     }
 
-    /// Reads and reports until the pool no longer listens.
-    pub async fn run(mut self, provider: usize, updates: mpsc::Sender<Update>) {
+    async fn follow(mut self, publisher: Publisher) {
         let changed = Arc::new(Notify::new());
         let mut watcher = self.watcher(&changed);
-        let mut reported: Option<Arc<Vec<TargetGroup>>> = None;
         loop {
             watcher = watcher.and_then(|w| self.watch_directories(w));
             let Ok(files) = tokio::task::spawn_blocking(move || {
@@ -43,31 +41,27 @@ impl Files {
                 return;
             };
             self = files;
-            let groups: Arc<Vec<TargetGroup>> = Arc::new(self.read.values().flatten().cloned().collect());
-            if reported.as_ref() != Some(&groups) {
-                reported = Some(Arc::clone(&groups));
-                if updates.send(Update { provider, groups }).await.is_err() {
-                    return;
-                }
+            let groups = self.read.values().flatten().cloned().map(Arc::new).collect();
+            if let Err(error) = publisher.publish(groups) {
+                publisher.failed(&error);
             }
             let interval = self.section.refresh_interval.std();
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
                 // Writers often touch a file several times; one reading after the last touch will do.
                 () = changed.notified() => tokio::time::sleep(Duration::from_millis(FILE_SETTLE_MS)).await,
-                () = updates.closed() => return,
             }
         }
     }
 
     fn watcher(&self, changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
-        let (changed, counters, job) = (Arc::clone(changed), Arc::clone(&self.counters), self.job.clone());
+        let (changed, counters) = (Arc::clone(changed), Arc::clone(&self.counters));
         let on_event = move |event: notify::Result<notify::Event>| match event {
             Ok(event) if !concerns_content(&event.kind) => {}
             Ok(_) => changed.notify_one(),
             Err(error) => {
                 counters.file_watcher_errors.add(1);
-                tracing::warn!(job, %error, "watching target files failed");
+                tracing::warn!(%error, "watching target files failed");
             }
         };
         notify::recommended_watcher(on_event).map_err(|error| self.watch_failed("-", &error)).ok()
@@ -75,7 +69,7 @@ impl Files {
 
     fn watch_failed(&self, directory: &str, error: &notify::Error) {
         self.counters.file_watcher_errors.add(1);
-        tracing::warn!(job = self.job, directory, %error, "cannot watch target files, reading them at intervals only");
+        tracing::warn!(directory, %error, "cannot watch target files, reading them at intervals only");
     }
 
     /// Watches the directory of every path (a file may come into being later). Repeating it renews the
@@ -102,7 +96,7 @@ impl Files {
                 Ok(groups) => drop(self.read.insert(path, groups)),
                 Err(error) => {
                     self.counters.file_read_errors.add(1);
-                    tracing::error!(job = self.job, path = %path.display(), error, "cannot read target file");
+                    tracing::error!(path = %path.display(), error, "cannot read target file");
                 }
             }
         }
@@ -116,11 +110,17 @@ impl Files {
                 Ok(found) => paths.extend(found.filter_map(Result::ok)),
                 Err(error) => {
                     self.counters.file_read_errors.add(1);
-                    tracing::error!(job = self.job, pattern, %error, "cannot expand the path of target files");
+                    tracing::error!(pattern, %error, "cannot expand the path of target files");
                 }
             }
         }
         paths
+    }
+}
+
+impl Discover for Files {
+    async fn run(self, publisher: Publisher) {
+        self.follow(publisher).await;
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     fn files(pattern: String) -> Files {
         let section =
             FileSdConfig { files: vec![pattern], refresh_interval: crate::config::DEFAULT_FILE_REFRESH };
-        Files::new(section, "j".into(), Arc::default())
+        Files::new(section, &crate::testing::tools())
     }
 
     fn addresses<'a>(groups: impl IntoIterator<Item = &'a TargetGroup>) -> Vec<String> {
@@ -212,10 +212,14 @@ mod tests {
     async fn a_change_is_noticed_without_waiting_for_the_refresh() {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("a.yml");
-        let (sender, mut updates) = mpsc::channel(4);
-        tokio::spawn(files(path.to_string_lossy().into_owned()).run(0, sender));
-        assert!(updates.recv().await.expect("update").groups.is_empty());
+        let section = files(path.to_string_lossy().into_owned()).section;
+        let discovery = crate::testing::discovery(None);
+        let listener = discovery.listen([crate::discovery::Wanted::File(section)]);
+        listener.changed().await;
+        let groups = || listener.watchers[0].groups().expect("groups");
+        assert!(groups().is_empty());
         std::fs::write(&path, "- targets: [z:9]\n").expect("write");
-        assert_eq!(addresses(updates.recv().await.expect("update").groups.iter()), ["z:9"]);
+        listener.changed().await;
+        assert_eq!(addresses(groups().iter().map(|group| &**group)), ["z:9"]);
     }
 }

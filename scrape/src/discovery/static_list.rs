@@ -3,6 +3,7 @@
 use super::TargetGroup;
 use crate::config::StaticConfig;
 use hearth_model::Labels;
+use std::sync::Arc;
 
 /// One entry, as a group named `source`; `extra` labels join its own.
 pub fn group(source: String, entry: &StaticConfig, extra: &[(&str, &str)]) -> TargetGroup {
@@ -14,6 +15,6 @@ pub fn group(source: String, entry: &StaticConfig, extra: &[(&str, &str)]) -> Ta
     }
 }
 
-pub fn groups(entries: &[StaticConfig]) -> Vec<TargetGroup> {
-    entries.iter().enumerate().map(|(i, entry)| group(i.to_string(), entry, &[])).collect()
+pub fn groups(entries: &[StaticConfig]) -> Vec<Arc<TargetGroup>> {
+    entries.iter().enumerate().map(|(i, entry)| Arc::new(group(i.to_string(), entry, &[]))).collect()
 }

@@ -27,6 +27,7 @@ fn rig() -> Rig {
             features: crate::Features::default(),
             gateway: None,
             user_agent,
+            kept_targets: None,
         }),
         batches,
     }

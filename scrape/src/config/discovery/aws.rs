@@ -1,0 +1,171 @@
+//! `aws_sd_configs[]`, `ec2_sd_configs[]` and `lightsail_sd_configs[]`.
+
+use super::docker::NamedFilter;
+use crate::config::section::{HttpSection, Section, check_interval, check_port, section};
+use crate::config::{PromDuration, Secret};
+
+section! {
+    /// One service of one account in one region, by its role.
+    AwsSdConfig {
+        role: text,
+        region: text,
+        endpoint: text,
+        access_key: text,
+        secret_key: secret,
+        profile: text,
+        role_arn: text,
+        external_id: text,
+        refresh_interval: duration = PromDuration::from_secs(60),
+        port: count = 80u64,
+        filters: [Vec<NamedFilter>],
+    }
+}
+
+section! {
+    /// Instances of EC2.
+    Ec2SdConfig {
+        endpoint: text,
+        region: text,
+        access_key: text,
+        secret_key: secret,
+        profile: text,
+        role_arn: text,
+        external_id: text,
+        refresh_interval: duration = PromDuration::from_secs(60),
+        port: count = 80u64,
+        filters: [Vec<NamedFilter>],
+    }
+}
+
+section! {
+    /// Instances of Lightsail.
+    LightsailSdConfig {
+        endpoint: text,
+        region: text,
+        access_key: text,
+        secret_key: secret,
+        profile: text,
+        role_arn: text,
+        external_id: text,
+        refresh_interval: duration = PromDuration::from_secs(60),
+        port: count = 80u64,
+    }
+}
+
+/// Roles of `aws_sd_configs`.
+const ROLES: [&str; 6] = ["ec2", "ecs", "lightsail", "msk", "elasticache", "rds"];
+/// Those that Prometheus serves and this server does not yet.
+const UNSERVED_ROLES: [&str; 4] = ["ecs", "msk", "elasticache", "rds"];
+
+/// Who asks, and whom: what all AWS sections have in common.
+#[derive(Debug, Clone, Default)]
+pub struct AwsAccess {
+    pub region: String,
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: Secret,
+    pub profile: String,
+    pub role_arn: String,
+    pub external_id: String,
+}
+
+macro_rules! access {
+    ($($config:ident)*) => {
+        $(
+            impl $config {
+                pub fn access(&self) -> AwsAccess {
+                    AwsAccess {
+                        region: self.region.clone(),
+                        endpoint: self.endpoint.clone(),
+                        access_key: self.access_key.clone(),
+                        secret_key: self.secret_key.clone(),
+                        profile: self.profile.clone(),
+                        role_arn: self.role_arn.clone(),
+                        external_id: self.external_id.clone(),
+                    }
+                }
+
+                fn check_access(&self) -> Result<(), String> {
+                    if !self.external_id.is_empty() && self.role_arn.is_empty() {
+                        return Err("external_id needs a role_arn".into());
+                    }
+                    check_port(self.port)?;
+                    check_interval(self.refresh_interval)
+                }
+            }
+
+            impl HttpSection for $config {}
+        )*
+    };
+}
+
+access! { AwsSdConfig Ec2SdConfig LightsailSdConfig }
+
+fn check_filters(filters: &[NamedFilter]) -> Result<(), String> {
+    match filters.iter().any(|filter| filter.values.is_empty()) {
+        true => Err("EC2 SD configuration filter values cannot be empty".into()),
+        false => Ok(()),
+    }
+}
+
+impl Section for Ec2SdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        check_filters(&self.filters)?;
+        self.check_access()
+    }
+}
+
+impl Section for LightsailSdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        self.check_access()
+    }
+}
+
+impl Section for AwsSdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        if !ROLES.contains(&self.role.as_str()) {
+            return Err(format!("unknown AWS SD role {:?}", self.role));
+        }
+        if UNSERVED_ROLES.contains(&self.role.as_str()) {
+            return Err(format!("AWS SD role {:?} is not served yet; ec2 and lightsail are", self.role));
+        }
+        if !self.filters.is_empty() && self.role != "ec2" {
+            return Err(format!("AWS SD role {:?} takes no filters", self.role));
+        }
+        check_filters(&self.filters)?;
+        self.check_access()
+    }
+}
+
+impl AwsSdConfig {
+    /// The section of the role's own list that says the same.
+    pub fn ec2(&self) -> Ec2SdConfig {
+        Ec2SdConfig {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            access_key: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            profile: self.profile.clone(),
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
+            refresh_interval: self.refresh_interval,
+            port: self.port,
+            filters: self.filters.clone(),
+        }
+    }
+
+    /// As above.
+    pub fn lightsail(&self) -> LightsailSdConfig {
+        LightsailSdConfig {
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            access_key: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            profile: self.profile.clone(),
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
+            refresh_interval: self.refresh_interval,
+            port: self.port,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The parsers of what discovery APIs answer, as functions from bytes to a number of targets, for who
+//! attacks them. No mechanism goes through here.
+
+use super::TargetGroup;
+use super::kubernetes::objects;
+use super::{
+    aws, consul, digitalocean, docker, dockerswarm, eureka, gce, hetzner, http, ionos, kubernetes, kuma,
+    linode, marathon, nomad, puppetdb, scaleway, vultr,
+};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// Bytes to targets, or why they are none.
+pub type Parser = fn(&[u8]) -> Result<usize, String>;
+
+/// Every parser, by its mechanism.
+pub const PARSERS: &[(&str, Parser)] = &[
+    ("http", |bytes| http::groups(bytes, "u").map(|groups| count(&groups))),
+    ("consul", |bytes| Ok(count(&[consul::group("s", "d", ",", json(bytes)?)]))),
+    ("ec2", |bytes| Ok(aws::ec2::instances(&aws::xml(bytes)?, "r", 80, &BTreeMap::new()).len())),
+    ("lightsail", |bytes| Ok(aws::lightsail::instances(&json(bytes)?, "r", 80).len())),
+    ("digitalocean", |bytes| Ok(digitalocean::droplets(&json(bytes)?, 80).len())),
+    ("digitalocean", |bytes| Ok(digitalocean::databases(&json(bytes)?, 80).len())),
+    ("eureka", |bytes| Ok(count(&eureka::groups(&aws::xml(bytes)?)))),
+    ("gce", |bytes| Ok(gce::instances(&json(bytes)?, &Default::default()).len())),
+    ("hetzner", |bytes| Ok(hetzner::cloud_targets(&json(bytes)?, &BTreeMap::new(), 80).len())),
+    ("hetzner", |bytes| Ok(hetzner::robot_targets(&json::<Vec<_>>(bytes)?, 80).len())),
+    ("ionos", |bytes| Ok(ionos::targets(&json(bytes)?, &Default::default()).len())),
+    ("kuma", |bytes| Ok(count(&kuma::groups(&json(bytes)?)))),
+    ("linode", |bytes| {
+        let addresses = linode::Addresses::default();
+        Ok(linode::instances(&json::<Vec<_>>(bytes)?, &addresses, &Default::default()).len())
+    }),
+    ("marathon", |bytes| Ok(count(&marathon::groups(&json(bytes)?)))),
+    ("nomad", |bytes| Ok(nomad::instances(&json::<Vec<_>>(bytes)?, ",").len())),
+    ("puppetdb", |bytes| Ok(puppetdb::targets(&json::<Vec<_>>(bytes)?, &Default::default()).len())),
+    ("scaleway", |bytes| Ok(scaleway::instances(&json(bytes)?, 80).len())),
+    ("vultr", |bytes| Ok(vultr::instances(&json(bytes)?, 80).len())),
+    ("docker", |bytes| {
+        let config = Default::default();
+        Ok(docker::targets(&config, &json::<Vec<docker::Container>>(bytes)?, &HashMap::new()).len())
+    }),
+    ("dockerswarm", |bytes| {
+        let services: Vec<dockerswarm::Service> = json(bytes)?;
+        Ok(dockerswarm::services(&services, &HashMap::new(), 80).len())
+    }),
+    ("kubernetes", |bytes| objects::event::<objects::Pod>(bytes).map(|_| 0)),
+    ("kubernetes", |bytes| objects::event::<objects::EndpointSlice>(bytes).map(|_| 0)),
+    ("kubernetes", |bytes| json::<objects::Page<objects::Ingress>>(bytes).map(|_| 0)),
+    ("kubernetes", |bytes| {
+        let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+        kubernetes::access::kubeconfig(text, Path::new("/")).map(|_| 0)
+    }),
+];
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+fn count(groups: &[TargetGroup]) -> usize {
+    groups.iter().map(|group| group.targets.len()).sum()
+}
