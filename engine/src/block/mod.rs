@@ -18,6 +18,7 @@ pub mod tombstones;
 pub mod writer;
 
 use crate::bytes::{Reader, unzigzag};
+use crate::chunk::columns::{FloatColumns, Key};
 use crate::chunk::histogram::Timed;
 use crate::chunk::{MAX_CHUNK_SAMPLES, float, histogram};
 use crate::disk::mapped::Mapped;
@@ -197,7 +198,7 @@ impl Block {
         series: u32,
         range: TimeRange,
         buffers: &mut Buffers,
-        (times, values): (&mut Vec<i64>, &mut Vec<f64>),
+        floats: &mut FloatColumns,
         histograms: &mut Vec<Timed>,
     ) -> Result<(), Damage> {
         let mut chunks = std::mem::take(&mut buffers.chunks);
@@ -211,7 +212,7 @@ impl Block {
             }
             let read = match chunk.kind {
                 Kind::Histogram => self.read_histograms(chunk, range, histograms),
-                _ => self.read_floats(chunk, range, &mut buffers.times, times, values),
+                _ => self.read_floats(chunk, range, &mut buffers.times, floats),
             };
             if read.is_err() {
                 self.lost_chunks.set(self.lost_chunks.get() + 1);
@@ -245,26 +246,25 @@ impl Block {
         chunk: &ChunkRef,
         range: TimeRange,
         known: &mut SharedTimes,
-        times: &mut Vec<i64>,
-        values: &mut Vec<f64>,
+        floats: &mut FloatColumns,
     ) -> Result<(), Damage> {
-        let mut bytes = self.file.slice(Section::Chunks, chunk.start..chunk.end)?;
-        let (start, count) = (times.len(), chunk.samples);
-        let mut read = || {
-            if let Kind::FloatAt(row) = chunk.kind {
-                times.extend_from_slice(self.shared_times(row, count, known)?);
-            } else {
-                let length = float::decode_times(bytes, count, times).map_err(|_| Damage)?;
-                bytes = bytes.get(length..).ok_or(Damage)?;
-            }
-            float::decode_values(bytes, count, values).map_err(|_| Damage)
+        let bytes = self.file.slice(Section::Chunks, chunk.start..chunk.end)?;
+        let (count, bounds) = (chunk.samples, TimeRange::new(chunk.min_ms, chunk.max_ms));
+        let key = match chunk.kind {
+            Kind::FloatAt(row) => Key::Row { block: self.number(), row },
+            _ => Key::Encoded(bytes),
         };
-        let result = read();
-        if result.is_err() {
-            times.truncate(start);
-        }
-        cut(times, values, start, range);
-        result
+        let times = |out: &mut Vec<i64>| match chunk.kind {
+            Kind::FloatAt(row) => {
+                out.extend_from_slice(self.shared_times(row, count, known)?);
+                Ok(0)
+            }
+            _ => float::decode_times(bytes, count, out).map_err(|_| Damage),
+        };
+        floats.append(key, bounds, range, times, |end, out| {
+            let values = bytes.get(end..).ok_or(Damage)?;
+            float::decode_values(values, count, out).map_err(|_| Damage)
+        })
     }
 
     /// The times of a row, from memory where a series just before had the same.
@@ -339,13 +339,3 @@ fn without(
 
 /// A chunk list longer than this is damage: some ten thousand chunks.
 const MAX_LIST_BYTES: u64 = 1 << 20;
-
-/// Keeps only what lies in the range, from `start` on.
-fn cut(times: &mut Vec<i64>, values: &mut Vec<f64>, start: usize, range: TimeRange) {
-    let end = start + times[start..].partition_point(|t| *t <= range.max_ms);
-    times.truncate(end);
-    values.truncate(end);
-    let first = start + times[start..].partition_point(|t| *t < range.min_ms);
-    times.drain(start..first);
-    values.drain(start..first);
-}

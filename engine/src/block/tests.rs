@@ -3,6 +3,7 @@
 use super::file::{BlockError, Damage, Directory};
 use super::writer::{BlockWriter, SortedSymbols};
 use super::{Block, Buffers};
+use crate::chunk::columns::FloatColumns;
 use crate::chunk::histogram::Timed;
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
@@ -79,9 +80,9 @@ fn read(block: &Block, series: u32) -> Result<Found, Damage> {
         text += block.text(symbol)?;
         text += " ";
     }
-    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
-    block.read(series, TimeRange::ALL, &mut buffers, (&mut times, &mut values), &mut histograms)?;
-    Ok((text, times.into_iter().zip(values).collect(), histograms))
+    let (mut floats, mut histograms) = (FloatColumns::default(), Vec::new());
+    block.read(series, TimeRange::ALL, &mut buffers, &mut floats, &mut histograms)?;
+    Ok((text, floats.times.into_iter().zip(floats.values).collect(), histograms))
 }
 
 fn expect(series: u32) -> String {
@@ -101,11 +102,11 @@ fn a_block_reads_back() {
         assert_eq!(histograms.len(), usize::from(series == 9));
         assert_eq!(block.hash(series), Ok(u128::from(series) << 70));
     }
-    let (mut times, mut values, mut none) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut floats, mut none) = (FloatColumns::default(), Vec::new());
     let range = TimeRange::new(1_023_000, 1_025_000);
     let mut buffers = Buffers::default();
-    block.read(7, range, &mut buffers, (&mut times, &mut values), &mut none).expect("reads");
-    assert_eq!(times, [1_023_000, 1_024_000, 1_025_000]);
+    block.read(7, range, &mut buffers, &mut floats, &mut none).expect("reads");
+    assert_eq!(floats.times, [1_023_000, 1_024_000, 1_025_000]);
     assert_eq!(block.overlaps(8, range, &mut buffers), Ok(false));
     assert_eq!(block.damages(), 0);
 }

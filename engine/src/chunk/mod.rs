@@ -1,6 +1,7 @@
 //! Chunks as they lie in blocks: one series' samples, compressed. The only place that knows which codec
 //! that is; memory and block choose the same words.
 
+pub mod columns;
 pub mod float;
 pub mod histogram;
 pub mod order;

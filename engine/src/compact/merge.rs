@@ -11,6 +11,7 @@
 use crate::block::file::Damage;
 use crate::block::writer::{BlockWriter, SortedSymbols};
 use crate::block::{Block, Buffers};
+use crate::chunk::columns::FloatColumns;
 use crate::chunk::histogram::Timed;
 use crate::chunk::order;
 use crate::disk::Disk;
@@ -151,7 +152,7 @@ pub async fn series<D: Disk>(
         walks.push(walk);
     }
     let (mut buffers, mut pairs) = (Buffers::default(), Vec::new());
-    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::<Timed>::new());
+    let (mut floats, mut histograms) = (FloatColumns::default(), Vec::<Timed>::new());
     loop {
         let Some(least) = walks.iter().filter(|w| !w.ended()).min_by(|a, b| a.pairs.cmp(&b.pairs)) else {
             return Ok(());
@@ -159,20 +160,19 @@ pub async fn series<D: Disk>(
         pairs.clone_from(&least.pairs);
         let hash = least.block.hash(least.series)?;
         for walk in walks.iter_mut().filter(|w| !w.ended() && w.pairs == pairs) {
-            let columns = (&mut times, &mut values);
-            walk.block.read(walk.series, TimeRange::ALL, &mut buffers, columns, &mut histograms)?;
+            walk.block.read(walk.series, TimeRange::ALL, &mut buffers, &mut floats, &mut histograms)?;
             walk.go(walk.series + 1)?;
         }
         // A chunk that could not be read is no error to a reader; here it would be lost for good.
         if damages() != before {
             return Err(MergeError::Damaged);
         }
-        order::put_in_order(&mut times, &mut values, &mut histograms);
-        writer.push_floats(&times, &values);
+        floats.end();
+        order::put_in_order(&mut floats, &mut histograms);
+        writer.push_floats(&floats.times, &floats.values);
         writer.push_histograms(&histograms);
         writer.end_series(hash, &pairs).await?;
-        times.clear();
-        values.clear();
+        floats.begin();
         histograms.clear();
         pace.pause().await;
     }

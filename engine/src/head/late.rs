@@ -3,8 +3,8 @@
 //!
 //! Late floats are few and not compressed; they leave the head with the chunks around them.
 
-use super::read::Scratch;
 use super::{Fate, Head};
+use crate::chunk::columns::FloatColumns;
 use hearth_model::batch::Refusal;
 use hearth_model::{Histogram, Sample, TimeRange};
 use std::sync::Arc;
@@ -105,21 +105,21 @@ impl Head {
 }
 
 /// Puts late samples between those of the columns from `start` on.
-pub(super) fn merge(scratch: &mut Scratch, start: usize, late: &[Sample]) {
-    let times = scratch.times.split_off(start);
-    let values = scratch.values.split_off(start);
+pub(super) fn merge(columns: &mut FloatColumns, start: usize, late: &[Sample]) {
+    let times = columns.times.split_off(start);
+    let values = columns.values.split_off(start);
     let mut late = late.iter().peekable();
     for (time, value) in times.into_iter().zip(values) {
         while let Some(sample) = late.next_if(|s| s.timestamp_ms < time) {
-            scratch.times.push(sample.timestamp_ms);
-            scratch.values.push(sample.value);
+            columns.times.push(sample.timestamp_ms);
+            columns.values.push(sample.value);
         }
-        scratch.times.push(time);
-        scratch.values.push(value);
+        columns.times.push(time);
+        columns.values.push(value);
     }
     for sample in late {
-        scratch.times.push(sample.timestamp_ms);
-        scratch.values.push(sample.value);
+        columns.times.push(sample.timestamp_ms);
+        columns.values.push(sample.value);
     }
 }
 
@@ -137,6 +137,7 @@ fn same_bits(a: &Histogram, b: &Histogram) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::Scratch;
     use super::*;
     use hearth_model::Labels;
 
@@ -157,13 +158,13 @@ mod tests {
         assert_eq!(told.join(", "), fates);
         let mut scratch = Scratch::default();
         head.read_floats(id, TimeRange::ALL, &mut scratch);
-        assert_eq!(scratch.times, times);
+        assert_eq!(scratch.floats.times, times);
         head.read_floats(id, TimeRange::new(2, 95), &mut scratch);
         let within: Vec<i64> = times.iter().copied().filter(|t| (2..=95).contains(t)).collect();
-        assert_eq!(scratch.times, within);
+        assert_eq!(scratch.floats.times, within);
         head.truncate(id, i64::MAX);
         head.read_floats(id, TimeRange::ALL, &mut scratch);
-        assert!(scratch.times.is_empty() && !head.overlaps(id, TimeRange::ALL));
+        assert!(scratch.floats.times.is_empty() && !head.overlaps(id, TimeRange::ALL));
         assert_eq!(head.chunk_bytes, 0);
     }
 

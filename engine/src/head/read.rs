@@ -3,6 +3,7 @@
 use super::series::{ClosedChunk, OpenChunk, Series};
 use super::streams::Streams;
 use super::{Head, late};
+use crate::chunk::columns::{FloatColumns, Key};
 use crate::index::symbols::Symbol;
 use crate::index::{self, Lookup};
 use hearth_kernels::codec::bits::READ_SLACK_BYTES;
@@ -16,8 +17,23 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Scratch {
     stream: Vec<u8>,
-    pub times: Vec<i64>,
-    pub values: Vec<f64>,
+    pub floats: FloatColumns,
+}
+
+/// Decodes an open chunk behind what the columns hold.
+fn decode_open(
+    streams: &Streams,
+    open: &OpenChunk,
+    stream: &mut Vec<u8>,
+    times: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), CodecError> {
+    let (tail, tail_bytes) = open.pending;
+    stream.clear();
+    streams.read(open.stream, stream);
+    stream.extend_from_slice(&tail[..tail_bytes]);
+    stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
+    gorilla::decode(stream, open.count, times, values)
 }
 
 /// Appends a closed chunk's samples to the columns.
@@ -27,54 +43,35 @@ pub fn decode_closed(bytes: &[u8], times: &mut Vec<i64>, values: &mut Vec<f64>) 
 }
 
 impl Scratch {
-    /// Decodes the open chunk behind what the columns hold.
-    fn decode_open(&mut self, streams: &Streams, open: &OpenChunk) -> Result<(), CodecError> {
-        let (tail, tail_bytes) = open.pending;
-        self.stream.clear();
-        streams.read(open.stream, &mut self.stream);
-        self.stream.extend_from_slice(&tail[..tail_bytes]);
-        self.stream.extend_from_slice(&[0; READ_SLACK_BYTES]);
-        gorilla::decode(&self.stream, open.count, &mut self.times, &mut self.values)
-    }
-
     /// The columns become what a closed chunk holds.
     pub(super) fn decode(&mut self, chunk: &ClosedChunk) {
-        let bounds = TimeRange::new(chunk.min_ms, chunk.max_ms);
-        self.times.clear();
-        self.values.clear();
-        let decoded = decode_closed(&chunk.bytes, &mut self.times, &mut self.values);
-        self.settle(0, decoded, bounds, bounds);
+        self.floats.restart();
+        self.read_closed(chunk, TimeRange::new(chunk.min_ms, chunk.max_ms));
     }
 
     /// The columns become what an open chunk holds.
     pub(super) fn read_open(&mut self, streams: &Streams, open: &OpenChunk) {
-        let bounds = TimeRange::new(open.min_ms, open.max_ms);
-        self.times.clear();
-        self.values.clear();
-        let decoded = self.decode_open(streams, open);
-        self.settle(0, decoded, bounds, bounds);
+        self.floats.restart();
+        self.append_open(streams, open, TimeRange::new(open.min_ms, open.max_ms));
     }
 
-    /// Keeps only what lies in the range, from `start` on.
-    fn cut(&mut self, start: usize, range: TimeRange) {
-        let end = start + self.times[start..].partition_point(|t| *t <= range.max_ms);
-        self.times.truncate(end);
-        self.values.truncate(end);
-        let first = start + self.times[start..].partition_point(|t| *t < range.min_ms);
-        self.times.drain(start..first);
-        self.values.drain(start..first);
+    fn read_closed(&mut self, chunk: &ClosedChunk, range: TimeRange) {
+        let (bytes, bounds) = (&chunk.bytes, TimeRange::new(chunk.min_ms, chunk.max_ms));
+        told(self.floats.append(
+            Key::Encoded(bytes),
+            bounds,
+            range,
+            |out| times::decode(bytes, out),
+            |end, out| values::decode(&bytes[end..], out).map(|_| ()),
+        ));
     }
 
-    /// What a chunk added from `start` on, cut to the range. A chunk in memory that does not decode is a
-    /// programmer's mistake; it must not take the server down, so it shows as missing samples.
-    fn settle(&mut self, start: usize, decoded: Result<(), CodecError>, bounds: TimeRange, range: TimeRange) {
-        if let Err(error) = decoded {
-            debug_assert!(false, "chunk in memory does not decode: {error}");
-            tracing::error!(%error, "chunk in memory does not decode");
-            self.times.truncate(start);
-            self.values.truncate(start);
-        } else if bounds.min_ms < range.min_ms || bounds.max_ms > range.max_ms {
-            self.cut(start, range);
+    fn append_open(&mut self, streams: &Streams, open: &OpenChunk, range: TimeRange) {
+        let (stream, bounds) = (&mut self.stream, TimeRange::new(open.min_ms, open.max_ms));
+        if bounds.overlaps(range) {
+            told(self.floats.append_together(bounds, range, |times, values| {
+                decode_open(streams, open, stream, times, values)
+            }));
         }
     }
 
@@ -83,17 +80,20 @@ impl Scratch {
         let closed = series.closed();
         let first = closed.partition_point(|c| c.max_ms < range.min_ms);
         for chunk in closed[first..].iter().take_while(|c| c.min_ms <= range.max_ms) {
-            let start = self.times.len();
-            let decoded = decode_closed(&chunk.bytes, &mut self.times, &mut self.values);
-            self.settle(start, decoded, TimeRange::new(chunk.min_ms, chunk.max_ms), range);
+            self.read_closed(chunk, range);
         }
         if let Some(open) = series.open() {
-            let (start, bounds) = (self.times.len(), TimeRange::new(open.min_ms, open.max_ms));
-            if bounds.overlaps(range) {
-                let decoded = self.decode_open(streams, &open);
-                self.settle(start, decoded, bounds, range);
-            }
+            self.append_open(streams, &open, range);
         }
+    }
+}
+
+/// A chunk in memory that does not decode is a programmer's mistake; it must not take the server down, so
+/// it shows as missing samples.
+fn told(decoded: Result<(), CodecError>) {
+    if let Err(error) = decoded {
+        debug_assert!(false, "chunk in memory does not decode: {error}");
+        tracing::error!(%error, "chunk in memory does not decode");
     }
 }
 
@@ -130,18 +130,18 @@ impl Head {
 
     /// A series' floats within the range, into the scratch's columns.
     pub fn read_floats(&self, id: u32, range: TimeRange, scratch: &mut Scratch) {
-        scratch.times.clear();
-        scratch.values.clear();
+        scratch.floats.restart();
         self.append_floats(id, range, scratch);
     }
 
     /// Appends a series' floats within the range to the scratch's columns.
     pub fn append_floats(&self, id: u32, range: TimeRange, scratch: &mut Scratch) {
-        let start = scratch.times.len();
+        let start = scratch.floats.values.len();
         scratch.read(&self.streams, &self.series[id as usize], range);
         let late = self.late(id, range);
         if !late.is_empty() {
-            late::merge(scratch, start, late);
+            scratch.floats.forget();
+            late::merge(&mut scratch.floats, start, late);
         }
     }
 
@@ -168,7 +168,7 @@ impl Head {
     pub fn value_at(&self, id: u32, time: i64) -> Option<u64> {
         let mut scratch = Scratch::default();
         self.read_floats(id, TimeRange::new(time, time), &mut scratch);
-        scratch.values.first().map(|v| v.to_bits())
+        scratch.floats.values.first().map(|v| v.to_bits())
     }
 }
 
@@ -196,8 +196,8 @@ mod tests {
                 head.read_floats(id, TimeRange::new(min, max), &mut scratch);
                 let expect: Vec<i64> =
                     (0..samples).map(|i| i * 10).filter(|t| (min..=max).contains(t)).collect();
-                assert_eq!(scratch.times, expect, "{samples} samples, [{min}, {max}]");
-                assert!(scratch.values.iter().zip(&expect).all(|(v, t)| *v == (*t / 10) as f64));
+                assert_eq!(scratch.floats.times, expect, "{samples} samples, [{min}, {max}]");
+                assert!(scratch.floats.values.iter().zip(&expect).all(|(v, t)| *v == (*t / 10) as f64));
             }
         }
     }
@@ -229,7 +229,7 @@ mod tests {
         assert!(head.chunk_bytes < full - closed);
         let mut scratch = Scratch::default();
         head.read_floats(id, TimeRange::ALL, &mut scratch);
-        assert_eq!(scratch.times.last(), Some(&9_990));
-        assert_eq!(scratch.times.first(), Some(&8_960));
+        assert_eq!(scratch.floats.times.last(), Some(&9_990));
+        assert_eq!(scratch.floats.times.first(), Some(&8_960));
     }
 }

@@ -133,32 +133,33 @@ impl<P: Pace> Cursor<P> {
         !self.places.is_empty()
     }
 
-    fn read(&mut self) {
-        let Scratch { times, values, .. } = &mut self.scratch;
-        times.clear();
-        values.clear();
+    /// Reads the samples; returns whether the times are those of the series before.
+    fn read(&mut self) -> bool {
+        self.scratch.floats.begin();
         self.histograms.clear();
         let mut ordered = true;
         for (source, series) in &self.places {
-            let before = (self.scratch.times.len(), self.histograms.len());
+            let before = (self.scratch.floats.values.len(), self.histograms.len());
             if let Some(block) = self.sources.block(*source) {
-                let columns = (&mut self.scratch.times, &mut self.scratch.values);
+                let floats = &mut self.scratch.floats;
                 // What the block could not give, it has counted.
                 let _ =
-                    block.read(*series, self.sources.range, &mut self.buffers, columns, &mut self.histograms);
+                    block.read(*series, self.sources.range, &mut self.buffers, floats, &mut self.histograms);
             } else {
                 let range = self.sources.head_range();
                 let head = self.sources.state().head.borrow();
                 head.append_floats(*series, range, &mut self.scratch);
                 self.histograms.extend_from_slice(head.histograms(*series, range));
             }
-            ordered &= follows(&self.scratch.times, before.0, |t| *t)
+            let floats = &self.scratch.floats;
+            ordered &= follows(&floats.times[..floats.values.len()], before.0, |t| *t)
                 && follows(&self.histograms, before.1, |(t, _)| *t);
         }
+        let same = self.scratch.floats.end();
         if !ordered {
-            let Scratch { times, values, .. } = &mut self.scratch;
-            order::put_in_order(times, values, &mut self.histograms);
+            order::put_in_order(&mut self.scratch.floats, &mut self.histograms);
         }
+        same && ordered
     }
 }
 
@@ -181,21 +182,27 @@ impl<P: Pace> SeriesCursor for Cursor<P> {
             if !self.take() {
                 return Ok(false);
             }
-            self.read();
-            if self.scratch.times.is_empty() && self.histograms.is_empty() {
+            let same = self.read();
+            let floats = &mut self.scratch.floats;
+            if floats.times.is_empty() && self.histograms.is_empty() {
+                floats.restart();
                 continue;
             }
             // The newest source knows the labels as well as any, and its symbols are met most.
             let place = self.places.last().copied().unwrap_or_default();
-            let Some((group, bytes)) = self.groups.number(&self.sources, place) else { continue };
+            let Some((group, bytes)) = self.groups.number(&self.sources, place) else {
+                floats.restart();
+                continue;
+            };
             std::mem::swap(&mut out.histograms, &mut self.histograms);
             // The caller passes the same buffers: equal times need not be looked at again.
-            if self.times_id == 0 || out.times_id != self.times_id || out.times != self.scratch.times {
+            let kept = self.times_id != 0 && out.times_id == self.times_id;
+            if !kept || (!same && out.times != floats.times) {
                 self.times_id += 1;
-                std::mem::swap(&mut out.times, &mut self.scratch.times);
+                out.times.clone_from(&floats.times);
             }
             out.times_id = self.times_id;
-            std::mem::swap(&mut out.values, &mut self.scratch.values);
+            std::mem::swap(&mut out.values, &mut floats.values);
             out.starts.clear();
             out.histogram_starts.clear();
             out.group = group;

@@ -86,7 +86,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             let hash = {
                 let head = self.state.head.borrow();
                 head.read_floats(id, range, &mut scratch);
-                writer.push_floats(&scratch.times, &scratch.values);
+                writer.push_floats(&scratch.floats.times, &scratch.floats.values);
                 writer.push_histograms(head.histograms(id, range));
                 pairs.clear();
                 pairs.extend(head.symbols_of(id).iter().map(|symbol| ranks[*symbol as usize]));

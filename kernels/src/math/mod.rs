@@ -1,3 +1,4 @@
-//! Arithmetic over columns of steps.
+//! Arithmetic over columns of steps, and over columns of samples.
 
+pub mod scan;
 pub mod sum;

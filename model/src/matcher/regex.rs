@@ -1,6 +1,7 @@
 //! Anchored regular expressions with RE2's meaning, analysed so that most never run as one.
 //!
-//! 1. [`super::re2`] reads the pattern into a tree.
+//! 1. [`super::re2`] reads the pattern into a tree, unless it is a plain list of words (`a|b|c`), as dashboards
+//!    send them by the thousand.
 //! 2. [`super::shape`] looks for plain words in it: a set of values, or pieces with gaps between them.
 //!    Such a pattern is matched by comparing strings, and no automaton is built.
 //! 3. Anything else is compiled; plain beginnings and ends are still compared first.
@@ -63,6 +64,10 @@ impl fmt::Debug for Regex {
 impl Regex {
     /// Compiles what a matcher says: `^(?s:source)$`, where `source` is complete in itself.
     pub fn anchored(source: &str) -> Result<Regex, Error> {
+        if let Some(words) = Words::listed(source) {
+            let (shape, test) = (words.shape(), Test::Words(words));
+            return Ok(Regex(Arc::new(Inner { source: source.to_owned(), shape, test })));
+        }
         let parsed = re2::parse(source, true)?;
         Regex::build(source, parsed.hir)
     }

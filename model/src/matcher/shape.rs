@@ -301,6 +301,16 @@ pub(super) enum Words {
 }
 
 impl Words {
+    /// A pattern without any sign that means something, but for `|` between words: no tree is needed.
+    pub(super) fn listed(source: &str) -> Option<Words> {
+        const SIGNS: &[u8] = br"\.+*?()[]{}^$";
+        if source.bytes().any(|byte| SIGNS.contains(&byte)) {
+            return None;
+        }
+        let values = source.split('|').map(str::to_owned).collect();
+        Some(Words::Mixed { set: Set::new(values), gapped: Vec::new() })
+    }
+
     pub(super) fn find(hir: &Hir) -> Option<Words> {
         let ways = Expander::default().in_sequence(unanchored(hir))?;
         let is_gap = |way: &Way, min| way[..] == [Piece::Gap(min)];

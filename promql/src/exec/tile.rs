@@ -87,6 +87,16 @@ impl StepColumn {
         self.present.set(step);
     }
 
+    /// Every step has a value: those that are written to what this returns.
+    pub fn fill(&mut self) -> &mut [f64] {
+        let steps = self.values.len();
+        for (i, word) in self.present.words_mut().iter_mut().enumerate() {
+            let rest = steps - i * 64;
+            *word = if rest >= 64 { u64::MAX } else { (1 << rest) - 1 };
+        }
+        &mut self.values
+    }
+
     pub fn set_histogram(&mut self, step: usize, histogram: Arc<Histogram>) {
         if self.histograms.is_empty() {
             self.histograms.resize(self.values.len(), None);

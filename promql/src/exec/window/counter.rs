@@ -4,6 +4,7 @@
 use super::{Bounds, RangeCall, Samples};
 use crate::exec::tile::StepColumn;
 use crate::functions::RangeKind;
+use hearth_kernels::math::scan;
 
 /// How far a window's samples reach towards its edges; from times alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -66,7 +67,11 @@ impl Reach {
 pub struct Extrapolation {
     reaches: Vec<Reach>,
     factors: Vec<f64>,
+    /// A counter can have started within a window only where its first value is below this many increases.
+    near: Vec<f64>,
     divisor: f64,
+    /// Every window has two samples or more.
+    whole: bool,
 }
 
 impl Extrapolation {
@@ -86,23 +91,54 @@ impl Extrapolation {
         self.divisor = Self::divisor(call);
         self.reaches.clear();
         self.factors.clear();
+        self.near.clear();
+        self.whole = true;
         for step in 0..call.windows.count {
             let window = bounds.window(step);
             let mut reach = Reach::default();
             if window.len() > 1 {
                 let (start, end) = (call.windows.start_ms(step), call.windows.end_ms(step));
                 reach = Reach::of(window.len(), times[window.start], times[window.end - 1], start, end);
+            } else {
+                self.whole = false;
             }
             self.factors.push(reach.factor(self.divisor));
+            // The way to zero is as long as the samples reach where the first value equals the increase, and
+            // longer where it is larger.
+            self.near.push(if reach.to_start <= reach.sampled { 1.0 } else { f64::INFINITY });
             self.reaches.push(reach);
         }
     }
+
+    /// What the increase of a counter comes to.
+    #[inline]
+    fn of_counter(&self, step: usize, first: f64, increase: f64) -> f64 {
+        if increase > 0.0 && first >= 0.0 && first < increase * self.near[step] {
+            return increase * self.reaches[step].factor_of_counter(first, increase, self.divisor);
+        }
+        increase * self.factors[step]
+    }
 }
 
-/// Counters: what was lost at resets is added back.
-pub fn rate(values: &[f64], bounds: &Bounds, extrapolation: &Extrapolation, out: &mut StepColumn) {
-    let fell = |i: &usize| values[*i] < values[*i - 1];
-    let falls: Vec<usize> = (1..values.len()).filter(fell).collect();
+/// Counters: what was lost at resets is added back. `falls` is a buffer.
+pub fn rate(
+    values: &[f64],
+    bounds: &Bounds,
+    extrapolation: &Extrapolation,
+    falls: &mut Vec<u32>,
+    out: &mut StepColumn,
+) {
+    falls.clear();
+    scan::falls(values, falls);
+    if falls.is_empty() && extrapolation.whole {
+        let ends = bounds.lo.iter().zip(&bounds.hi);
+        for (step, (out, (&lo, &hi))) in out.fill().iter_mut().zip(ends).enumerate() {
+            let first = values[lo as usize];
+            *out = extrapolation.of_counter(step, first, values[hi as usize - 1] - first);
+        }
+        return;
+    }
+    let mut falls = &falls[..];
     for step in 0..bounds.lo.len() {
         let window = bounds.window(step);
         if window.len() < 2 {
@@ -110,21 +146,13 @@ pub fn rate(values: &[f64], bounds: &Bounds, extrapolation: &Extrapolation, out:
         }
         let first = values[window.start];
         let mut increase = values[window.end - 1] - first;
-        if !falls.is_empty() {
-            let from = falls.partition_point(|&i| i <= window.start);
-            for &i in falls[from..].iter().take_while(|&&i| i < window.end) {
-                increase += values[i - 1];
-            }
+        // Windows only ever move on: what fell before this one is of no use to those behind it.
+        let passed = falls.iter().take_while(|&&i| i as usize <= window.start).count();
+        falls = &falls[passed..];
+        for &i in falls.iter().take_while(|&&i| (i as usize) < window.end) {
+            increase += values[i as usize - 1];
         }
-        let reach = &extrapolation.reaches[step];
-        // Only a first sample that is small against the increase can lie near the counter's start.
-        let near_zero = increase > 0.0 && first >= 0.0 && reach.sampled * (first / increase) < reach.to_start;
-        let factor = if near_zero {
-            reach.factor_of_counter(first, increase, extrapolation.divisor)
-        } else {
-            extrapolation.factors[step]
-        };
-        out.set(step, increase * factor);
+        out.set(step, extrapolation.of_counter(step, first, increase));
     }
 }
 

@@ -24,7 +24,8 @@ use crate::query::QueryError;
 use crate::syntax::PositionRange;
 use crate::syntax::ast::Extended;
 use counter::Extrapolation;
-use hearth_model::{Columns, Histogram, is_stale};
+use hearth_kernels::math::scan;
+use hearth_model::{Columns, Histogram, STALE_NAN_BITS, is_stale};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -113,6 +114,9 @@ impl<'a> Samples<'a> {
 pub struct Bounds {
     pub lo: Vec<u32>,
     pub hi: Vec<u32>,
+    /// Every window sees something.
+    pub whole: bool,
+    looks: u64,
 }
 
 impl Bounds {
@@ -121,6 +125,7 @@ impl Bounds {
         self.lo.clear();
         self.hi.clear();
         let (mut lo, mut hi) = (0, 0);
+        (self.whole, self.looks) = (true, 0);
         for step in 0..windows.count {
             let (start, end) = (windows.start_ms(step), windows.end_ms(step));
             while hi < len && time(hi) <= end {
@@ -129,6 +134,8 @@ impl Bounds {
             while lo < hi && time(lo) <= start {
                 lo += 1;
             }
+            self.whole &= lo < hi;
+            self.looks += (hi - lo) as u64;
             self.lo.push(lo as u32);
             self.hi.push(hi as u32);
         }
@@ -141,7 +148,7 @@ impl Bounds {
 
     /// How often a window looks at a sample, over all windows.
     pub fn looks(&self) -> u64 {
-        self.lo.iter().zip(&self.hi).map(|(lo, hi)| u64::from(hi - lo)).sum()
+        self.looks
     }
 }
 
@@ -155,6 +162,9 @@ pub struct Scratch {
     pub extrapolation: Extrapolation,
     live: Columns,
     pub sorted: Vec<f64>,
+    /// Where a series' values fall.
+    falls: Vec<u32>,
+    pub sorted_window: over_time::SortedWindow,
     pub queue: std::collections::VecDeque<u32>,
 }
 
@@ -198,7 +208,7 @@ impl Scratch {
     /// The columns without stale markers, where there are any.
     fn without_stale(&mut self, columns: &Columns) -> Option<Columns> {
         let stale_histogram = columns.histograms.iter().any(|(_, h)| h.is_stale());
-        if !stale_histogram && !columns.values.iter().any(|&v| is_stale(v)) {
+        if !stale_histogram && !scan::contains_bits(&columns.values, STALE_NAN_BITS) {
             return None;
         }
         let mut live = std::mem::take(&mut self.live);
@@ -227,13 +237,15 @@ impl Scratch {
         use RangeKind::*;
         let bounds = &self.bounds;
         match call.kind {
-            Rate | Increase => counter::rate(samples.values, bounds, &self.extrapolation, out),
+            Rate | Increase => {
+                counter::rate(samples.values, bounds, &self.extrapolation, &mut self.falls, out)
+            }
             Delta => counter::delta(samples.values, bounds, &self.extrapolation, out),
             Irate => counter::instant(samples, bounds, true, out),
             Idelta => counter::instant(samples, bounds, false, out),
             Max => over_time::extreme(samples.values, bounds, &mut self.queue, |a, b| a > b, out),
             Min => over_time::extreme(samples.values, bounds, &mut self.queue, |a, b| a < b, out),
-            Quantile => over_time::quantile(call, samples.values, bounds, &mut self.sorted, out),
+            Quantile => over_time::quantile(call, samples.values, bounds, &mut self.sorted_window, out),
             Mad => over_time::mad(samples.values, bounds, &mut self.sorted, out),
             Deriv => regression::deriv(samples, bounds, out),
             PredictLinear => regression::predict(call, samples, bounds, out),
@@ -273,6 +285,16 @@ pub fn latest(
         scratch.histogram_bounds.fill(windows, histograms.len(), |i| histograms[i].0);
     }
     let mut found = 0;
+    if histograms.is_empty() && value == InstantValue::Sample {
+        let stale = scan::contains_bits(&columns.values, STALE_NAN_BITS);
+        let whole = scratch.bounds.whole && !stale;
+        if whole {
+            for (out, &hi) in out.fill().iter_mut().zip(&scratch.bounds.hi) {
+                *out = columns.values[hi as usize - 1];
+            }
+            return windows.count as u64;
+        }
+    }
     for step in 0..windows.count {
         let window = scratch.bounds.window(step);
         let float = (!window.is_empty()).then(|| window.end - 1);

@@ -127,7 +127,12 @@ pub fn sort_values(values: &mut [f64]) {
 
 /// The φ-quantile of values that [`sort_values`] ordered, interpolated between neighbours.
 pub fn quantile_of_sorted(q: f64, sorted: &[f64]) -> f64 {
-    if sorted.is_empty() || q.is_nan() {
+    interpolated(q, sorted.len(), |place| sorted[place])
+}
+
+/// The φ-quantile of so many values, of which `at` knows the one at each place in their order.
+fn interpolated(q: f64, count: usize, at: impl Fn(usize) -> f64) -> f64 {
+    if count == 0 || q.is_nan() {
         return f64::NAN;
     }
     if q < 0.0 {
@@ -136,28 +141,92 @@ pub fn quantile_of_sorted(q: f64, sorted: &[f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    let last = (sorted.len() - 1) as f64;
+    let last = (count - 1) as f64;
     let rank = q * last;
     let lower = rank.floor().max(0.0);
     let upper = (lower + 1.0).min(last);
     let weight = rank - rank.floor();
-    sorted[lower as usize] * (1.0 - weight) + sorted[upper as usize] * weight
+    at(lower as usize) * (1.0 - weight) + at(upper as usize) * weight
+}
+
+/// The values of a window in order, carried from window to window: what two windows share is not sorted anew.
+#[derive(Debug, Default)]
+pub struct SortedWindow {
+    window: Range<usize>,
+    /// NaN sorts below everything, so counting them is enough.
+    nans: usize,
+    /// The others, ascending, -0 before 0.
+    numbers: Vec<f64>,
+}
+
+impl SortedWindow {
+    /// Another series begins.
+    fn restart(&mut self) {
+        self.window = 0..0;
+        self.nans = 0;
+        self.numbers.clear();
+    }
+
+    /// Moves on to a window that neither begins nor ends before the one at hand.
+    fn advance(&mut self, values: &[f64], window: Range<usize>) {
+        let kept = self.window.end.saturating_sub(window.start);
+        let changed = (window.start - self.window.start).min(self.window.len()) + (window.len() - kept);
+        if changed > kept {
+            self.nans = 0;
+            self.numbers.clear();
+            for &value in &values[window.clone()] {
+                if value.is_nan() { self.nans += 1 } else { self.numbers.push(value) }
+            }
+            self.numbers.sort_unstable_by(f64::total_cmp);
+        } else {
+            values[self.window.start..window.start].iter().for_each(|&value| self.remove(value));
+            values[self.window.end..window.end].iter().for_each(|&value| self.insert(value));
+        }
+        self.window = window;
+    }
+
+    fn place(&self, value: f64) -> usize {
+        self.numbers.partition_point(|known| known.total_cmp(&value).is_lt())
+    }
+
+    fn insert(&mut self, value: f64) {
+        if value.is_nan() {
+            self.nans += 1;
+        } else {
+            self.numbers.insert(self.place(value), value);
+        }
+    }
+
+    fn remove(&mut self, value: f64) {
+        if value.is_nan() {
+            self.nans -= 1;
+        } else {
+            self.numbers.remove(self.place(value));
+        }
+    }
+
+    fn at(&self, place: usize) -> f64 {
+        place.checked_sub(self.nans).map_or(f64::NAN, |place| self.numbers[place])
+    }
+
+    fn quantile(&self, q: f64) -> f64 {
+        interpolated(q, self.nans + self.numbers.len(), |place| self.at(place))
+    }
 }
 
 pub fn quantile(
     call: &RangeCall,
     values: &[f64],
     bounds: &Bounds,
-    sorted: &mut Vec<f64>,
+    sorted: &mut SortedWindow,
     out: &mut StepColumn,
 ) {
+    sorted.restart();
     for step in 0..bounds.lo.len() {
         let window = bounds.window(step);
         if !window.is_empty() {
-            sorted.clear();
-            sorted.extend_from_slice(&values[window]);
-            sort_values(sorted);
-            out.set(step, quantile_of_sorted(call.params[0].at(step), sorted));
+            sorted.advance(values, window);
+            out.set(step, sorted.quantile(call.params[0].at(step)));
         }
     }
 }
@@ -178,4 +247,39 @@ pub fn mad(values: &[f64], bounds: &Bounds, sorted: &mut Vec<f64>, out: &mut Ste
         sort_values(sorted);
         quantile_of_sorted(0.5, sorted)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(random: &mut fastrand::Rng) -> f64 {
+        const ODD: [f64; 4] = [-0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        match random.u8(0..8) {
+            0 => ODD[random.usize(0..ODD.len())],
+            1 => f64::from_bits(random.u64(..)),
+            _ => f64::from(random.u8(0..9)),
+        }
+    }
+
+    #[test]
+    fn a_window_carried_on_is_as_one_sorted_anew() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let values: Vec<f64> = (0..random.usize(1..80)).map(|_| value(&mut random)).collect();
+            let (mut carried, mut window) = (SortedWindow::default(), 0..0);
+            for _ in 0..40 {
+                let start = (window.start + random.usize(0..6)).min(values.len() - 1);
+                let end = window.end + random.usize(0..6);
+                window = start..end.clamp(start + 1, values.len());
+                carried.advance(&values, window.clone());
+                let mut sorted = values[window.clone()].to_vec();
+                sort_values(&mut sorted);
+                let q = random.f64();
+                let (got, expect) = (carried.quantile(q), quantile_of_sorted(q, &sorted));
+                let same = got.to_bits() == expect.to_bits() || (got.is_nan() && expect.is_nan());
+                assert!(same, "seed {seed}: {got} instead of {expect} in {window:?} of {values:?}");
+            }
+        }
+    }
 }

@@ -1,0 +1,105 @@
+//! Looks over a column for what is rare in it: one pass, many values at a time.
+
+use crate::arch::ARCH;
+use pulp::{Simd, WithSimd};
+
+/// Whether some value has exactly these bits.
+pub fn contains_bits(values: &[f64], bits: u64) -> bool {
+    ARCH.dispatch(ContainsBits { values: bytemuck::must_cast_slice(values), bits })
+}
+
+/// Vectors looked at before it is decided whether to go on.
+const RUN: usize = 16;
+
+struct ContainsBits<'a> {
+    values: &'a [u64],
+    bits: u64,
+}
+
+impl WithSimd for ContainsBits<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> bool {
+        let (vectors, rest) = S::as_simd_u64s(self.values);
+        let wanted = simd.splat_u64s(self.bits);
+        for run in vectors.chunks(RUN) {
+            let mut found = simd.equal_u64s(run[0], wanted);
+            for &vector in &run[1..] {
+                found = simd.or_m64s(found, simd.equal_u64s(vector, wanted));
+            }
+            if simd.first_true_m64s(found) < S::U64_LANES {
+                return true;
+            }
+        }
+        rest.contains(&self.bits)
+    }
+}
+
+/// Appends every place whose value is below the one before, in ascending order.
+pub fn falls(values: &[f64], out: &mut Vec<u32>) {
+    ARCH.dispatch(Falls { values, out });
+}
+
+struct Falls<'a> {
+    values: &'a [f64],
+    out: &'a mut Vec<u32>,
+}
+
+impl WithSimd for Falls<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Some((_, later)) = self.values.split_first() else { return };
+        let before = &self.values[..later.len()];
+        let (later_vectors, later_rest) = S::as_simd_f64s(later);
+        let (before_vectors, before_rest) = S::as_simd_f64s(before);
+        for (i, (&after, &value)) in later_vectors.iter().zip(before_vectors).enumerate() {
+            if simd.first_true_m64s(simd.less_than_f64s(after, value)) < S::F64_LANES {
+                let from = i * S::F64_LANES;
+                each_fall(&before[from..from + S::F64_LANES], &later[from..], from, self.out);
+            }
+        }
+        let from = later.len() - later_rest.len();
+        each_fall(before_rest, later_rest, from, self.out);
+    }
+}
+
+#[inline(always)]
+fn each_fall(before: &[f64], later: &[f64], from: usize, out: &mut Vec<u32>) {
+    for (i, (before, after)) in before.iter().zip(later).enumerate() {
+        if after < before {
+            out.push((from + i + 1) as u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = f64> {
+        prop_oneof![6 => (0..5u8).prop_map(f64::from), 1 => Just(f64::NAN), 1 => Just(-0.0), 1 => any::<f64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_there(values in prop::collection::vec(value(), 0..300), rising in any::<bool>()) {
+            let mut values = values;
+            if rising {
+                values.sort_by(f64::total_cmp);
+            }
+            let expect: Vec<u32> =
+                (1..values.len()).filter(|i| values[*i] < values[*i - 1]).map(|i| i as u32).collect();
+            let mut got = Vec::new();
+            falls(&values, &mut got);
+            prop_assert_eq!(got, expect);
+            for wanted in [(-0.0f64).to_bits(), f64::NAN.to_bits(), 0, 17] {
+                let expect = values.iter().any(|v| v.to_bits() == wanted);
+                prop_assert_eq!(contains_bits(&values, wanted), expect);
+            }
+        }
+    }
+}
