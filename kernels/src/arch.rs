@@ -32,3 +32,16 @@ impl Level {
 
     pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx2, Level::Avx512];
 }
+
+/// Asks the processor for what stands here, before it is needed; it says nothing about what is there.
+#[inline]
+pub fn prefetch<T: ?Sized>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction, and it faults on no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}

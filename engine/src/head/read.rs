@@ -6,6 +6,7 @@ use super::{Head, late};
 use crate::chunk::columns::{FloatColumns, Key};
 use crate::index::symbols::Symbol;
 use crate::index::{self, Lookup};
+use hearth_kernels::arch::prefetch;
 use hearth_kernels::codec::bits::READ_SLACK_BYTES;
 use hearth_kernels::codec::{CodecError, gorilla, times, values};
 use hearth_model::{Histogram, Labels, Matcher, TimeRange};
@@ -19,6 +20,9 @@ pub struct Scratch {
     stream: Vec<u8>,
     pub floats: FloatColumns,
 }
+
+/// Chunks of one series that are asked for in advance: more would push each other out.
+const MOST_PREFETCHED: usize = 32;
 
 /// Decodes an open chunk behind what the columns hold.
 fn decode_open(
@@ -79,6 +83,7 @@ impl Scratch {
     fn read(&mut self, streams: &Streams, series: &Series, range: TimeRange) {
         let closed = series.closed();
         let first = closed.partition_point(|c| c.max_ms < range.min_ms);
+        closed[first..].iter().take(MOST_PREFETCHED).for_each(|c| prefetch(&*c.bytes));
         for chunk in closed[first..].iter().take_while(|c| c.min_ms <= range.max_ms) {
             self.read_closed(chunk, range);
         }
@@ -114,6 +119,18 @@ impl Head {
     pub fn select(&self, matchers: &[Matcher]) -> RoaringBitmap {
         let Ok(found) = index::select(self, matchers);
         found
+    }
+
+    /// Asks for what reading a series will touch: first its row, and nearer to its turn what the row points to.
+    pub fn prefetch(&self, id: u32, near: bool) {
+        let row = &self.series[id as usize];
+        if !near {
+            prefetch(row);
+            return;
+        }
+        prefetch(&self.pairs[row.pairs.start as usize..]);
+        row.closed().first().into_iter().for_each(prefetch);
+        row.open().into_iter().for_each(|open| prefetch(open.bytes));
     }
 
     /// Name and value symbols of a series, in label order.

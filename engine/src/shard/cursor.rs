@@ -11,6 +11,7 @@ use crate::pace::Pace;
 use hearth_model::context::Reservation;
 use hearth_model::store::{Columns, Select, SeriesCursor, ShardView};
 use hearth_model::{Labels, StoreError};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// The series in the order they come out.
@@ -19,6 +20,8 @@ enum Order {
     One {
         source: u16,
         ids: roaring::bitmap::IntoIter,
+        /// Those that come next: what their reading will need is already on its way from memory.
+        ahead: VecDeque<u32>,
     },
     Many {
         merged: Merged,
@@ -44,6 +47,9 @@ impl Part {
         }
     }
 }
+
+/// Series that memory is asked for before they are read.
+const AHEAD: usize = 2;
 
 /// See the module's head.
 pub struct Cursor<P> {
@@ -77,7 +83,7 @@ impl<P: Pace> Cursor<P> {
         let (order, count) = if found.len() <= 1 {
             let (source, ids) = found.pop().unwrap_or_default();
             let count = ids.len() as usize;
-            (Order::One { source, ids: ids.into_iter() }, count)
+            (Order::One { source, ids: ids.into_iter(), ahead: VecDeque::new() }, count)
         } else {
             let merged = view.merge(&sources, found, &mut reservation).await?;
             let count = merged.len();
@@ -123,10 +129,19 @@ impl<P: Pace> Cursor<P> {
     fn take(&mut self) -> bool {
         self.places.clear();
         match &mut self.order {
-            Order::One { source, ids } => self.places.extend(ids.next().map(|id| (*source, id))),
+            Order::One { source, ids, ahead } => {
+                ahead.extend(ids.take(AHEAD + 1 - ahead.len()));
+                self.places.extend(ahead.pop_front().map(|id| (*source, id)));
+                for (i, id) in ahead.iter().enumerate() {
+                    self.sources.prefetch((*source, *id), i == 0);
+                }
+            }
             Order::Many { merged, at } => {
                 self.places.extend(merged.places(*at));
                 *at += 1;
+                for next in 0..AHEAD {
+                    merged.places(*at + next).for_each(|place| self.sources.prefetch(place, next == 0));
+                }
             }
             Order::Listed(lists) => self.places.extend(lists.next().into_iter().flatten()),
         }

@@ -68,6 +68,13 @@ impl Sources {
         }
     }
 
+    /// Asks for what reading the series will touch in memory.
+    pub fn prefetch(&self, (source, series): Place, near: bool) {
+        if self.block(source).is_none() {
+            self.state.head.borrow().prefetch(series, near);
+        }
+    }
+
     pub fn all(&self, source: u16) -> RoaringBitmap {
         match self.block(source) {
             Some(block) => index::Lookup::all(block),

@@ -36,6 +36,33 @@ impl WithSimd for ContainsBits<'_> {
     }
 }
 
+/// How many values are below the bound.
+pub fn count_below(values: &[f64], bound: f64) -> usize {
+    ARCH.dispatch(CountBelow { values, bound })
+}
+
+struct CountBelow<'a> {
+    values: &'a [f64],
+    bound: f64,
+}
+
+impl WithSimd for CountBelow<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let (vectors, rest) = S::as_simd_f64s(self.values);
+        let (bound, one, zero) = (simd.splat_f64s(self.bound), simd.splat_u64s(1), simd.splat_u64s(0));
+        let mut below = zero;
+        for &vector in vectors {
+            let is_below = simd.less_than_f64s(vector, bound);
+            below = simd.add_u64s(below, simd.select_u64s(is_below, one, zero));
+        }
+        let lanes: &[u64] = bytemuck::cast_slice(std::slice::from_ref(&below));
+        lanes.iter().sum::<u64>() as usize + rest.iter().filter(|value| **value < self.bound).count()
+    }
+}
+
 /// Appends every place whose value is below the one before, in ascending order.
 pub fn falls(values: &[f64], out: &mut Vec<u32>) {
     ARCH.dispatch(Falls { values, out });
@@ -96,6 +123,8 @@ mod tests {
             let mut got = Vec::new();
             falls(&values, &mut got);
             prop_assert_eq!(got, expect);
+            let bound = values.first().copied().unwrap_or(0.0);
+            prop_assert_eq!(count_below(&values, bound), values.iter().filter(|v| **v < bound).count());
             for wanted in [(-0.0f64).to_bits(), f64::NAN.to_bits(), 0, 17] {
                 let expect = values.iter().any(|v| v.to_bits() == wanted);
                 prop_assert_eq!(contains_bits(&values, wanted), expect);

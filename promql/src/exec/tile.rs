@@ -6,6 +6,7 @@
 use super::limits::{Held, Limits};
 use crate::query::QueryError;
 use hearth_model::{Histogram, Labels};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A fixed number of bits.
@@ -87,14 +88,14 @@ impl StepColumn {
         self.present.set(step);
     }
 
-    /// Every step has a value: those that are written to what this returns.
-    pub fn fill(&mut self) -> &mut [f64] {
-        let steps = self.values.len();
+    /// These steps have values, and no others: those that are written to what this returns.
+    pub fn fill(&mut self, steps: Range<usize>) -> &mut [f64] {
         for (i, word) in self.present.words_mut().iter_mut().enumerate() {
-            let rest = steps - i * 64;
-            *word = if rest >= 64 { u64::MAX } else { (1 << rest) - 1 };
+            let within = |step: usize| step.saturating_sub(i * 64).min(64) as u32;
+            let below = |step| u64::MAX.checked_shr(64 - within(step)).unwrap_or(0);
+            *word = below(steps.end) & !below(steps.start);
         }
-        &mut self.values
+        &mut self.values[steps]
     }
 
     pub fn set_histogram(&mut self, step: usize, histogram: Arc<Histogram>) {
@@ -331,5 +332,24 @@ impl Tile {
         let mut order: Vec<usize> = (0..self.rows.len()).collect();
         order.sort_by(|&a, &b| self.rows[a].labels.cmp(&self.rows[b].labels));
         self.pick(&order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filled_steps_are_present_and_no_others() {
+        for (count, steps) in
+            [(1, 0..1), (64, 0..64), (65, 1..65), (200, 63..129), (200, 0..0), (130, 128..129)]
+        {
+            let mut column = StepColumn::default();
+            column.reset(count);
+            assert_eq!(column.fill(steps.clone()).len(), steps.len());
+            let present: Vec<usize> = (0..count).filter(|step| column.present.get(*step)).collect();
+            assert_eq!(present, steps.clone().collect::<Vec<_>>(), "{steps:?} of {count}");
+            assert_eq!(column.present.ones(), steps.len());
+        }
     }
 }

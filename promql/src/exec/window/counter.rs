@@ -1,7 +1,7 @@
 //! `rate`, `increase`, `delta`, `irate`, `idelta`: differences between samples of a window,
 //! extrapolated to its edges as Prometheus does it.
 
-use super::{Bounds, RangeCall, Samples};
+use super::{Bounds, RangeCall, Run, Samples};
 use crate::exec::tile::StepColumn;
 use crate::functions::RangeKind;
 use hearth_kernels::math::scan;
@@ -70,8 +70,8 @@ pub struct Extrapolation {
     /// A counter can have started within a window only where its first value is below this many increases.
     near: Vec<f64>,
     divisor: f64,
-    /// Every window has two samples or more.
-    whole: bool,
+    /// Windows with two samples or more.
+    wide: Run,
 }
 
 impl Extrapolation {
@@ -92,15 +92,14 @@ impl Extrapolation {
         self.reaches.clear();
         self.factors.clear();
         self.near.clear();
-        self.whole = true;
+        self.wide = Run::default();
         for step in 0..call.windows.count {
             let window = bounds.window(step);
             let mut reach = Reach::default();
             if window.len() > 1 {
                 let (start, end) = (call.windows.start_ms(step), call.windows.end_ms(step));
                 reach = Reach::of(window.len(), times[window.start], times[window.end - 1], start, end);
-            } else {
-                self.whole = false;
+                self.wide.push(step);
             }
             self.factors.push(reach.factor(self.divisor));
             // The way to zero is as long as the samples reach where the first value equals the increase, and
@@ -130,9 +129,11 @@ pub fn rate(
 ) {
     falls.clear();
     scan::falls(values, falls);
-    if falls.is_empty() && extrapolation.whole {
-        let ends = bounds.lo.iter().zip(&bounds.hi);
-        for (step, (out, (&lo, &hi))) in out.fill().iter_mut().zip(ends).enumerate() {
+    if falls.is_empty()
+        && let Some(run) = extrapolation.wide.steps()
+    {
+        let ends = bounds.lo[run.clone()].iter().zip(&bounds.hi[run.clone()]);
+        for (step, (out, (&lo, &hi))) in run.clone().zip(out.fill(run).iter_mut().zip(ends)) {
             let first = values[lo as usize];
             *out = extrapolation.of_counter(step, first, values[hi as usize - 1] - first);
         }

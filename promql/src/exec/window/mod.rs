@@ -114,9 +114,32 @@ impl<'a> Samples<'a> {
 pub struct Bounds {
     pub lo: Vec<u32>,
     pub hi: Vec<u32>,
-    /// Every window sees something.
-    pub whole: bool,
     looks: u64,
+    some: Run,
+}
+
+/// Steps that lie side by side.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    start: usize,
+    end: usize,
+    broken: bool,
+}
+
+impl Run {
+    /// Takes a step behind those it has.
+    fn push(&mut self, step: usize) {
+        if self.start == self.end {
+            (self.start, self.end) = (step, step);
+        }
+        self.broken |= step != self.end;
+        self.end = step + 1;
+    }
+
+    /// The steps, where there is no gap between them.
+    fn steps(&self) -> Option<Range<usize>> {
+        (!self.broken).then_some(self.start..self.end)
+    }
 }
 
 impl Bounds {
@@ -125,7 +148,7 @@ impl Bounds {
         self.lo.clear();
         self.hi.clear();
         let (mut lo, mut hi) = (0, 0);
-        (self.whole, self.looks) = (true, 0);
+        (self.some, self.looks) = (Run::default(), 0);
         for step in 0..windows.count {
             let (start, end) = (windows.start_ms(step), windows.end_ms(step));
             while hi < len && time(hi) <= end {
@@ -134,7 +157,9 @@ impl Bounds {
             while lo < hi && time(lo) <= start {
                 lo += 1;
             }
-            self.whole &= lo < hi;
+            if lo < hi {
+                self.some.push(step);
+            }
             self.looks += (hi - lo) as u64;
             self.lo.push(lo as u32);
             self.hi.push(hi as u32);
@@ -286,13 +311,14 @@ pub fn latest(
     }
     let mut found = 0;
     if histograms.is_empty() && value == InstantValue::Sample {
-        let stale = scan::contains_bits(&columns.values, STALE_NAN_BITS);
-        let whole = scratch.bounds.whole && !stale;
-        if whole {
-            for (out, &hi) in out.fill().iter_mut().zip(&scratch.bounds.hi) {
+        let bounds = &scratch.bounds;
+        if let Some(run) = bounds.some.steps()
+            && !scan::contains_bits(&columns.values, STALE_NAN_BITS)
+        {
+            for (out, &hi) in out.fill(run.clone()).iter_mut().zip(&bounds.hi[run.clone()]) {
                 *out = columns.values[hi as usize - 1];
             }
-            return windows.count as u64;
+            return run.len() as u64;
         }
     }
     for step in 0..windows.count {

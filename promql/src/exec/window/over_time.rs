@@ -4,6 +4,7 @@ use super::{Bounds, RangeCall, Samples};
 use crate::exec::sum::{Mean, Neumaier, Variance};
 use crate::exec::tile::StepColumn;
 use crate::functions::RangeKind;
+use hearth_kernels::math::scan;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -149,6 +150,9 @@ fn interpolated(q: f64, count: usize, at: impl Fn(usize) -> f64) -> f64 {
     at(lower as usize) * (1.0 - weight) + at(upper as usize) * weight
 }
 
+/// Up to so many values, counting those below one is faster than searching among them.
+const COUNTED: usize = 512;
+
 /// The values of a window in order, carried from window to window: what two windows share is not sorted anew.
 #[derive(Debug, Default)]
 pub struct SortedWindow {
@@ -185,8 +189,18 @@ impl SortedWindow {
         self.window = window;
     }
 
+    /// Where the value is, or would be.
     fn place(&self, value: f64) -> usize {
-        self.numbers.partition_point(|known| known.total_cmp(&value).is_lt())
+        let mut place = if self.numbers.len() <= COUNTED {
+            scan::count_below(&self.numbers, value)
+        } else {
+            self.numbers.partition_point(|known| *known < value)
+        };
+        // Zeros of both signs are equal.
+        while self.numbers.get(place).is_some_and(|known| known.total_cmp(&value).is_lt()) {
+            place += 1;
+        }
+        place
     }
 
     fn insert(&mut self, value: f64) {
