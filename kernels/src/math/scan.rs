@@ -85,7 +85,8 @@ impl WithSimd for Falls<'_> {
         for (i, (&after, &value)) in later_vectors.iter().zip(before_vectors).enumerate() {
             if simd.first_true_m64s(simd.less_than_f64s(after, value)) < S::F64_LANES {
                 let from = i * S::F64_LANES;
-                each_fall(&before[from..from + S::F64_LANES], &later[from..], from, self.out);
+                let lanes = from..from + S::F64_LANES;
+                each_fall(&before[lanes.clone()], &later[lanes], from, self.out);
             }
         }
         let from = later.len() - later_rest.len();
@@ -93,13 +94,16 @@ impl WithSimd for Falls<'_> {
     }
 }
 
+/// Where there are some falls there are often many, and no telling where: no branch for each.
 #[inline(always)]
 fn each_fall(before: &[f64], later: &[f64], from: usize, out: &mut Vec<u32>) {
+    let mut count = out.len();
+    out.resize(count + later.len().min(before.len()), 0);
     for (i, (before, after)) in before.iter().zip(later).enumerate() {
-        if after < before {
-            out.push((from + i + 1) as u32);
-        }
+        out[count] = (from + i + 1) as u32;
+        count += usize::from(after < before);
     }
+    out.truncate(count);
 }
 
 #[cfg(test)]

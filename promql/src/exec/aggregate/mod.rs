@@ -14,6 +14,7 @@ use crate::query::QueryError;
 use crate::syntax::PositionRange;
 use crate::syntax::ast::AggregateOp;
 use hearth_kernels::math::sum::add_column;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Aggregations with a state of fixed size.
@@ -325,17 +326,41 @@ fn each_float(row: Row<'_>, mut f: impl FnMut(usize, f64)) {
     }
 }
 
+/// Runs of steps shorter than this are added one by one.
+const SHORT_RUN: usize = 8;
+
 fn sum_row(totals: &mut [f64], compensations: &mut [f64], row: Row<'_>) {
-    let dense = row.present.iter().map(|w| w.count_ones() as usize).sum::<usize>() == totals.len();
-    if dense {
-        add_column(totals, compensations, row.values);
-        return;
-    }
-    each_float(row, |step, value| {
-        let mut cell = Neumaier { sum: totals[step], compensation: compensations[step] };
-        cell.add(value);
-        (totals[step], compensations[step]) = (cell.sum, cell.compensation);
+    each_run(row.present, totals.len(), |run| {
+        if run.len() >= SHORT_RUN {
+            add_column(&mut totals[run.clone()], &mut compensations[run.clone()], &row.values[run]);
+            return;
+        }
+        for step in run {
+            let mut cell = Neumaier { sum: totals[step], compensation: compensations[step] };
+            cell.add(row.values[step]);
+            (totals[step], compensations[step]) = (cell.sum, cell.compensation);
+        }
     });
+}
+
+/// Calls `f` for every run of bits that are set, as long as it is.
+fn each_run(words: &[u64], bits: usize, mut f: impl FnMut(Range<usize>)) {
+    let mut at = 0;
+    while at < bits {
+        // The next bit that is set, and the next after it that is not.
+        let Some(start) = find_bit(words, at, bits, 0) else { return };
+        let end = find_bit(words, start, bits, u64::MAX).unwrap_or(bits);
+        f(start..end);
+        at = end;
+    }
+}
+
+/// The first place from `at` on where the bit differs from those of `not`.
+fn find_bit(words: &[u64], at: usize, bits: usize, not: u64) -> Option<usize> {
+    let first = (words[at / 64] ^ not) & (u64::MAX << (at % 64));
+    let rest = words[at / 64 + 1..].iter().map(|word| word ^ not);
+    let (word, found) = std::iter::once(first).chain(rest).enumerate().find(|(_, found)| *found != 0)?;
+    Some((at / 64 + word) * 64 + found.trailing_zeros() as usize).filter(|place| *place < bits)
 }
 
 fn add_value(op: FoldOp, values: &mut [f64], seen: &[u64], row: Row<'_>) {
@@ -370,5 +395,33 @@ fn merge_cell(op: FoldOp, ours: &mut States, to: usize, theirs: &States, from: u
             _ => ours[to] = extreme(op, first, ours[to], theirs[from]),
         },
         _ => unreachable!("partials of one aggregation have the same states"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_of_bits_is_found_whole() {
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let bits = random.usize(1..300);
+            let mut words = vec![0u64; bits.div_ceil(64)];
+            let (mut set, mut expect) = (random.bool(), Vec::<Range<usize>>::new());
+            for bit in 0..bits {
+                set ^= random.usize(0..1 + seed as usize / 3) == 0;
+                if set {
+                    words[bit / 64] |= 1 << (bit % 64);
+                    match expect.last_mut().filter(|run| run.end == bit) {
+                        Some(run) => run.end += 1,
+                        None => expect.push(bit..bit + 1),
+                    }
+                }
+            }
+            let mut runs = Vec::new();
+            each_run(&words, bits, |run| runs.push(run));
+            assert_eq!(runs, expect, "seed {seed}");
+        }
     }
 }
