@@ -205,7 +205,7 @@ impl Block {
         let result = self.chunks(series, &mut chunks);
         self.tombstones.borrow().of(series, &mut buffers.deleted);
         let deleted = &buffers.deleted;
-        let (floats, others) = (times.len(), histograms.len());
+        let before = (floats.values.len(), histograms.len());
         for chunk in chunks.iter().filter(|c| c.range().overlaps(range)) {
             if tombstones::covers(deleted, chunk.range()) {
                 continue;
@@ -220,7 +220,7 @@ impl Block {
             }
         }
         if !deleted.is_empty() {
-            without(deleted, (times, values), floats, histograms, others);
+            without(deleted, floats, histograms, before);
         }
         buffers.chunks = chunks;
         result
@@ -318,14 +318,14 @@ impl Block {
 /// Takes what was deleted out of what was read, from these positions on.
 fn without(
     deleted: &[TimeRange],
-    (times, values): (&mut Vec<i64>, &mut Vec<f64>),
-    floats: usize,
+    floats: &mut FloatColumns,
     histograms: &mut Vec<Timed>,
-    others: usize,
+    (mut kept, others): (usize, usize),
 ) {
     let is_deleted = |time: i64| tombstones::covers(deleted, TimeRange::new(time, time));
-    let mut kept = floats;
-    for at in floats..times.len() {
+    floats.forget();
+    let FloatColumns { times, values, .. } = floats;
+    for at in kept..times.len() {
         if !is_deleted(times[at]) {
             (times[kept], values[kept]) = (times[at], values[at]);
             kept += 1;

@@ -51,6 +51,8 @@ pub struct FloatColumns {
     at: usize,
     samples: usize,
     same: bool,
+    /// The columns are no longer what was read: nothing of this series is remembered.
+    changed: bool,
     plain: Vec<i64>,
 }
 
@@ -58,12 +60,12 @@ impl FloatColumns {
     /// Begins a series that may have the times of the one before.
     pub fn begin(&mut self) {
         self.values.clear();
-        (self.at, self.samples, self.same) = (0, 0, true);
+        (self.at, self.samples, self.same, self.changed) = (0, 0, true, false);
     }
 
     /// Ends it; returns whether its times are those of the one before.
     pub fn end(&mut self) -> bool {
-        let same = self.same && self.at == self.pieces.len();
+        let same = self.same && self.samples == self.times.len();
         self.part();
         same
     }
@@ -78,6 +80,7 @@ impl FloatColumns {
     /// The columns are about to be changed, or have been: the next series can rely on nothing.
     pub fn forget(&mut self) {
         self.part();
+        self.changed = true;
         self.pieces.clear();
         self.keys.clear();
     }
@@ -142,6 +145,9 @@ impl FloatColumns {
         };
         let (skipped, kept) = cut(&mut self.times, start, bounds, range);
         trim(&mut self.values, start, skipped, kept);
+        if self.changed {
+            return Ok(());
+        }
         let kind = match key {
             Key::Encoded(bytes) => {
                 self.keys.extend_from_slice(&bytes[..encoded]);
@@ -179,7 +185,9 @@ impl FloatColumns {
         }
         self.part();
         self.times.extend_from_slice(&self.plain);
-        self.pieces.push(Piece { kind: Kind::Plain, skipped, kept, key_end: self.keys.len() });
+        if !self.changed {
+            self.pieces.push(Piece { kind: Kind::Plain, skipped, kept, key_end: self.keys.len() });
+        }
         Ok(())
     }
 }
@@ -268,6 +276,12 @@ mod tests {
                         _ => append(&mut columns, &chunk, range, row),
                     }
                     expect.extend(chunk.into_iter().filter(|(t, _)| range.contains(*t)));
+                    if random.u8(0..8) == 0 {
+                        columns.forget();
+                        expect.pop();
+                        columns.times.truncate(expect.len());
+                        columns.values.truncate(expect.len());
+                    }
                 }
                 let same = columns.end();
                 let (times, values): (Vec<i64>, Vec<f64>) = expect.into_iter().unzip();

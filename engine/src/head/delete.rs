@@ -51,7 +51,7 @@ impl Head {
         }
         let mut scratch = Scratch::default();
         self.read_floats(id, range, &mut scratch);
-        scratch.times.last().copied().max(self.histograms(id, range).last().map(|(time, _)| *time))
+        scratch.floats.times.last().copied().max(self.histograms(id, range).last().map(|(time, _)| *time))
     }
 
     /// Series that are found still and have lost all their samples.
@@ -71,8 +71,8 @@ impl Series {
     /// never left empty beside closed ones: it says what comes in order.
     fn delete(&mut self, range: TimeRange, streams: &mut Streams, scratch: &mut Scratch) {
         let outside = |scratch: &mut Scratch| {
-            let times = std::mem::take(&mut scratch.times);
-            let values = std::mem::take(&mut scratch.values);
+            let times = std::mem::take(&mut scratch.floats.times);
+            let values = std::mem::take(&mut scratch.floats.values);
             let kept = times.into_iter().zip(values).filter(|(time, _)| !range.contains(*time));
             kept.collect::<Vec<(i64, f64)>>()
         };
@@ -96,7 +96,7 @@ impl Series {
             && let Some(last) = kept.pop()
         {
             scratch.decode(&last);
-            rest = scratch.times.drain(..).zip(scratch.values.drain(..)).collect();
+            rest = scratch.floats.times.drain(..).zip(scratch.floats.values.drain(..)).collect();
         }
         self.put_closed(kept);
         self.release(streams);
@@ -142,7 +142,8 @@ mod tests {
                 expect.retain(|time, _| !range.contains(*time));
                 let mut scratch = Scratch::default();
                 head.read_floats(id, TimeRange::ALL, &mut scratch);
-                let mut found: BTreeMap<i64, f64> = scratch.times.into_iter().zip(scratch.values).collect();
+                let mut found: BTreeMap<i64, f64> =
+                    scratch.floats.times.into_iter().zip(scratch.floats.values).collect();
                 found.extend(head.histograms(id, TimeRange::ALL).iter().map(|(t, h)| (*t, h.count)));
                 assert_eq!(found, expect, "seed {seed}");
                 assert_eq!(head.emptied().contains(id), expect.is_empty(), "seed {seed}");

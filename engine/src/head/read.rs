@@ -128,9 +128,8 @@ impl Head {
             prefetch(row);
             return;
         }
-        prefetch(&self.pairs[row.pairs.start as usize..]);
+        prefetch(&self.pairs[row.pairs().start as usize..]);
         row.closed().first().into_iter().for_each(prefetch);
-        row.open().into_iter().for_each(|open| prefetch(open.bytes));
     }
 
     /// Name and value symbols of a series, in label order.

@@ -300,7 +300,8 @@ mod tests {
         let mut scratch = Scratch::default();
         let of = |id: u32| {
             head.read_floats(id, TimeRange::ALL, &mut scratch);
-            let floats = scratch.times.iter().copied().zip(scratch.values.iter().map(|v| v.to_bits()));
+            let floats =
+                scratch.floats.times.iter().copied().zip(scratch.floats.values.iter().map(|v| v.to_bits()));
             let (times, values) = floats.filter(|(t, _)| *t != 1_500).unzip();
             (head.hash(id), head.labels_of(id), times, values)
         };
