@@ -23,6 +23,8 @@ pub struct RowFrames {
     /// Symbol -> the frame in which it was used last, and its number there.
     numbers: Vec<(u32, u32)>,
     frame: u32,
+    /// The last row's symbols, and their numbers.
+    symbols: Vec<Symbol>,
     pairs: Vec<u32>,
     open: Vec<u8>,
     body: Vec<u8>,
@@ -47,6 +49,7 @@ impl RowFrames {
         self.frame += 1;
         self.strings.clear();
         self.string_count = 0;
+        self.symbols.clear();
         self.body.clear();
         let mut next = None;
         for id in from..head.rows() {
@@ -70,11 +73,20 @@ impl RowFrames {
     }
 
     fn row(&mut self, head: &Head, id: u32, series: &Series) {
-        self.pairs.clear();
-        for symbol in head.symbols_of(id) {
-            let number = self.number(head, *symbol);
-            self.pairs.push(number);
+        let symbols = head.symbols_of(id);
+        for (at, symbol) in symbols.iter().enumerate() {
+            // The series before it has most of its strings at the same places.
+            if self.symbols.get(at) != Some(symbol) {
+                let number = self.number(head, *symbol);
+                match self.pairs.get_mut(at) {
+                    Some(before) => *before = number,
+                    None => self.pairs.push(number),
+                }
+            }
         }
+        self.pairs.truncate(symbols.len());
+        self.symbols.clear();
+        self.symbols.extend_from_slice(symbols);
         let (pairs, open) = (&self.pairs, &mut self.open);
         record::push_row(&mut self.body, |out| {
             row::push_identity(out, series.reference, series.hash, pairs.iter().copied());

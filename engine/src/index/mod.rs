@@ -44,7 +44,20 @@ impl LabelValues {
 #[derive(Debug, Default)]
 pub struct Index {
     pub symbols: Symbols,
-    labels: AHashMap<Symbol, LabelValues>,
+    labels: AHashMap<Symbol, u32>,
+    tables: Vec<LabelValues>,
+    free_tables: Vec<u32>,
+    last: Last,
+}
+
+/// The series that came last: the next one of the same target has most of its labels at the same places, and is
+/// spared looking them up.
+#[derive(Debug, Default)]
+struct Last {
+    /// Name and value of each label.
+    pairs: Vec<Symbol>,
+    /// Of the pair at the same place: the label's table, and the value's place there.
+    places: Vec<(u32, u32)>,
 }
 
 impl Index {
@@ -54,43 +67,77 @@ impl Index {
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         pairs: &mut Vec<Symbol>,
     ) {
-        for (name, value) in labels {
-            pairs.extend([self.symbols.intern(name), self.symbols.intern(value)]);
+        for (at, text) in labels.into_iter().flat_map(|(name, value)| [name, value]).enumerate() {
+            let guess = self.last.pairs.get(at).copied().filter(|guess| {
+                // A symbol that is free again has no text.
+                !text.is_empty() && self.symbols.text(*guess) == text
+            });
+            pairs.push(guess.unwrap_or_else(|| self.symbols.intern(text)));
         }
     }
 
     /// Files a series under each of its labels.
     pub fn file(&mut self, id: u32, pairs: &[Symbol]) {
-        for pair in pairs.chunks_exact(2) {
-            let (name, value) = (pair[0], pair[1]);
-            let label = self.labels.entry(name).or_default();
-            let next = label.values.len() as u32;
-            let at = *label.by_symbol.entry(value).or_insert(next);
-            if at == next {
-                label.values.push((value, Postings::default()));
+        for (at, pair) in pairs.chunks_exact(2).enumerate() {
+            let known = self.last.pairs.get(2 * at..2 * at + 2) == Some(pair);
+            let place = match self.last.places.get(at) {
+                Some(place) if known => *place,
+                _ => self.place(pair[0], pair[1]),
+            };
+            self.tables[place.0 as usize].values[place.1 as usize].1.push(id);
+            match self.last.places.get_mut(at) {
+                Some(last) => *last = place,
+                None => self.last.places.push(place),
             }
-            label.values[at as usize].1.push(id);
         }
+        self.last.places.truncate(pairs.len() / 2);
+        self.last.pairs.clear();
+        self.last.pairs.extend_from_slice(pairs);
+    }
+
+    /// Where the series of a label pair are listed.
+    fn place(&mut self, name: Symbol, value: Symbol) -> (u32, u32) {
+        let table = *self.labels.entry(name).or_insert_with(|| {
+            self.free_tables.pop().unwrap_or_else(|| {
+                self.tables.push(LabelValues::default());
+                self.tables.len() as u32 - 1
+            })
+        });
+        let label = &mut self.tables[table as usize];
+        let next = label.values.len() as u32;
+        let at = *label.by_symbol.entry(value).or_insert(next);
+        if at == next {
+            label.values.push((value, Postings::default()));
+        }
+        (table, at)
     }
 
     /// Takes a series out of all its labels.
     pub fn remove(&mut self, id: u32, pairs: &[Symbol]) {
+        // Values change places.
+        self.last.pairs.clear();
+        self.last.places.clear();
         for pair in pairs.chunks_exact(2) {
-            let Some(label) = self.labels.get_mut(&pair[0]) else { continue };
+            let Some(table) = self.labels.get(&pair[0]).copied() else { continue };
+            let label = &mut self.tables[table as usize];
             label.remove(pair[1], id);
             if label.values.is_empty() {
+                *label = LabelValues::default();
                 self.labels.remove(&pair[0]);
+                self.free_tables.push(table);
             }
         }
     }
 
     /// Label names, unsorted.
     pub fn names(&self) -> impl Iterator<Item = (&str, &LabelValues)> {
-        self.labels.iter().map(|(name, values)| (self.symbols.text(*name), values))
+        let table = |table: &u32| &self.tables[*table as usize];
+        self.labels.iter().map(move |(name, values)| (self.symbols.text(*name), table(values)))
     }
 
     pub fn label(&self, name: &str) -> Option<&LabelValues> {
-        self.labels.get(&self.symbols.find(name)?)
+        let table = *self.labels.get(&self.symbols.find(name)?)?;
+        self.tables.get(table as usize)
     }
 
     /// Ids of the series that have the label with a value that matches (or, `wanted` false, does not).
@@ -175,6 +222,46 @@ pub fn exact_values(matcher: &Matcher, wanted: bool) -> Option<Vec<&str>> {
 mod tests {
     use super::*;
     use hearth_model::MatchOp;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Series come and go at random, like ones often one after the other: each label pair lists its own.
+    #[test]
+    fn what_the_last_series_had_is_not_taken_for_what_it_is() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let (mut index, mut there) = (Index::default(), BTreeMap::<u32, (Vec<Symbol>, Vec<String>)>::new());
+        for _ in 0..4_000 {
+            let id = random.u32(0..200);
+            if let Some((pairs, _)) = there.remove(&id) {
+                index.remove(id, &pairs);
+                pairs.iter().for_each(|symbol| index.symbols.release(*symbol));
+                continue;
+            }
+            let mut texts = Vec::new();
+            for i in 0..random.usize(1..5) {
+                if random.u32(0..8) > 0 {
+                    texts.extend([format!("name-{i}"), format!("value-{}", random.u32(0..3))]);
+                }
+            }
+            let mut pairs = Vec::new();
+            index.intern(texts.chunks_exact(2).map(|p| (p[0].as_str(), p[1].as_str())), &mut pairs);
+            index.file(id, &pairs);
+            pairs.iter().for_each(|symbol| index.symbols.hold(*symbol));
+            assert!(pairs.iter().map(|s| index.symbols.text(*s)).eq(texts.iter()));
+            there.insert(id, (pairs, texts));
+            let mut expect = BTreeMap::<(&str, &str), BTreeSet<u32>>::new();
+            for (id, (_, texts)) in &there {
+                for pair in texts.chunks_exact(2) {
+                    expect.entry((&pair[0], &pair[1])).or_default().insert(*id);
+                }
+            }
+            let found: BTreeMap<_, BTreeSet<u32>> = index
+                .names()
+                .flat_map(|(name, label)| label.values.iter().map(move |(value, ids)| (name, value, ids)))
+                .map(|(name, value, ids)| ((name, index.symbols.text(*value)), ids.ids().collect()))
+                .collect();
+            assert_eq!(found, expect);
+        }
+    }
 
     fn index() -> Index {
         let mut index = Index::default();
