@@ -373,14 +373,17 @@ fn vector_of(tile: &Tile, timestamp_ms: i64) -> Value {
 fn matrix_of(tile: &Tile, steps: &Steps) -> Value {
     let mut out = Vec::with_capacity(tile.len());
     for row in 0..tile.len() {
-        let mut series = MatrixSeries { labels: tile.labels(row).labels.clone(), ..MatrixSeries::default() };
         let cells = tile.row(row);
-        for step in 0..steps.count {
-            let timestamp_ms = steps.time_ms(step);
-            match cells.cell(step) {
-                Cell::Nothing => {}
-                Cell::Float(value) => series.floats.push(Sample { timestamp_ms, value }),
-                Cell::Histogram(histogram) => series.histograms.push((timestamp_ms, histogram.clone())),
+        let mut series = MatrixSeries { labels: tile.labels(row).labels.clone(), ..MatrixSeries::default() };
+        series.floats.reserve_exact(cells.present.iter().map(|word| word.count_ones() as usize).sum());
+        for (step, &value) in cells.values.iter().enumerate() {
+            if cells.has_float(step) {
+                series.floats.push(Sample { timestamp_ms: steps.time_ms(step), value });
+            }
+        }
+        for (step, histogram) in cells.histograms.iter().enumerate() {
+            if let Some(histogram) = histogram {
+                series.histograms.push((steps.time_ms(step), histogram.clone()));
             }
         }
         if !series.floats.is_empty() || !series.histograms.is_empty() {

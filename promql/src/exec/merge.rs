@@ -96,7 +96,7 @@ fn merge_tiles(
     let rows_of = |tile: usize| (0..tiles[tile].len()).map(move |row| (tile, row));
     let mut order: Vec<(usize, usize)> = (0..tiles.len()).flat_map(rows_of).collect();
     order.sort_by(|a, b| labels(a).cmp(labels(b)));
-    let mut out = Tile::new(fragment.read.windows().count, limits);
+    let mut out = Tile::with_room(fragment.read.windows().count, order.len(), limits);
     if !loses_names {
         for &(tile, row) in &order {
             out.push(tiles[tile].labels(row).clone(), tiles[tile].row(row))?;

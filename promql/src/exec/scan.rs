@@ -109,6 +109,7 @@ async fn run_fragment<V: ShardView>(
         },
     };
     let mut cursor = view.select(select).await?;
+    scan.make_room(cursor.series_count());
     let mut columns = Columns::default();
     while cursor.next(&mut columns).await? {
         scan.prepare(&mut columns)?;
@@ -259,6 +260,13 @@ impl<'a> Scan<'a> {
             looks_per_step: Vec::new(),
             _buffers: buffers,
         })
+    }
+
+    /// About so many series will come.
+    fn make_room(&mut self, series: usize) {
+        if let Into::Tile(tile) = &mut self.into {
+            *tile = Tile::with_room(tile.steps(), series, &self.job.limits);
+        }
     }
 
     fn prepare(&mut self, columns: &mut Columns) -> Result<(), QueryError> {

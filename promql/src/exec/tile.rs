@@ -191,6 +191,9 @@ pub struct RowLabels {
     pub drop_name: bool,
 }
 
+/// Room made before the first series comes, at most: it is not charged before it is used.
+const MOST_ROOM_BYTES: usize = 64 << 20;
+
 /// S series by T steps.
 #[derive(Debug)]
 pub struct Tile {
@@ -213,6 +216,16 @@ impl Tile {
             histograms: Vec::new(),
             held: Held::nothing(limits),
         }
+    }
+
+    /// A tile that will not move in memory while it takes about so many series.
+    pub fn with_room(steps: usize, series: usize, limits: &Arc<Limits>) -> Tile {
+        let mut tile = Tile::new(steps, limits);
+        let series = series.min(MOST_ROOM_BYTES / (steps * 8).max(1));
+        tile.rows.reserve(series);
+        tile.values.reserve(series * steps);
+        tile.present.reserve(series * words_for(steps));
+        tile
     }
 
     pub fn steps(&self) -> usize {
@@ -318,7 +331,7 @@ impl Tile {
 
     /// The series in the given order; a series may be left out.
     pub fn pick(&self, order: &[usize]) -> Result<Tile, QueryError> {
-        let mut out = Tile::new(self.steps, self.limits());
+        let mut out = Tile::with_room(self.steps, order.len(), self.limits());
         for &row in order {
             out.push(self.rows[row].clone(), self.row(row))?;
         }

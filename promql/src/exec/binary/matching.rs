@@ -2,6 +2,7 @@
 //! all steps; whether a pairing is allowed is decided step by step, as Prometheus does.
 
 use super::Operator;
+use super::scalar;
 use crate::exec::labels::{Conflict, Uniter, braced, same_labelset, without_name};
 use crate::exec::notes::Notes;
 use crate::exec::tile::{Bits, Cell, RowLabels, StepColumn, Tile};
@@ -76,7 +77,7 @@ pub fn combine(
         matching,
         many,
         one,
-        out: Uniter::new(Tile::new(left.steps(), left.limits())),
+        out: Uniter::new(Tile::with_room(left.steps(), many.len(), left.limits())),
         groups: Vec::new(),
         column: StepColumn::default(),
         matched: Bits::default(),
@@ -117,6 +118,11 @@ fn refuse_many(
         }
     }
     Ok(())
+}
+
+fn several_matches() -> QueryError {
+    let text = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+    QueryError::Execution(text.to_owned())
 }
 
 struct Pairing<'a> {
@@ -189,7 +195,10 @@ impl Pairing<'_> {
         at: impl Fn(usize) -> bool,
         notes: &mut Notes,
     ) -> Result<(), QueryError> {
-        self.compute(many, one, at, notes)?;
+        match (many, one) {
+            (Side::Row(many), Side::Row(one)) if self.is_plain(many, one) => self.compute_plain(many, one)?,
+            _ => self.compute(many, one, at, notes)?,
+        }
         if !self.column.any() {
             return Ok(());
         }
@@ -207,6 +216,31 @@ impl Pairing<'_> {
     }
 
     /// Fills the column with one pair's results.
+    /// Two series, as numbers to be computed with: they meet at every step that both have.
+    fn is_plain(&self, many: usize, one: usize) -> bool {
+        let no_histograms = |tile: &Tile, row| tile.row(row).histograms.is_empty();
+        self.operator.is_arithmetic() && no_histograms(self.many, many) && no_histograms(self.one, one)
+    }
+
+    /// All their steps at once.
+    fn compute_plain(&mut self, many: usize, one: usize) -> Result<(), QueryError> {
+        let (many, one) = (self.many.row(many), self.one.row(one));
+        self.column.reset(self.many.steps());
+        let once = self.matching.card == Cardinality::OneToOne;
+        let words = self.column.present.words_mut().iter_mut().zip(self.matched.words_mut());
+        for ((out, matched), (many, one)) in words.zip(many.present.iter().zip(one.present)) {
+            *out = many & one;
+            if once && *matched & *out != 0 {
+                return Err(several_matches());
+            }
+            *matched |= *out;
+        }
+        let swapped = self.matching.card == Cardinality::OneToMany;
+        let (left, right) = if swapped { (one, many) } else { (many, one) };
+        scalar::arithmetic_columns(self.operator.op, left.values, right.values, &mut self.column);
+        Ok(())
+    }
+
     fn compute(
         &mut self,
         many: Side,
@@ -224,8 +258,7 @@ impl Pairing<'_> {
             }
             if self.matching.card == Cardinality::OneToOne {
                 if self.matched.get(step) {
-                    let text = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
-                    return Err(QueryError::Execution(text.to_owned()));
+                    return Err(several_matches());
                 }
                 self.matched.set(step);
             }

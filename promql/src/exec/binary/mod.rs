@@ -38,6 +38,12 @@ impl Operator {
         self.return_bool || !(self.op.is_comparison() || self.op.is_set() || trims)
     }
 
+    /// Makes a number of any two numbers.
+    pub fn is_arithmetic(&self) -> bool {
+        use BinaryOp::*;
+        matches!(self.op, Add | Sub | Mul | Div | Mod | Pow | Atan2)
+    }
+
     /// Of two floats. Comparisons keep the left value, or say 0 or 1 with `bool`.
     #[inline]
     pub fn floats(&self, left: f64, right: f64) -> Outcome {
@@ -131,9 +137,15 @@ impl Operator {
         for row in 0..tile.len() {
             column.reset(tile.steps());
             let input = tile.row(row);
-            for (step, &scalar) in scalar.iter().enumerate() {
-                let outcome = self.cell_and_scalar(input, step, scalar, swapped, notes);
-                self.write(&mut column, step, outcome);
+            if self.is_arithmetic() && input.histograms.is_empty() {
+                column.present.words_mut().copy_from_slice(input.present);
+                let (left, right) = if swapped { (scalar, input.values) } else { (input.values, scalar) };
+                scalar::arithmetic_columns(self.op, left, right, &mut column);
+            } else {
+                for (step, &scalar) in scalar.iter().enumerate() {
+                    let outcome = self.cell_and_scalar(input, step, scalar, swapped, notes);
+                    self.write(&mut column, step, outcome);
+                }
             }
             if column.any() {
                 let labels = tile.labels(row);

@@ -1,5 +1,6 @@
 //! Operators of two numbers.
 
+use crate::exec::tile::StepColumn;
 use crate::syntax::ast::BinaryOp;
 
 /// Not for comparisons, set operators and what only histograms have.
@@ -14,6 +15,26 @@ pub fn arithmetic(op: BinaryOp, left: f64, right: f64) -> f64 {
         BinaryOp::Pow => left.powf(right),
         BinaryOp::Atan2 => left.atan2(right),
         other => unreachable!("{} has no arithmetic", other.text()),
+    }
+}
+
+/// The same for columns of equal length; only the steps that are present need a result.
+pub fn arithmetic_columns(op: BinaryOp, left: &[f64], right: &[f64], out: &mut StepColumn) {
+    let all = |out: &mut StepColumn, of: fn(f64, f64) -> f64| {
+        out.values.iter_mut().zip(left.iter().zip(right)).for_each(|(out, (&l, &r))| *out = of(l, r));
+    };
+    match op {
+        BinaryOp::Add => all(out, |l, r| l + r),
+        BinaryOp::Sub => all(out, |l, r| l - r),
+        BinaryOp::Mul => all(out, |l, r| l * r),
+        BinaryOp::Div => all(out, |l, r| l / r),
+        dear => {
+            for step in 0..out.values.len() {
+                if out.present.get(step) {
+                    out.values[step] = arithmetic(dear, left[step], right[step]);
+                }
+            }
+        }
     }
 }
 
