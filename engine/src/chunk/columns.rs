@@ -7,6 +7,8 @@
 //! Invariant: while `same` holds, the first `samples` of `times` are those of the series at hand, and what
 //! follows them are the rest of the series before.
 
+use super::histogram::Timed;
+use super::order;
 use hearth_model::TimeRange;
 
 /// What a chunk's times are told by.
@@ -83,6 +85,14 @@ impl FloatColumns {
         self.changed = true;
         self.pieces.clear();
         self.keys.clear();
+    }
+
+    /// Brings the samples of a series that came from several places into order.
+    pub fn put_in_order(&mut self, histograms: &mut Vec<Timed>) {
+        if !self.times.is_sorted_by(|a, b| a < b) {
+            self.forget();
+        }
+        order::put_in_order(&mut self.times, &mut self.values, histograms);
     }
 
     /// From here on the series differs from the one before.

@@ -13,7 +13,6 @@ use crate::block::writer::{BlockWriter, SortedSymbols};
 use crate::block::{Block, Buffers};
 use crate::chunk::columns::FloatColumns;
 use crate::chunk::histogram::Timed;
-use crate::chunk::order;
 use crate::disk::Disk;
 use crate::index::symbols::Symbol;
 use crate::pace::Pace;
@@ -168,7 +167,7 @@ pub async fn series<D: Disk>(
             return Err(MergeError::Damaged);
         }
         floats.end();
-        order::put_in_order(&mut floats, &mut histograms);
+        floats.put_in_order(&mut histograms);
         writer.push_floats(&floats.times, &floats.values);
         writer.push_histograms(&histograms);
         writer.end_series(hash, &pairs).await?;

@@ -309,8 +309,8 @@ impl Stream<'_> {
                 let Some(id) = at.checked_sub(1).and_then(|at| head.ids.get(at)) else { return };
                 let mut scratch = Scratch::default();
                 head.head.read_floats(*id, range, &mut scratch);
-                out.times.append(&mut scratch.times);
-                out.values.append(&mut scratch.values);
+                out.times.append(&mut scratch.floats.times);
+                out.values.append(&mut scratch.floats.values);
                 out.histograms.extend_from_slice(head.head.histograms(*id, range));
             }
         }

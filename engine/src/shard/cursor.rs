@@ -5,7 +5,6 @@ use super::sources::{Merged, Place, Sources};
 use super::view::View;
 use crate::block::Buffers;
 use crate::chunk::histogram::Timed;
-use crate::chunk::order;
 use crate::head::read::Scratch;
 use crate::pace::Pace;
 use hearth_model::context::Reservation;
@@ -172,7 +171,7 @@ impl<P: Pace> Cursor<P> {
         }
         let same = self.scratch.floats.end();
         if !ordered {
-            order::put_in_order(&mut self.scratch.floats, &mut self.histograms);
+            self.scratch.floats.put_in_order(&mut self.histograms);
         }
         same && ordered
     }

@@ -4,6 +4,7 @@ use super::Report;
 use crate::block::file::{BlockError, Damage, Directory, PAGE_BYTES, Section};
 use crate::block::tombstones::Tombstones;
 use crate::block::{Block, Buffers};
+use crate::chunk::columns::FloatColumns;
 use crate::disk::mapped::Mapped;
 use crate::disk::names;
 use crate::handle::{self, Identity};
@@ -234,20 +235,18 @@ fn block_pages(path: &Path, block: &Block, report: &mut Report) {
 
 fn block_series(path: &Path, block: &Block, report: &mut Report) {
     let (mut pairs, mut buffers) = (Vec::new(), Buffers::default());
-    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut floats, mut histograms) = (FloatColumns::default(), Vec::new());
     for series in 0..block.series_count() {
         let before = block.damages();
         let labels = block.pairs(series, &mut pairs);
         let readable = labels.is_ok() && pairs.iter().all(|symbol| block.text(*symbol).is_ok());
-        times.clear();
-        values.clear();
+        floats.restart();
         histograms.clear();
-        let read =
-            block.read(series, TimeRange::ALL, &mut buffers, (&mut times, &mut values), &mut histograms);
+        let read = block.read(series, TimeRange::ALL, &mut buffers, &mut floats, &mut histograms);
         if !readable || read.is_err() || block.damages() > before {
             report.damage(path, None, format!("series {series} is not readable as a whole"));
         }
         report.series += 1;
-        report.samples += (times.len() + histograms.len()) as u64;
+        report.samples += (floats.times.len() + histograms.len()) as u64;
     }
 }
