@@ -156,6 +156,14 @@ impl Head {
         self.series.get(id as usize).is_some_and(|s| s.hash == hash && s.living)
     }
 
+    /// Asks for the memory that an append to the series touches, without waiting for it.
+    #[inline]
+    pub fn prefetch_append(&self, id: u32) {
+        if let Some(series) = self.series.get(id as usize) {
+            self.streams.prefetch(series.stream());
+        }
+    }
+
     /// The series that followed this one in the batch before.
     #[inline]
     pub fn successor(&self, id: u32) -> Option<u32> {

@@ -210,6 +210,11 @@ impl Series {
         self.stream.size_bytes() + self.closed().iter().map(|c| c.size_bytes()).sum::<usize>()
     }
 
+    /// Where the open chunk's words are.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
     /// What the open chunk's encoder remembers.
     pub fn state(&self) -> &GorillaState {
         &self.state

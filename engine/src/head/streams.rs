@@ -4,6 +4,7 @@
 //! block alone, and the most that a stream wastes is a block. A block names the one before it: a stream is known
 //! by its last. Blocks of a stream that ended are used again.
 
+use hearth_kernels::arch::prefetch;
 use hearth_kernels::codec::bits::WordSink;
 
 /// Words in a block; behind them is the number of the block before.
@@ -78,6 +79,14 @@ impl Streams {
     #[inline(always)]
     pub fn writer<'a>(&'a mut self, stream: &'a mut Stream) -> StreamWriter<'a> {
         StreamWriter { streams: self, stream }
+    }
+
+    /// Asks for the block that the stream's next word goes to, without waiting for it.
+    #[inline]
+    pub fn prefetch(&self, stream: Stream) {
+        if let Some(page) = self.pages.get(stream.last as usize / PAGE) {
+            prefetch(&page[stream.last as usize % PAGE]);
+        }
     }
 
     /// Appends the stream's bytes to `out`.

@@ -8,6 +8,9 @@ use crate::wal::commit::Commit;
 use hearth_model::batch::{BatchSeries, Refusal, Refused};
 use hearth_model::{Ack, StoreError, WriteBatch, key};
 
+/// In place of the id of a series that is not here.
+const NOT_HERE: u32 = u32::MAX;
+
 /// Where a key led.
 enum Found {
     Series(u32),
@@ -31,7 +34,7 @@ struct Appender<'a> {
 impl ShardState {
     pub(super) fn append(&self, request: AppendRequest) {
         if let Some(error) = self.refuses_writes() {
-            let _ = request.reply.send(Err(error));
+            request.reply.tell(Err(error));
             return;
         }
         let AppendRequest { batch, picks, latest_ms, ack, reply } = request;
@@ -48,7 +51,7 @@ impl ShardState {
                 logged: false,
                 done: Appended::default(),
             };
-            appender.run(&picks);
+            appender.run(&picks, &mut self.ids.borrow_mut());
             (appender.done, appender.logged, appender.oldest_ms)
         });
         if oldest_ms < i64::MAX {
@@ -57,20 +60,25 @@ impl ShardState {
         drop(batch);
         // Nothing of this batch is in the store: there is nothing to wait for.
         let ack = if logged || done.outcome.repeated > 0 { ack } else { Ack::Memory };
-        let tell = move |result: Result<(), StoreError>| drop(reply.send(result.map(|()| done)));
+        let tell = move |result: Result<(), StoreError>| reply.tell(result.map(|()| done));
         self.queue.submit(ack, Box::new(tell));
     }
 }
 
+/// So many series ahead their memory is asked for.
+const AHEAD: usize = 8;
+
 impl Appender<'_> {
-    fn run(&mut self, picks: &[Pick]) {
+    /// First all series are found, then their samples appended: so memory that each will touch can be asked for
+    /// some series ahead.
+    fn run(&mut self, picks: &[Pick], ids: &mut Vec<u32>) {
+        ids.clear();
         let mut before: Option<u32> = None;
         for pick in picks {
-            let series = &self.batch.series[pick.series as usize];
             let guess = before.and_then(|id| self.head.successor(id));
             let found = match self.head.find(pick.hash, guess) {
                 Some(id) => Found::Series(id),
-                None => self.first_sight(pick.hash, self.batch.key(series)),
+                None => self.first_sight(pick.hash, self.batch.key(&self.batch.series[pick.series as usize])),
             };
             match found {
                 Found::Series(id) => {
@@ -78,10 +86,26 @@ impl Appender<'_> {
                         self.head.set_successor(before, id);
                     }
                     before = Some(id);
-                    self.series(pick.series, series, id);
+                    ids.push(id);
                 }
-                Found::Elsewhere(key) => self.done.elsewhere.push(Elsewhere { series: pick.series, key }),
-                Found::Refused(reason) => self.refuse_series(pick.series, series, reason),
+                Found::Elsewhere(key) => {
+                    self.done.elsewhere.push(Elsewhere { series: pick.series, key });
+                    ids.push(NOT_HERE);
+                }
+                Found::Refused(reason) => {
+                    self.refuse_series(pick.series, &self.batch.series[pick.series as usize], reason);
+                    ids.push(NOT_HERE);
+                }
+            }
+        }
+        for (at, (pick, id)) in picks.iter().zip(ids.iter()).enumerate() {
+            if let Some(ahead) = ids.get(at + AHEAD)
+                && *ahead != NOT_HERE
+            {
+                self.head.prefetch_append(*ahead);
+            }
+            if *id != NOT_HERE {
+                self.series(pick.series, &self.batch.series[pick.series as usize], *id);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How a shard commits under load, on the simulated disk: large requests are spread over frames, and what
 //! was only handed to the kernel reaches the medium in time.
 
+use super::gather::gather;
 use super::request::{AppendRequest, Pick, Request};
 use super::{ShardState, Store, runtime};
 use crate::config::Keeping;
@@ -10,7 +11,6 @@ use crate::router::Router;
 use crate::settings::Settings;
 use crate::wal::commit::{CommitOptions, Committer};
 use crate::wal::frame::{self, Next, SEGMENT_HEADER_BYTES};
-use futures_channel::oneshot;
 use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;
 use hearth_model::{Ack, Labels, Sample, StoreError, WriteBatch};
@@ -59,7 +59,7 @@ fn request(state: &ShardState, first: i64, samples: i64, ack: Ack) -> AppendRequ
     let samples: Vec<Sample> = (first..first + samples).map(of).collect();
     batch.push(&Labels::from_pairs([("__name__", "large")]), &samples);
     let picks = vec![Pick { series: 0, hash: state.store.router.hash(batch.key(&batch.series[0])) }];
-    let (reply, _) = oneshot::channel();
+    let reply = gather(1).0.remove(0);
     AppendRequest { batch: Arc::new(batch), picks, latest_ms: i64::MAX, ack, reply }
 }
 

@@ -15,6 +15,7 @@ pub mod cursor;
 mod damage;
 mod delete;
 mod flush;
+pub mod gather;
 mod groups;
 pub mod keeper;
 pub mod readers;
@@ -80,6 +81,8 @@ pub struct ShardState {
     pub store: Store,
     pub head: RefCell<Head>,
     pub queue: Rc<CommitQueue>,
+    /// Of the series of the request at hand: kept for the memory's sake.
+    ids: RefCell<Vec<u32>>,
     pub recovery: Recovery,
     pub blocks: Blocks,
     pub owner: Owner,
@@ -126,6 +129,7 @@ pub fn open<D: Disk>(
         store,
         head: RefCell::new(head),
         queue,
+        ids: RefCell::default(),
         recovery,
         head_from_ms: Cell::new(blocks.cut_ms()),
         blocks,

@@ -1,5 +1,6 @@
 //! What a shard can be asked, over its mailbox.
 
+use super::gather::Part;
 use super::view::Place;
 use crate::head::status::ShardStatus;
 use futures_channel::oneshot;
@@ -27,7 +28,7 @@ pub struct AppendRequest {
     /// Later samples are out of bounds.
     pub latest_ms: i64,
     pub ack: Ack,
-    pub reply: oneshot::Sender<Result<Appended, StoreError>>,
+    pub reply: Part,
 }
 
 /// What a shard did with its part.

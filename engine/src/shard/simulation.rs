@@ -11,6 +11,7 @@
 //! `HEARTH_SIMULATION_SEEDS=FROM..TO` runs other seeds than the default ones.
 
 use super::cursor::Cursor;
+use super::gather::gather;
 use super::keeper::Keeper;
 use super::request::{AppendRequest, Appended, Errand, Pick, Task};
 use super::runtime::Runtime;
@@ -329,8 +330,9 @@ impl Simulation {
         let picks =
             picks.map(|(i, s)| Pick { series: i as u32, hash: state.store.router.hash(batch.key(s)) });
         let ack = if self.random.u32(0..4) == 0 { Ack::Written } else { Ack::Synced };
-        let (reply, answer) = oneshot::channel();
+        let (mut parts, answer) = gather(1);
         let picks = picks.collect();
+        let reply = parts.remove(0);
         state.append(AppendRequest { batch: batch.clone(), picks, latest_ms: i64::MAX, ack, reply });
         Sent { batch, ack, moment: self.now, answer }
     }

@@ -79,11 +79,13 @@ impl SampleWriter {
         let same = time == self.time;
         let control = bytes as u8 | u8::from(same) << 4 | u8::from(next) << 5;
         if next && same {
-            // The common entry, in one piece.
+            // The common entry, in one piece of a length that is known beforehand: what is too much is cut off.
             let mut entry = [0u8; 9];
             entry[0] = control;
             entry[1..].copy_from_slice(&bits.to_be_bytes());
-            self.out.extend_from_slice(&entry[..1 + bytes]);
+            let length = self.out.len() + 1 + bytes;
+            self.out.extend_from_slice(&entry);
+            self.out.truncate(length);
         } else {
             self.out.push(control);
             if !next {
