@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How shards run and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoChoice {
-    /// As `Uring` where the kernel lets us, as `Threads` elsewhere.
+    /// Shards on plain executors; their logs on io_uring where the kernel lets us, as `Threads` elsewhere.
     Auto,
     /// Shards on glommio executors and their logs on io_uring, or no start.
     Uring,

@@ -1,5 +1,5 @@
-//! What a shard's thread runs on: a glommio executor, or a plain single-threaded one where io_uring is
-//! forbidden. All that a shard knows of either is [`Runtime`].
+//! What a shard's thread runs on: a plain single-threaded executor, or a glommio one where that was asked for.
+//! All that a shard knows of either is [`Runtime`].
 //!
 //! glommio may go to sleep while tasks are ready to run. Its loop (0.9.0, and the fork glommio-ng 0.12.0)
 //! arms the preemption timer, then runs the queues of tasks; when the timer has fired by the time it looks

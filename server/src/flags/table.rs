@@ -295,7 +295,7 @@ pub const FLAGS: &[Flag] = &[
         "storage.io",
         OneOf(&["auto", "uring", "threads"]),
         "auto",
-        "How files are written: io_uring where the kernel allows it, always io_uring, or plain calls from threads.",
+        "How the log is written where the medium is slow, and on what the shards run: io_uring where the kernel allows it and plain threads, io_uring for both (glommio), or plain calls and threads.",
     ),
     served(
         "storage.max-series",
