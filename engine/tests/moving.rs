@@ -58,7 +58,7 @@ fn samples(series: u32, from_ms: i64, to_ms: i64) -> Samples {
     for time in (from_ms..to_ms).step_by(15_000) {
         let at = (time - START_MS) / 15_000;
         match series % 5 {
-            3 => samples.histograms.push((time, histogram(at, series % 2 == 0))),
+            3 => samples.histograms.push((time, histogram(at, series.is_multiple_of(2)))),
             2 if at % 100 > 90 => {}
             _ => {
                 let value = if at % 77 == 0 {

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// Names of the blocks that are in ours, one a line; within [`PROMETHEUS_ASIDE`].
 const DONE: &str = "hearth.converted";
 /// How much a converting thread steps back behind those that serve.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// What becomes of Prometheus' files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
