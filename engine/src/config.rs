@@ -97,6 +97,8 @@ pub struct Keeping {
     pub retention_percent: f64,
     /// How much older than the newest sample one may be and still be taken out of order.
     pub out_of_order_window: Duration,
+    /// Exemplars kept, the newest ones; 0: none. Each takes some hundred bytes.
+    pub max_exemplars: usize,
 }
 
 impl Default for Keeping {
@@ -106,6 +108,7 @@ impl Default for Keeping {
             retention_bytes: 0,
             retention_percent: 0.0,
             out_of_order_window: Duration::from_secs(30 * 60),
+            max_exemplars: 0,
         }
     }
 }

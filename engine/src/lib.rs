@@ -4,7 +4,7 @@
 //! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
 //!
 //! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
-//! left: router, bytes, pace, signal, progress, settings, census, disk < chunk, index < wal, block, prometheus < head < compact <
+//! left: router, bytes, pace, signal, progress, settings, census, exemplars, disk < chunk, index < wal, block, prometheus < head < compact <
 //! shard < handle < moving. glommio and io_uring are named only in `disk` and
 //! `shard`, unsafe code only in `disk`.
 
@@ -18,6 +18,7 @@ mod compact;
 pub mod config;
 #[allow(unsafe_code)] // raw I/O; every block says why it holds
 pub mod disk;
+mod exemplars;
 pub mod handle;
 mod head;
 mod index;

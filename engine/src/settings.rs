@@ -12,6 +12,7 @@ pub struct Settings {
     /// Bits of a float.
     retention_percent: AtomicU64,
     out_of_order_ms: AtomicI64,
+    max_exemplars: AtomicU64,
 }
 
 pub fn millis(time: Duration) -> i64 {
@@ -25,6 +26,7 @@ impl Settings {
             retention_bytes: AtomicU64::default(),
             retention_percent: AtomicU64::default(),
             out_of_order_ms: AtomicI64::default(),
+            max_exemplars: AtomicU64::default(),
         };
         settings.change(keeping);
         settings
@@ -35,6 +37,7 @@ impl Settings {
         self.retention_bytes.store(keeping.retention_bytes, Relaxed);
         self.retention_percent.store(keeping.retention_percent.to_bits(), Relaxed);
         self.out_of_order_ms.store(millis(keeping.out_of_order_window), Relaxed);
+        self.max_exemplars.store(keeping.max_exemplars as u64, Relaxed);
     }
 
     /// Samples older than this, against the clock, are dropped.
@@ -50,6 +53,11 @@ impl Settings {
     /// The same as a part of the disk, in percent; 0: not bounded so.
     pub fn retention_percent(&self) -> f64 {
         f64::from_bits(self.retention_percent.load(Relaxed))
+    }
+
+    /// Exemplars of all shards together.
+    pub fn max_exemplars(&self) -> usize {
+        self.max_exemplars.load(Relaxed) as usize
     }
 
     /// How much older than the newest sample one may be and still be taken out of order.

@@ -2,7 +2,7 @@
 
 use futures_executor::block_on;
 use hearth_engine::{Handle, IoChoice, Keeping, Limits, Options, open};
-use hearth_model::batch::Refusal;
+use hearth_model::batch::{Exemplar, Refusal};
 use hearth_model::store::{
     Admin, Catalogue, Columns, MatcherSets, Projection, Select, SeriesCursor, ShardView,
 };
@@ -314,14 +314,91 @@ fn limits_by_name_hold_over_all_shards() {
         drop(handle);
         let handle = open(&options).expect("opens");
         assert_eq!(send(&handle, &["a", "b"], 0..50, 3).samples, 30);
-        // Series that end make room for others.
-        assert_eq!(send(&handle, &["b"], 0..20, 1990).samples, 10);
+        let status = block_on(handle.head_status(1)).expect("status");
+        assert_eq!((status.series, status.new_series), (30, 0), "after a start only those since count");
+        handle.close();
+        drop(handle);
+        // Series that end make room for others; in one shard, so that its newest sample moves all of them on.
+        let options = Options { shards: Some(1), path: options.path.with_extension("one"), ..options };
+        let handle = open(&options).expect("opens");
+        assert_eq!(send(&handle, &["a"], 0..50, 1).new_series, 20);
+        assert_eq!(send(&handle, &["b"], 0..1, 1990).new_series, 1);
         assert_eq!(block_on(handle.tend()), Ok(true));
         let outcome = send(&handle, &["a"], 100..150, 1991);
-        let removed = block_on(handle.figures()).expect("figures").series_removed;
-        assert!(removed > 0 && outcome.new_series == removed, "{removed} went, {} came", outcome.new_series);
-        let status = block_on(handle.head_status(1)).expect("status");
-        assert_eq!((status.series, status.new_series), (30, removed), "after a start only those since count");
+        assert_eq!((outcome.new_series, outcome.refused_for(Refusal::MetricSeriesLimit)), (20, 30));
+        handle.close();
+    });
+}
+
+fn exemplar(second: i64, trace: &str) -> Exemplar {
+    let labels = Labels::from_pairs([("trace_id", trace)]);
+    Exemplar { timestamp_ms: second * 1000, value: second as f64, labels }
+}
+
+/// Series with the seconds of their exemplars.
+fn exemplars(handle: &Handle, sets: MatcherSets, range: TimeRange) -> Vec<(String, Vec<i64>)> {
+    let found = handle.exemplars(QueryContext::unlimited(), sets, range);
+    let seconds = |all: Vec<Exemplar>| all.iter().map(|e| e.timestamp_ms / 1000).collect();
+    block_on(found)
+        .expect("exemplars")
+        .into_iter()
+        .map(|f| (f.labels.to_string(), seconds(f.exemplars)))
+        .collect()
+}
+
+/// Exemplars come back after a start, out of the log and out of a checkpoint, and go with what is deleted.
+#[test]
+fn exemplars_are_kept() {
+    each_backend(|_, options| {
+        let keeping = Keeping { max_exemplars: 1000, ..options.keeping };
+        let options = Options { keeping, checkpoint_bytes: 2_000, ..options };
+        let handle = open(&options).expect("opens");
+        let send = |handle: &Handle, series: usize, seconds: std::ops::Range<i64>| {
+            let mut batch = WriteBatch::default();
+            for second in seconds {
+                batch.push(&labels(series), &[Sample { timestamp_ms: second * 1000, value: second as f64 }]);
+                batch.push_exemplar(exemplar(second, "abc"));
+            }
+            block_on(handle.append(batch, Ack::Synced)).expect("appends").outcome
+        };
+        for series in 0..6 {
+            assert_eq!(send(&handle, series, 1900..1910).exemplars, 10);
+        }
+        // A repetition is fine, what is older is not.
+        let outcome = send(&handle, 1, 1909..1910);
+        assert_eq!((outcome.exemplars, outcome.exemplars_out_of_order), (1, 0));
+        let outcome = send(&handle, 1, 1905..1906);
+        assert_eq!((outcome.exemplars, outcome.exemplars_out_of_order), (0, 1));
+        let mut alone = WriteBatch::default();
+        alone.push(&labels(99), &[]);
+        alone.push_exemplar(exemplar(1900, "abc"));
+        let outcome = block_on(handle.append(alone, Ack::Synced)).expect("appends").outcome;
+        assert_eq!((outcome.exemplars, outcome.new_series), (0, 0), "an exemplar alone makes no series");
+        let all = |handle: &Handle| exemplars(handle, vec![Arc::new([])], TimeRange::ALL);
+        let before = all(&handle);
+        assert_eq!((before.len(), before[0].1.len()), (6, 10));
+        let narrow = TimeRange::new(1_903_000, 1_904_999);
+        let found = exemplars(&handle, sets("instance", "host-3"), narrow);
+        assert_eq!(found, [(labels(3).to_string(), vec![1903, 1904])]);
+        handle.close();
+        drop(handle);
+        let handle = open(&options).expect("opens");
+        assert_eq!(all(&handle), before);
+        // With a checkpoint, and more in the log behind it.
+        assert_eq!(block_on(handle.tend()), Ok(true));
+        send(&handle, 2, 1910..1912);
+        delete(&handle, "instance", "host-4", (0, 1904));
+        let after = all(&handle);
+        assert_eq!((after[1].1.len(), after[2].1.len()), (12, 5), "{after:?}");
+        handle.close();
+        drop(handle);
+        let handle = open(&options).expect("opens");
+        assert_eq!(all(&handle), after);
+        assert_eq!(block_on(handle.figures()).expect("figures").exemplars, 57);
+        handle.keep(Keeping { max_exemplars: 0, ..keeping });
+        send(&handle, 2, 1912..1913);
+        let left = block_on(handle.figures()).expect("figures").exemplars;
+        assert!(left < 57, "the shard that was written to keeps none: {left}");
         handle.close();
     });
 }

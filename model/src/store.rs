@@ -15,7 +15,7 @@
 //!    them a job does no more than about a millisecond of work (a long merge calls
 //!    [`ShardView::pause`]).
 
-use crate::batch::{WriteBatch, WriteOutcome};
+use crate::batch::{Exemplar, WriteBatch, WriteOutcome};
 use crate::context::{QueryContext, Stop};
 use crate::histogram::Histogram;
 use crate::label::Labels;
@@ -227,6 +227,16 @@ pub trait ShardView: Clone + 'static {
         range: TimeRange,
     ) -> impl Future<Output = Result<Vec<String>, StoreError>>;
 
+    /// Exemplars within the range of the series that match any of the sets, in no order of series; none where
+    /// the store keeps none.
+    fn exemplars(
+        &self,
+        _sets: &[Arc<[Matcher]>],
+        _range: TimeRange,
+    ) -> impl Future<Output = Result<Vec<SeriesExemplars>, StoreError>> {
+        async { Ok(Vec::new()) }
+    }
+
     /// Gives way to ingestion where the job has worked for about a millisecond; fails when stopped.
     fn pause(&self) -> impl Future<Output = Result<(), StoreError>>;
 }
@@ -245,6 +255,13 @@ pub trait SeriesCursor: 'static {
 
 /// Matcher sets: a series counts when it matches all of one set. No set at all means every series.
 pub type MatcherSets = Vec<Arc<[Matcher]>>;
+
+/// A series' exemplars, ascending in time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesExemplars {
+    pub labels: Labels,
+    pub exemplars: Vec<Exemplar>,
+}
 
 /// The newest sample of a series, a stale marker included.
 #[derive(Debug, Clone, PartialEq)]
@@ -339,6 +356,14 @@ pub trait Catalogue: Send + Sync {
         sets: MatcherSets,
         range: TimeRange,
     ) -> BoxFuture<'_, Result<Vec<Latest>, StoreError>>;
+
+    /// Exemplars within the range of the series that match any of the sets, sorted by labels.
+    fn exemplars(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+    ) -> BoxFuture<'_, Result<Vec<SeriesExemplars>, StoreError>>;
 }
 
 impl<S: Scatter> Catalogue for S {
@@ -415,6 +440,25 @@ impl<S: Scatter> Catalogue for S {
             all.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
             // Several sets may match a series.
             all.dedup_by(|a, b| a.labels == b.labels);
+            Ok(all)
+        })
+    }
+
+    fn exemplars(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+    ) -> BoxFuture<'_, Result<Vec<SeriesExemplars>, StoreError>> {
+        Box::pin(async move {
+            let found = self
+                .scatter(context, move |view| {
+                    let sets = sets.clone();
+                    async move { view.exemplars(&sets, range).await }
+                })
+                .await?;
+            let mut all: Vec<SeriesExemplars> = found.into_iter().flatten().collect();
+            all.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
             Ok(all)
         })
     }
@@ -500,6 +544,13 @@ pub struct StoreFigures {
     /// Blocks deleted because their time was over, and because they took too much room.
     pub blocks_expired: u64,
     pub blocks_crowded_out: u64,
+    pub exemplars_appended: u64,
+    pub exemplars_out_of_order: u64,
+    /// Exemplars kept, the series that they are of, the time of the oldest, and how many there may be.
+    pub exemplars: u64,
+    pub exemplar_series: u64,
+    pub exemplar_oldest_ms: Option<i64>,
+    pub max_exemplars: u64,
     /// What is in effect: how long samples are kept, how many bytes (0: no bound) and what part of the disk in
     /// percent (0: no bound) they may take, how late they may come.
     pub retention_ms: i64,

@@ -7,7 +7,7 @@
 use crate::flags::{Features, Flags};
 use crate::settings;
 use hearth_model::context::Budget;
-use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets};
+use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets, SeriesExemplars};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
 use hearth_promql::active::ActiveQuery;
 use hearth_promql::cache::{Cache, CacheFigures};
@@ -197,6 +197,15 @@ impl<T: Catalogue + 'static> Catalogue for Threads<T> {
         range: TimeRange,
     ) -> BoxFuture<'_, Result<Vec<Latest>, StoreError>> {
         self.run(move |store| async move { store.latest(context, sets, range).await }, StoreError::Io)
+    }
+
+    fn exemplars(
+        &self,
+        context: QueryContext,
+        sets: MatcherSets,
+        range: TimeRange,
+    ) -> BoxFuture<'_, Result<Vec<SeriesExemplars>, StoreError>> {
+        self.run(move |store| async move { store.exemplars(context, sets, range).await }, StoreError::Io)
     }
 }
 

@@ -2,7 +2,7 @@
 //! changes; the outcome is logged, counted and answered.
 
 use crate::config::{self, Config, ConfigError, Reading, Source};
-use crate::flags::Flags;
+use crate::flags::{Features, Flags};
 use crate::query_log::QueryLog;
 use crate::settings;
 use hearth_api::{LiveConfig, ReloadRequest, ReloadState, State};
@@ -21,6 +21,7 @@ pub struct Reloader {
     pub query_log: QueryLog,
     pub store: hearth_engine::Handle,
     pub flags: Flags,
+    pub features: Features,
 }
 
 /// Reads the configuration; what it asks for in vain is logged.
@@ -40,7 +41,7 @@ impl Reloader {
         let query_log = QueryLog::open(&global.query_log_file)?;
         self.query_log.switch(query_log);
         self.scraper.apply(plan).await;
-        let keeping = settings::keeping(&self.flags, &storage);
+        let keeping = settings::keeping(&self.flags, &self.features, &storage);
         self.store.keep(keeping);
         let retention = settings::retention_text(keeping);
         let evaluation_interval_ms = global.evaluation_interval.ms;

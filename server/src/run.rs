@@ -74,7 +74,7 @@ pub async fn run(
     let state = State::new(options, reload_requests);
     let serving = Serving::start(flags, listeners, &state);
     let opened = tokio::select! {
-        opened = open(flags, &config.storage) => opened,
+        opened = open(flags, features, &config.storage) => opened,
         signal = termination.next() => {
             tracing::warn!(signal, "Received an OS signal during recovery, exiting");
             return Ok(());
@@ -93,6 +93,7 @@ pub async fn run(
         query_log: query_log.clone(),
         store: store.clone(),
         flags: flags.clone(),
+        features: features.clone(),
     };
     let subquery_step_ms = config.global.evaluation_interval.ms;
     let applied = reloader.apply(config).await;
@@ -196,8 +197,12 @@ fn source(flags: &Flags, route_prefix: &str, listeners: &[tokio::net::TcpListene
 }
 
 /// Opens the store away from the control threads, because recovery blocks.
-async fn open(flags: &Flags, storage: &StorageConfig) -> Result<hearth_engine::Handle, Failure> {
-    let options = settings::engine_options(flags, storage).map_err(Failure::usage)?;
+async fn open(
+    flags: &Flags,
+    features: &Features,
+    storage: &StorageConfig,
+) -> Result<hearth_engine::Handle, Failure> {
+    let options = settings::engine_options(flags, features, storage).map_err(Failure::usage)?;
     let originals = flags.text("storage.takeover.originals").parse().map_err(Failure::usage)?;
     let wait = flags.switch("storage.takeover.wait");
     tracing::info!(path = %options.path.display(), "Opening storage");

@@ -178,7 +178,7 @@ pub fn retention_text(keeping: Keeping) -> String {
 }
 
 /// How long, how much and how late, by the configuration where it says something, else by flags.
-pub fn keeping(flags: &Flags, storage: &StorageConfig) -> Keeping {
+pub fn keeping(flags: &Flags, features: &Features, storage: &StorageConfig) -> Keeping {
     let (time, size) = ("storage.tsdb.retention.time", "storage.tsdb.retention.size");
     let retention = storage.retention();
     let given = Some(flags.duration(time)).filter(|_| flags.is_given(time));
@@ -202,6 +202,7 @@ pub fn keeping(flags: &Flags, storage: &StorageConfig) -> Keeping {
         out_of_order_window: storage
             .out_of_order_window()
             .map_or(default.out_of_order_window, PromDuration::std),
+        max_exemplars: if features.exemplar_storage { storage.max_exemplars() } else { 0 },
     }
 }
 
@@ -218,11 +219,15 @@ fn limits(flags: &Flags) -> Limits {
     }
 }
 
-pub fn engine_options(flags: &Flags, storage: &StorageConfig) -> Result<hearth_engine::Options, String> {
+pub fn engine_options(
+    flags: &Flags,
+    features: &Features,
+    storage: &StorageConfig,
+) -> Result<hearth_engine::Options, String> {
     let mut options = hearth_engine::Options::new(PathBuf::from(flags.text("storage.tsdb.path")));
     options.shards = Some(flags.count("storage.shards")).filter(|&shards| shards > 0);
     options.io = flags.text("storage.io").parse()?;
-    options.keeping = keeping(flags, storage);
+    options.keeping = keeping(flags, features, storage);
     options.limits = limits(flags);
     Ok(options)
 }
@@ -257,22 +262,27 @@ mod tests {
             panic!("flags")
         };
         let storage: StorageConfig = serde_saphyr::from_str(section).expect("a section");
-        let keeping = keeping(&flags, &storage);
+        let keeping = keeping(&flags, &Features::of(&flags), &storage);
         let window = PromDuration::from_ms(keeping.out_of_order_window.as_millis() as i64);
-        assert_eq!(format!("{}, {window}", retention_text(keeping)), expect);
+        assert_eq!(format!("{}, {window}, {}", retention_text(keeping), keeping.max_exemplars), expect);
     }
 
     #[test]
     fn the_configuration_comes_before_flags() {
         let (time, size) = ("--storage.tsdb.retention.time=2d", "--storage.tsdb.retention.size=1GB");
-        check_keeping(&[], "{}", "15d, 30m");
-        check_keeping(&[time], "{}", "2d, 30m");
-        check_keeping(&[size], "{}", "1GiB, 30m");
-        check_keeping(&[time, size], "tsdb: {out_of_order_time_window: 0s}", "2d or 1GiB, 0s");
-        check_keeping(&[time, size], "tsdb: {retention: {time: 3d}}", "3d or 1GiB, 30m");
-        check_keeping(&[time, size], "tsdb: {retention: {size: 5GB}}", "2d or 5GiB, 30m");
-        check_keeping(&[], "tsdb: {retention: {percentage: 80}}", "80%, 30m");
-        check_keeping(&[size], "tsdb: {retention: {percentage: 80, time: 1w}}", "1w or 80%, 30m");
-        check_keeping(&[], "tsdb: {retention: {time: 0s}, out_of_order_time_window: 2h}", "15d, 2h");
+        check_keeping(&[], "{}", "15d, 30m, 0");
+        check_keeping(&[time], "{}", "2d, 30m, 0");
+        check_keeping(&[size], "{}", "1GiB, 30m, 0");
+        check_keeping(&[time, size], "tsdb: {out_of_order_time_window: 0s}", "2d or 1GiB, 0s, 0");
+        check_keeping(&[time, size], "tsdb: {retention: {time: 3d}}", "3d or 1GiB, 30m, 0");
+        check_keeping(&[time, size], "tsdb: {retention: {size: 5GB}}", "2d or 5GiB, 30m, 0");
+        check_keeping(&[], "tsdb: {retention: {percentage: 80}}", "80%, 30m, 0");
+        check_keeping(&[size], "tsdb: {retention: {percentage: 80, time: 1w}}", "1w or 80%, 30m, 0");
+        let exemplars = "--enable-feature=exemplar-storage";
+        check_keeping(&[exemplars], "{}", "15d, 30m, 100000");
+        check_keeping(&[exemplars], "exemplars: {max_exemplars: 5}", "15d, 30m, 5");
+        check_keeping(&[exemplars], "exemplars: {max_exemplars: -5}", "15d, 30m, 0");
+        check_keeping(&[], "exemplars: {max_exemplars: 5}", "15d, 30m, 0");
+        check_keeping(&[], "tsdb: {retention: {time: 0s}, out_of_order_time_window: 2h}", "15d, 2h, 0");
     }
 }

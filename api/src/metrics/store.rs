@@ -9,6 +9,7 @@ pub(super) fn families(f: &StoreFigures) -> Vec<Family> {
     let mut out = head(f);
     out.extend(refusals(f));
     out.extend(wal(f));
+    out.extend(exemplars(f));
     out.extend(blocks(f));
     out.extend(own(f));
     out
@@ -179,6 +180,41 @@ fn wal(f: &StoreFigures) -> Vec<Family> {
             "prometheus_tsdb_data_replay_duration_seconds",
             "Time taken to replay the data on disk.",
             f.replay_seconds,
+        ),
+    ]
+}
+
+fn exemplars(f: &StoreFigures) -> Vec<Family> {
+    vec![
+        Family::counter(
+            "prometheus_tsdb_exemplar_exemplars_appended_total",
+            "Total number of appended exemplars.",
+            f.exemplars_appended,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_exemplar_exemplars_in_storage",
+            "Number of exemplars currently in circular storage.",
+            f.exemplars as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_exemplar_series_with_exemplars_in_storage",
+            "Number of series with exemplars currently in circular storage.",
+            f.exemplar_series as f64,
+        ),
+        Family::gauge(
+            "prometheus_tsdb_exemplar_last_exemplars_timestamp_seconds",
+            "The timestamp of the oldest exemplar stored in circular storage. Useful to check for what time range the current exemplar buffer limit allows. This usually means the last timestamp for all exemplars for a typical setup. This is not true though if one of the series timestamp is in future compared to rest series.",
+            f.exemplar_oldest_ms.map_or(0.0, |ms| ms as f64 / 1_000.0),
+        ),
+        Family::gauge(
+            "prometheus_tsdb_exemplar_max_exemplars",
+            "Total number of exemplars the exemplar storage can store, resizeable.",
+            f.max_exemplars as f64,
+        ),
+        Family::counter(
+            "prometheus_tsdb_exemplar_out_of_order_exemplars_total",
+            "Total number of out of order exemplar ingestion failed attempts.",
+            f.exemplars_out_of_order,
         ),
     ]
 }

@@ -3,6 +3,7 @@
 
 use super::ShardState;
 use super::request::{AppendRequest, Appended, Elsewhere, Pick};
+use crate::exemplars::{self, Exemplars};
 use crate::head::{Fate, Head};
 use crate::wal::commit::Commit;
 use hearth_model::batch::{BatchSeries, Refusal, Refused};
@@ -22,6 +23,7 @@ enum Found {
 struct Appender<'a> {
     state: &'a ShardState,
     head: &'a mut Head,
+    exemplars: &'a mut Exemplars,
     commit: &'a mut Commit,
     batch: &'a WriteBatch,
     latest_ms: i64,
@@ -41,8 +43,13 @@ impl ShardState {
         let (done, logged, oldest_ms) = self.queue.with_open(|commit| {
             let mut head = self.head.borrow_mut();
             head.set_window(self.store.settings.out_of_order_ms());
+            let mut exemplars = self.exemplars.borrow_mut();
+            if exemplars.capacity() != self.store.max_exemplars() {
+                exemplars.set_capacity(self.store.max_exemplars());
+            }
             let mut appender = Appender {
                 state: self,
+                exemplars: &mut exemplars,
                 head: &mut head,
                 commit,
                 batch: &batch,
@@ -78,7 +85,7 @@ impl Appender<'_> {
             let guess = before.and_then(|id| self.head.successor(id));
             let found = match self.head.find(pick.hash, guess) {
                 Some(id) => Found::Series(id),
-                None => self.first_sight(pick.hash, self.batch.key(&self.batch.series[pick.series as usize])),
+                None => self.first_sight(pick.hash, &self.batch.series[pick.series as usize]),
             };
             match found {
                 Found::Series(id) => {
@@ -111,7 +118,12 @@ impl Appender<'_> {
     }
 
     #[cold]
-    fn first_sight(&mut self, hash: u128, raw: &[u8]) -> Found {
+    fn first_sight(&mut self, hash: u128, series: &BatchSeries) -> Found {
+        let raw = self.batch.key(series);
+        if series.samples.is_empty() && series.histograms.is_empty() {
+            // An exemplar alone makes no series; there is no sample to refuse either.
+            return Found::Refused(Refusal::InvalidLabels);
+        }
         let Ok(decoded) = key::decode_key(raw) else { return Found::Refused(Refusal::InvalidLabels) };
         let mut canonical_hash = hash;
         let mut canonical_key = None;
@@ -188,6 +200,27 @@ impl Appender<'_> {
                 self.logged = true;
             }
             self.count(at, floats + sample as u32, fate, true);
+        }
+        if !series.exemplars.is_empty() && self.exemplars.capacity() > 0 {
+            self.take_exemplars(series, id);
+        }
+    }
+
+    #[cold]
+    fn take_exemplars(&mut self, series: &BatchSeries, id: u32) {
+        let labels = self.head.labels_of(id);
+        let key = key::key_of(&labels);
+        for exemplar in self.batch.exemplars_of(series) {
+            match self.exemplars.push(self.head.hash(id), || labels.clone(), exemplar) {
+                exemplars::Fate::Taken => {
+                    self.commit.push_exemplar(&key, exemplar);
+                    self.logged = true;
+                    self.done.outcome.exemplars += 1;
+                }
+                exemplars::Fate::Repeated => self.done.outcome.exemplars += 1,
+                exemplars::Fate::OutOfOrder => self.done.outcome.exemplars_out_of_order += 1,
+                exemplars::Fate::Disabled => {}
+            }
         }
     }
 

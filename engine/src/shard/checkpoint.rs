@@ -21,9 +21,9 @@ use crate::wal::checkpoint::{CheckpointWriter, Unusable, Walk};
 use crate::wal::commit::Boundary;
 use crate::wal::frame::SegmentHeader;
 use crate::wal::reader::FileReader;
-use crate::wal::record::State;
+use crate::wal::record::{self, State};
 use futures_channel::oneshot;
-use hearth_model::{Ack, StoreError};
+use hearth_model::{Ack, StoreError, key};
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
@@ -93,10 +93,25 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             writer.frame(fill).await?;
             self.pace.pause().await;
         }
+        let mut from = Some(0);
+        while let Some(number) = from {
+            let fill = |out: &mut Vec<u8>| from = self.fill_exemplars(number, out);
+            writer.frame(fill).await?;
+            self.pace.pause().await;
+        }
         self.all_durable().await?;
         let len_bytes = writer.finish(frames.rows()).await?;
         self.read_back(path, header).await?;
         Ok((frames.rows(), len_bytes))
+    }
+
+    /// Appends exemplars from this number on; the number with which to go on, until there are no more.
+    fn fill_exemplars(&self, from: u64, out: &mut Vec<u8>) -> Option<u64> {
+        let limit = out.len() + FRAME_BYTES;
+        self.state.exemplars.borrow().each(from, |labels, exemplar| {
+            record::push_exemplar(out, &key::key_of(labels), exemplar);
+            out.len() < limit
+        })
     }
 
     fn head(&self) -> std::cell::Ref<'_, Head> {

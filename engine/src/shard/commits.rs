@@ -25,6 +25,7 @@ const KEEPING: Keeping = Keeping {
     retention_bytes: 0,
     retention_percent: 0.0,
     out_of_order_window: Duration::from_millis(0),
+    max_exemplars: 0,
 };
 
 const DIRECTORY: &str = "shard-0000/wal";

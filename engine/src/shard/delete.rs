@@ -116,10 +116,12 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         for slice in ids.chunks(config::DELETE_SERIES) {
             self.state.queue.with_open(|commit| {
                 let mut head = self.state.head.borrow_mut();
+                let mut exemplars = self.state.exemplars.borrow_mut();
                 // What is in a block by now may be in the log still: so it concerns all of them.
                 commit.push_deletion(range, slice.iter().map(|id| head.reference(*id)));
                 for id in slice {
                     head.delete(*id, range);
+                    exemplars.delete(head.hash(*id), range);
                 }
             });
             self.state.queue.room().await;

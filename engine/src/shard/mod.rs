@@ -35,6 +35,7 @@ pub mod view;
 use crate::census::Census;
 use crate::config;
 use crate::disk::Disk;
+use crate::exemplars::Exemplars;
 use crate::head::Head;
 use crate::head::status::ShardStatus;
 use crate::pace::Pace;
@@ -75,11 +76,19 @@ pub struct Store {
     pub watermarks: Arc<Watermarks>,
 }
 
+impl Store {
+    /// A shard's share of the exemplars.
+    fn max_exemplars(&self) -> usize {
+        self.settings.max_exemplars().div_ceil(self.router.shards())
+    }
+}
+
 /// What the loop and the tasks beside it share.
 pub struct ShardState {
     pub number: usize,
     pub store: Store,
     pub head: RefCell<Head>,
+    pub exemplars: RefCell<Exemplars>,
     pub queue: Rc<CommitQueue>,
     /// Of the series of the request at hand: kept for the memory's sake.
     ids: RefCell<Vec<u32>>,
@@ -113,10 +122,14 @@ pub fn open<D: Disk>(
     let blocks = Blocks::open(&disk, &home, owner)?;
     let mut head = Head::default();
     head.refuse_before(blocks.cut_ms());
+    let mut exemplars = Exemplars::default();
+    exemplars.set_capacity(store.max_exemplars());
     // In the log a request's floats stand before its histograms, and late samples among the others: all of
     // it was taken.
     head.set_window(i64::MAX);
-    let recovery = recover::recover(&disk, &options, &store.router, &mut head)?;
+    let recovery = recover::recover(&disk, &options, &store.router, &mut head, &mut exemplars)?;
+    exemplars.appended = 0;
+    exemplars.out_of_order = 0;
     // The log names series whose samples are all in blocks.
     head.collect_idle();
     head.set_window(store.settings.out_of_order_ms());
@@ -128,6 +141,7 @@ pub fn open<D: Disk>(
         number,
         store,
         head: RefCell::new(head),
+        exemplars: RefCell::new(exemplars),
         queue,
         ids: RefCell::default(),
         recovery,
@@ -221,7 +235,7 @@ impl ShardState {
     }
 
     fn figures(&self) -> ShardFigures {
-        let head = self.head.borrow();
+        let (head, exemplars) = (self.head.borrow(), self.exemplars.borrow());
         let log = self.queue.figures();
         let replayed = &self.recovery.replayed;
         let (blocks, kept) = (self.blocks.list(), self.kept.get());
@@ -258,6 +272,12 @@ impl ShardState {
             block_failures: kept.failures,
             blocks_expired: kept.blocks_expired,
             blocks_crowded_out: kept.blocks_crowded_out,
+            exemplars_appended: exemplars.appended,
+            exemplars_out_of_order: exemplars.out_of_order,
+            exemplars: exemplars.count() as u64,
+            exemplar_series: exemplars.series_count() as u64,
+            exemplar_oldest_ms: exemplars.oldest_ms(),
+            max_exemplars: exemplars.capacity() as u64,
             retention_ms: self.store.settings.retention_ms(),
             retention_bytes: self.store.settings.retention_bytes(),
             retention_percent: self.store.settings.retention_percent(),

@@ -2,6 +2,7 @@
 
 use super::references::References;
 use crate::disk::Disk;
+use crate::exemplars::Exemplars;
 use crate::head::rows::RowRestorer;
 use crate::head::{Fate, Head};
 use crate::index::symbols::Symbol;
@@ -36,6 +37,7 @@ pub struct Recovery {
 /// Fills an empty head.
 struct Filler<'a> {
     head: &'a mut Head,
+    exemplars: &'a mut Exemplars,
     router: &'a Router,
     by_reference: References,
     restorer: RowRestorer,
@@ -141,6 +143,7 @@ impl Filler<'_> {
                 for reference in references {
                     if let Some(id) = self.by_reference.get(reference) {
                         self.head.delete(id, range);
+                        self.exemplars.delete(self.head.hash(id), range);
                     }
                 }
                 None
@@ -166,6 +169,12 @@ impl Filler<'_> {
                 None
             }
             Record::End { .. } => None,
+            Record::Exemplar { key, exemplar } => {
+                if let Ok(decoded) = key::decode_key(key) {
+                    self.exemplars.push(self.router.hash(key), || decoded.labels, &exemplar);
+                }
+                None
+            }
         }
     }
 
@@ -184,10 +193,12 @@ pub fn recover<D: Disk>(
     options: &CommitOptions,
     router: &Router,
     head: &mut Head,
+    exemplars: &mut Exemplars,
 ) -> Result<Recovery, ReplayError> {
     let started = Instant::now();
     let mut filler = Filler {
         head,
+        exemplars,
         router,
         by_reference: References::default(),
         restorer: RowRestorer::default(),

@@ -47,6 +47,7 @@ const KEEPING: Keeping = Keeping {
     retention_bytes: 0,
     retention_percent: 0.0,
     out_of_order_window: Duration::from_millis(50),
+    max_exemplars: 0,
 };
 
 const SEED: u64 = 7;

@@ -13,7 +13,7 @@ use crate::index::symbols::Symbol;
 use crate::pace::Pace;
 use ahash::AHashSet;
 use hearth_model::context::Reservation;
-use hearth_model::store::{Select, ShardView};
+use hearth_model::store::{Select, SeriesExemplars, ShardView};
 use hearth_model::{Labels, Matcher, QueryContext, StoreError, TimeRange};
 use roaring::RoaringBitmap;
 use std::rc::Rc;
@@ -241,6 +241,34 @@ impl<P: Pace> ShardView for View<P> {
             }
         }
         Ok(out.into_iter().collect())
+    }
+
+    async fn exemplars(
+        &self,
+        sets: &[Arc<[Matcher]>],
+        range: TimeRange,
+    ) -> Result<Vec<SeriesExemplars>, StoreError> {
+        let (mut out, mut held) = (Vec::new(), self.context.reserve(0)?);
+        let state = &self.place.state;
+        let series = state.exemplars.borrow().series();
+        for slice in series.chunks(64) {
+            self.breathe().await?;
+            let all = state.exemplars.borrow();
+            for (labels, found) in slice.iter().filter_map(|series| all.of(*series)) {
+                let matches = |set: &Arc<[Matcher]>| set.iter().all(|m| m.matches(labels.value(&m.name)));
+                if !sets.iter().any(matches) {
+                    continue;
+                }
+                let exemplars: Vec<_> = found.filter(|e| range.contains(e.timestamp_ms)).cloned().collect();
+                if exemplars.is_empty() {
+                    continue;
+                }
+                let bytes = exemplars.iter().map(|e| e.labels.size_bytes() + std::mem::size_of_val(e));
+                held.grow(labels.size_bytes() + bytes.sum::<usize>())?;
+                out.push(SeriesExemplars { labels: labels.clone(), exemplars });
+            }
+        }
+        Ok(out)
     }
 
     async fn pause(&self) -> Result<(), StoreError> {

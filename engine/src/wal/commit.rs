@@ -19,6 +19,7 @@ use crate::disk::{Disk, Log, names};
 use crate::signal::Signal;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
+use hearth_model::batch::Exemplar;
 use hearth_model::{Ack, Histogram, StoreError, TimeRange};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -54,6 +55,7 @@ pub struct Commit {
     series: Vec<u8>,
     samples: SampleWriter,
     histograms: Vec<u8>,
+    exemplars: Vec<u8>,
     waiters: Vec<Waiter>,
     sync: bool,
     boundary: Option<BoundaryRequest>,
@@ -76,6 +78,10 @@ impl Commit {
         self.max_ms = self.max_ms.max(Some(time));
     }
 
+    pub fn push_exemplar(&mut self, key: &[u8], exemplar: &Exemplar) {
+        record::push_exemplar(&mut self.exemplars, key, exemplar);
+    }
+
     /// The samples within the range that are there by now are gone, of these series.
     pub fn push_deletion(&mut self, range: TimeRange, references: impl IntoIterator<Item = u32>) {
         self.settle();
@@ -87,17 +93,20 @@ impl Commit {
         self.settled.append(&mut self.series);
         self.samples.finish(&mut self.settled);
         self.settled.append(&mut self.histograms);
+        self.settled.append(&mut self.exemplars);
     }
 
     fn has_records(&self) -> bool {
         !(self.settled.is_empty()
             && self.series.is_empty()
             && self.samples.is_empty()
-            && self.histograms.is_empty())
+            && self.histograms.is_empty()
+            && self.exemplars.is_empty())
     }
 
     fn len_bytes(&self) -> usize {
-        self.settled.len() + self.series.len() + self.samples.len() + self.histograms.len()
+        let records = self.settled.len() + self.series.len() + self.samples.len();
+        records + self.histograms.len() + self.exemplars.len()
     }
 
     /// The records as a sealed frame behind what `out` holds already.
@@ -108,6 +117,7 @@ impl Commit {
         out.append(&mut self.series);
         self.samples.finish(out);
         out.append(&mut self.histograms);
+        out.append(&mut self.exemplars);
         frame::seal(&mut out[start..], number);
     }
 }

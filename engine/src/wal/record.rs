@@ -13,6 +13,9 @@
 //! * kind 4, *deletion*: zigzag oldest and newest time, then to the body's end the references of the series,
 //!   each a zigzag varint, the difference to the one before. It concerns what was written before it.
 //!
+//! * kind 9, *exemplar*: length of the series' key varint, the key, zigzag time, value f64, then the exemplar's
+//!   labels, written as a key.
+//!
 //! Only in a checkpoint:
 //! * kind 5, *state*: next reference varint, number of the next frame varint, then the time of the newest
 //!   sample zigzag varint, where there is one.
@@ -23,9 +26,10 @@
 //! Each record can be read without those before it: what is lost costs itself, not its neighbours.
 
 use super::row::Row;
-use crate::bytes::{Reader, push_varint, unzigzag, zigzag};
+use crate::bytes::{Reader, push_f64, push_varint, unzigzag, zigzag};
 use crate::chunk;
-use hearth_model::{Histogram, TimeRange};
+use hearth_model::batch::Exemplar;
+use hearth_model::{Histogram, Labels, TimeRange, key};
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
@@ -35,6 +39,7 @@ const STATE: u8 = 5;
 const STRINGS: u8 = 6;
 const ROW: u8 = 7;
 const END: u8 = 8;
+const EXEMPLAR: u8 = 9;
 const RECORD_HEADER_BYTES: usize = 5;
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
@@ -133,6 +138,25 @@ pub fn push_deletion(out: &mut Vec<u8>, range: TimeRange, references: impl IntoI
     end(out, body);
 }
 
+/// `key` is that of the series, in canonical order.
+pub fn push_exemplar(out: &mut Vec<u8>, key: &[u8], exemplar: &Exemplar) {
+    let body = begin(out, EXEMPLAR);
+    push_varint(out, key.len() as u64);
+    out.extend_from_slice(key);
+    push_varint(out, zigzag(exemplar.timestamp_ms));
+    push_f64(out, exemplar.value);
+    key::push_key(out, &exemplar.labels);
+    end(out, body);
+}
+
+fn exemplar<'a>(body: &mut Reader<'a>) -> Option<Record<'a>> {
+    let length = usize::try_from(body.varint()?).ok()?;
+    let key = body.bytes(length)?;
+    let (timestamp_ms, value) = (unzigzag(body.varint()?), f64::from_bits(body.u64()?));
+    let labels = Labels::from_pairs(key::key_pairs(body.rest()));
+    Some(Record::Exemplar { key, exemplar: Exemplar { timestamp_ms, value, labels } })
+}
+
 /// What the log had come to when a checkpoint began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
@@ -219,6 +243,7 @@ pub enum Record<'a> {
     Strings(StringReader<'a>),
     Row(Row<'a>),
     End { rows: u64 },
+    Exemplar { key: &'a [u8], exemplar: Exemplar },
 }
 
 /// The payload is not what its checksum promised: written by a broken or later program.
@@ -261,6 +286,7 @@ impl<'a> RecordReader<'a> {
             STRINGS => Some(Record::Strings(StringReader { body })),
             ROW => Some(Record::Row(Row::read(&mut body)?)),
             END => Some(Record::End { rows: body.varint()? }),
+            EXEMPLAR => exemplar(&mut body),
             _ => None,
         }
     }
@@ -391,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn series_histograms_and_deletions_read_back() {
+    fn series_and_what_belongs_to_them_read_back() {
         let histogram = Histogram {
             schema: 3,
             integer: true,
@@ -409,13 +435,20 @@ mod tests {
         push_histogram(&mut payload, 7, -12, &histogram);
         let range = TimeRange::new(i64::MIN, i64::MAX);
         push_deletion(&mut payload, range, [u32::MAX, 0, 7]);
+        let exemplar = Exemplar {
+            timestamp_ms: -5,
+            value: 1.5,
+            labels: Labels::from_pairs([("trace", "x"), ("z", "1")]),
+        };
+        push_exemplar(&mut payload, b"key", &exemplar);
         let records: Vec<_> = RecordReader::new(&payload).collect();
         assert_eq!(records[0], Ok(Record::Series { reference: 300, key: b"key" }));
         assert_eq!(records[1], Ok(Record::Histogram { reference: 7, time: -12, histogram }));
         assert_eq!(records[2], Ok(Record::Deletion { range, references: vec![u32::MAX, 0, 7] }));
+        assert_eq!(records[3], Ok(Record::Exemplar { key: b"key", exemplar }));
         for cut in 1..payload.len() {
             let whole = RecordReader::new(&payload[..cut]).filter(|r| r.is_ok()).count();
-            assert!(whole < 3);
+            assert!(whole < 4);
         }
     }
 }

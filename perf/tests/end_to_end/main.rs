@@ -11,6 +11,7 @@ mod counted;
 mod dashboard;
 mod deleted;
 mod discovered;
+mod exemplars;
 mod exporter;
 mod idle;
 mod kept;

@@ -4,6 +4,9 @@
 use hearth_scrape::config::{ByteSize, PromDuration};
 use serde::{Deserialize, Serialize};
 
+/// Exemplars where nothing is said: Prometheus' number.
+const MAX_EXEMPLARS: usize = 100_000;
+
 /// The section as it stands in the file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -93,6 +96,12 @@ impl StorageConfig {
 
     pub fn retention(&self) -> Retention {
         self.tsdb.as_ref().and_then(|tsdb| tsdb.retention.clone()).unwrap_or_default()
+    }
+
+    /// Exemplars that are kept where they are kept at all; as in Prometheus a negative number is none.
+    pub fn max_exemplars(&self) -> usize {
+        let asked = self.exemplars.as_ref().and_then(|exemplars| exemplars.max_exemplars);
+        asked.map_or(MAX_EXEMPLARS, |count| usize::try_from(count).unwrap_or(0))
     }
 
     pub fn out_of_order_window(&self) -> Option<PromDuration> {

@@ -6,6 +6,7 @@ use super::Flags;
 /// Names that turn something on.
 const SERVED: &[&str] = &[
     "created-timestamp-zero-ingestion",
+    "exemplar-storage",
     "extra-scrape-metrics",
     // Prometheus 3.9 and later want `scrape_native_histograms` said; here the flag says it for all jobs.
     "native-histograms",
@@ -36,7 +37,6 @@ const NOT_YET: &[&str] = &[
     "agent",
     "concurrent-rule-eval",
     "delayed-compaction",
-    "exemplar-storage",
     "fast-startup",
     "histograms-st-encoding",
     "memory-snapshot-on-shutdown",
@@ -62,6 +62,7 @@ pub struct Features {
     pub delayed_name_removal: bool,
     pub type_and_unit_labels: bool,
     pub created_zeros: bool,
+    pub exemplar_storage: bool,
     pub extra_scrape_metrics: bool,
     pub native_histograms: bool,
     pub per_step_stats: bool,
@@ -81,13 +82,14 @@ impl Features {
                 "promql-delayed-name-removal" => features.delayed_name_removal = true,
                 "type-and-unit-labels" => features.type_and_unit_labels = true,
                 "created-timestamp-zero-ingestion" => features.created_zeros = true,
+                "exemplar-storage" => features.exemplar_storage = true,
                 "extra-scrape-metrics" => features.extra_scrape_metrics = true,
                 "native-histograms" => features.native_histograms = true,
                 "promql-per-step-stats" => features.per_step_stats = true,
                 _ => features.warnings.push((warning(name), name.to_owned())),
             }
         }
-        debug_assert_eq!(SERVED.len(), 9, "a served feature has a field of its own");
+        debug_assert_eq!(SERVED.len(), 10, "a served feature has a field of its own");
         features
     }
 }

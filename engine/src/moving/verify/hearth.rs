@@ -177,6 +177,11 @@ fn records(path: &Path, offset: u64, payload: &[u8], report: &mut Report) {
                     return report.damage(path, offset, "strings record ends early");
                 }
             }
+            Ok(Record::Exemplar { key, .. }) => {
+                if let Err(error) = key::decode_key(key) {
+                    report.damage(path, offset, format!("exemplar record: {error}"));
+                }
+            }
             Ok(Record::Deletion { .. } | Record::State(_) | Record::End { .. }) => {}
             Err(_) => return report.damage(path, offset, "record is not readable"),
         }
