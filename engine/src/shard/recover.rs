@@ -12,7 +12,7 @@ use crate::wal::record::Record;
 use crate::wal::replay::{Replay, ReplayError, Replayed};
 use crate::wal::row::Row;
 use ahash::{AHashMap, AHashSet};
-use hearth_model::key;
+use hearth_model::{TimeRange, key};
 use std::time::{Duration, Instant};
 
 /// What a recovery did.
@@ -78,6 +78,13 @@ impl Filler<'_> {
         self.recovery.bad_chunks += restored.bad_chunks;
     }
 
+    fn delete(&mut self, range: TimeRange, references: Vec<u32>) {
+        for id in references.into_iter().filter_map(|reference| self.by_reference.get(reference)) {
+            self.head.delete(id, range);
+            self.exemplars.delete(self.head.hash(id), range);
+        }
+    }
+
     /// Whether the sample is in a block. Its series may be gone from the log: its reference is not given
     /// again for as long as there is a trace of it.
     fn is_flushed(&mut self, reference: u32, time: i64) -> bool {
@@ -140,12 +147,7 @@ impl Filler<'_> {
                 Some(time)
             }
             Record::Deletion { range, references } => {
-                for reference in references {
-                    if let Some(id) = self.by_reference.get(reference) {
-                        self.head.delete(id, range);
-                        self.exemplars.delete(self.head.hash(id), range);
-                    }
-                }
+                self.delete(range, references);
                 None
             }
             Record::State(state) => {

@@ -115,7 +115,7 @@ fn value(series: usize, step: i64) -> Option<u64> {
         5 if step % 7 == 3 => Some(NAN),
         5 => Some((f64::MAX / (step as f64 + 1.0)).to_bits()),
         2 => Some((step as f64 / 7.0).sin().to_bits()),
-        _ => Some(((step % 70) * (series as i64 + 1)).max(0) as f64).map(f64::to_bits),
+        _ => Some((((step % 70) * (series as i64 + 1)).max(0) as f64).to_bits()),
     }
 }
 
