@@ -55,10 +55,24 @@ pub fn send(prepared: &Prepared, base: &str, connections: usize) -> Result<Sent,
 }
 
 fn send_part(prepared: &Prepared, base: &str, connection: usize, connections: usize) -> Result<Sent, String> {
+    send_some(prepared, base, prepared.of_connection(connection, connections), None)
+}
+
+/// Sends these requests over one connection, one after the other; with `every` one begins each time that
+/// has passed, or later where those before took longer.
+pub fn send_some(
+    prepared: &Prepared,
+    base: &str,
+    numbers: impl IntoIterator<Item = usize>,
+    every: Option<Duration>,
+) -> Result<Sent, String> {
     // A client of its own: connections are not shared between workers.
     let client = Client::new(base);
-    let (mut sent, mut body) = (Sent::default(), Vec::new());
-    for number in prepared.of_connection(connection, connections) {
+    let (mut sent, mut body, started) = (Sent::default(), Vec::new(), Instant::now());
+    for number in numbers {
+        if let Some(every) = every {
+            std::thread::sleep((every * sent.requests as u32).saturating_sub(started.elapsed()));
+        }
         sent.samples += prepared.read(number, &mut body)?;
         sent.requests += 1;
         let mut tries = 0;
@@ -79,6 +93,8 @@ fn send_part(prepared: &Prepared, base: &str, connection: usize, connections: us
             }
         }
     }
+    sent.wall_s = started.elapsed().as_secs_f64();
+    sent.latencies_us.sort_unstable();
     Ok(sent)
 }
 

@@ -87,6 +87,11 @@ impl Prepared {
         self.requests.last().map_or(0, |last| last.offset + last.bytes as u64)
     }
 
+    /// How many requests there are, in the order of their times.
+    pub fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
     /// The numbers of the requests that connection `of` of `all` sends, in order: always the same part of
     /// the series, so that each series' samples arrive in the order of their times.
     pub fn of_connection(&self, of: usize, all: usize) -> impl Iterator<Item = usize> + use<> {

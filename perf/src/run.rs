@@ -39,7 +39,7 @@ impl Entrant {
 
     /// Everything that is pinned for a fair comparison: the same retention, no scraping, no cached
     /// answers, and limits out of the way of the load.
-    fn launch(&self, folder: &Path) -> Launch {
+    pub fn launch(&self, folder: &Path) -> Launch {
         let launch = Launch::new(self.kind, self.binary.clone(), folder);
         match self.kind {
             Kind::VictoriaMetrics => launch
