@@ -3,7 +3,7 @@
 //! [`versions::tolerance`]).
 
 use crate::servers::Verdict;
-use crate::versions;
+use crate::versions::{self, Tolerance};
 use hearth_perf::http::Answer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -90,20 +90,20 @@ fn compare_data(query: &str, ours: &Value, theirs: &Value, findings: &mut Vec<St
         findings.push(format!("type {} instead of {}", ours["resultType"], theirs["resultType"]));
         return;
     }
-    let relative = versions::tolerance(query);
+    let tolerance = versions::tolerance(query);
     let (Some(our_list), Some(their_list)) = (ours["result"].as_array(), theirs["result"].as_array()) else {
         findings.push(format!("{ours} instead of {theirs}"));
         return;
     };
     if ours["resultType"] == "scalar" || ours["resultType"] == "string" {
-        compare_points("", &ours["result"], &theirs["result"], relative, findings);
+        compare_points("", &ours["result"], &theirs["result"], tolerance, findings);
         return;
     }
     let (our_series, their_series) = (by_labels(query, our_list), by_labels(query, their_list));
     for (labels, theirs) in &their_series {
         match our_series.get(labels) {
             None => findings.push(format!("{labels}: missing, {theirs}")),
-            Some(ours) => compare_series(labels, ours, theirs, relative, findings),
+            Some(ours) => compare_series(labels, ours, theirs, tolerance, findings),
         }
     }
     for (labels, ours) in our_series.iter().filter(|(labels, _)| !their_series.contains_key(*labels)) {
@@ -169,9 +169,15 @@ fn compare_order(query: &str, ours: &[Value], theirs: &[Value], findings: &mut V
     }
 }
 
-fn compare_series(labels: &str, ours: &Value, theirs: &Value, relative: f64, findings: &mut Vec<String>) {
+fn compare_series(
+    labels: &str,
+    ours: &Value,
+    theirs: &Value,
+    tolerance: Tolerance,
+    findings: &mut Vec<String>,
+) {
     for kind in ["value", "histogram"] {
-        compare_points(labels, &ours[kind], &theirs[kind], relative, findings);
+        compare_points(labels, &ours[kind], &theirs[kind], tolerance, findings);
     }
     for kind in ["values", "histograms"] {
         let points = |series: &Value| series[kind].as_array().cloned().unwrap_or_default();
@@ -182,7 +188,7 @@ fn compare_series(labels: &str, ours: &Value, theirs: &Value, relative: f64, fin
         }
         let before = findings.len();
         for (ours, theirs) in ours.iter().zip(&theirs) {
-            compare_points(labels, ours, theirs, relative, findings);
+            compare_points(labels, ours, theirs, tolerance, findings);
             if findings.len() > before {
                 break;
             }
@@ -190,40 +196,49 @@ fn compare_series(labels: &str, ours: &Value, theirs: &Value, relative: f64, fin
     }
 }
 
-fn compare_points(labels: &str, ours: &Value, theirs: &Value, relative: f64, findings: &mut Vec<String>) {
+fn compare_points(
+    labels: &str,
+    ours: &Value,
+    theirs: &Value,
+    tolerance: Tolerance,
+    findings: &mut Vec<String>,
+) {
     let times = (ours[0].as_f64(), theirs[0].as_f64());
-    if times.0 != times.1 || !same(&ours[1], &theirs[1], relative) {
+    if times.0 != times.1 || !same(&ours[1], &theirs[1], tolerance) {
         findings.push(format!("{labels}: {ours} instead of {theirs}"));
     }
 }
 
 /// Whether two values are equal: numbers in texts, or histograms made of such numbers.
-fn same(ours: &Value, theirs: &Value, relative: f64) -> bool {
+fn same(ours: &Value, theirs: &Value, tolerance: Tolerance) -> bool {
     match (ours, theirs) {
-        (Value::String(ours), Value::String(theirs)) => same_number(ours, theirs, relative),
+        (Value::String(ours), Value::String(theirs)) => same_number(ours, theirs, tolerance),
         (Value::Array(ours), Value::Array(theirs)) => {
             ours.len() == theirs.len()
-                && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs, relative))
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs, tolerance))
         }
         (Value::Object(ours), Value::Object(theirs)) => {
             ours.len() == theirs.len()
                 && ours
                     .iter()
-                    .all(|(key, ours)| theirs.get(key).is_some_and(|theirs| same(ours, theirs, relative)))
+                    .all(|(key, ours)| theirs.get(key).is_some_and(|theirs| same(ours, theirs, tolerance)))
         }
         _ => ours == theirs,
     }
 }
 
-fn same_number(ours: &str, theirs: &str, relative: f64) -> bool {
+fn same_number(ours: &str, theirs: &str, tolerance: Tolerance) -> bool {
     if ours == theirs {
         return true;
     }
     match (ours.parse::<f64>(), theirs.parse::<f64>()) {
         (Ok(ours), Ok(theirs)) => {
             // What is left of a difference of nearly equal numbers is rounding, and no digit of it counts.
-            let noise = if relative > versions::EXACT { 1e-14 } else { 0.0 };
-            (ours - theirs).abs() <= (relative * ours.abs().max(theirs.abs())).max(noise)
+            let noise = if tolerance.relative > versions::EXACT { 1e-14 } else { 0.0 };
+            let early = tolerance.overflows_early && theirs.is_infinite();
+            let room = (tolerance.relative * ours.abs().max(theirs.abs())).max(noise);
+            let close = ours.is_finite() && theirs.is_finite() && (ours - theirs).abs() <= room;
+            close || (early && ours.is_finite() && ours * theirs.signum() > versions::EARLY_OVERFLOW / 2.0)
         }
         _ => false,
     }
@@ -254,6 +269,10 @@ mod tests {
     fn values_count_to_twelve_digits() {
         check("x", &vector(&[("x", "1.00000000000001")]), &vector(&[("x", "1")]), &[]);
         check("x", &vector(&[("x", "1.0000000001")]), &vector(&[("x", "1")]), &["1.0000000001"]);
+        let (largest, infinite) = (vector(&[("x", "1.3e308")]), vector(&[("x", "+Inf")]));
+        check("exp(x)", &largest, &infinite, &[]);
+        check("exp(x)", &vector(&[("x", "1e307")]), &infinite, &["1e307"]);
+        check("x", &largest, &infinite, &["1.3e308"]);
         check("x", &vector(&[("x", "NaN")]), &vector(&[("x", "1")]), &["NaN"]);
         check("x", &vector(&[("x", "1")]), &vector(&[("y", "1")]), &["missing", "extra"]);
     }

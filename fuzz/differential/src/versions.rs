@@ -143,9 +143,27 @@ fn is_pinned(expr: &Expr) -> bool {
 /// Where nothing blows up rounding.
 pub const EXACT: f64 = 1e-12;
 
-/// How far apart two equal values may lie, relative to the larger: room for sums in another order. 3.5 adds
-/// up the variance over series without compensation, which leaves fewer digits.
-pub fn tolerance(query: &str) -> f64 {
+/// What two equal values may differ by.
+#[derive(Debug, Clone, Copy)]
+pub struct Tolerance {
+    /// Relative to the larger.
+    pub relative: f64,
+    /// The exponential of x86 builds of Go overflows from 1023.5 times the logarithm of 2 on, where the result
+    /// is finite still; those of other processors do not.
+    pub overflows_early: bool,
+}
+
+/// Results of an exponential beyond this, or half of it, are out of reach of what overflows early.
+pub const EARLY_OVERFLOW: f64 = 1.27e308;
+
+/// Room for sums in another order. 3.5 adds up the variance over series without compensation, which leaves
+/// fewer digits.
+pub fn tolerance(query: &str) -> Tolerance {
+    let overflows_early = ["exp(", "sinh(", "cosh("].iter().any(|f| query.contains(f));
+    Tolerance { relative: relative(query), overflows_early }
+}
+
+fn relative(query: &str) -> f64 {
     let over_series = ["stddev", "stdvar"].iter().any(|name| {
         query.match_indices(name).any(|(at, _)| !query[at + name.len()..].starts_with("_over_time"))
     });
@@ -203,6 +221,6 @@ mod tests {
         assert!(asks_what_changed("quantile(time(), b @ 5)") && !asks_what_changed("quantile(time(), b)"));
         let histogram = |count| json!({"result": [[1, {"count": count, "buckets": [[0, "1", "2", "3"]]}]]});
         assert!(has_broken_histogram(&histogram("4")) && !has_broken_histogram(&histogram("3")));
-        assert_eq!((tolerance("stddev_over_time(a[1m])"), tolerance("stdvar by (x) (a)")), (1e-12, 1e-6));
+        assert_eq!((relative("stddev_over_time(a[1m])"), relative("stdvar by (x) (a)")), (1e-12, 1e-6));
     }
 }
