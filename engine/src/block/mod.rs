@@ -320,12 +320,13 @@ fn without(
     deleted: &[TimeRange],
     floats: &mut FloatColumns,
     histograms: &mut Vec<Timed>,
-    (mut kept, others): (usize, usize),
+    (start, others): (usize, usize),
 ) {
     let is_deleted = |time: i64| tombstones::covers(deleted, TimeRange::new(time, time));
     floats.forget();
     let FloatColumns { times, values, .. } = floats;
-    for at in kept..times.len() {
+    let mut kept = start;
+    for at in start..times.len() {
         if !is_deleted(times[at]) {
             (times[kept], values[kept]) = (times[at], values[at]);
             kept += 1;
