@@ -411,12 +411,9 @@ impl Keeper {
         let found = self.look();
         let mut plans: HashMap<u64, LoopPlan> = HashMap::with_capacity(found.active.len());
         for target in found.active {
-            let identity = target.identity;
-            plans.entry(identity).or_insert_with(|| LoopPlan {
-                job: Arc::clone(&self.job),
-                target: Arc::new(target),
-                forced_error: None,
-            });
+            let (identity, job) = (target.identity, Arc::clone(&self.job));
+            // Of targets that are the same once they are relabelled the last one says where they come from.
+            plans.insert(identity, LoopPlan { job, target: Arc::new(target), forced_error: None });
         }
         self.limit(&mut plans);
         self.leaving.retain(|running| !running.task.is_finished());

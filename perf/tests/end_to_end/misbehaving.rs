@@ -260,7 +260,7 @@ fn troubles() -> Vec<Case> {
 }
 
 fn configuration(cases: &[Case], scraper: &str, address: &str) -> String {
-    let mut out = "global:\n  scrape_interval: 1s\n  scrape_timeout: 400ms\nscrape_configs:\n".to_owned();
+    let mut out = "global:\n  scrape_interval: 2s\n  scrape_timeout: 1500ms\nscrape_configs:\n".to_owned();
     for case in cases {
         out.push_str(&format!("- job_name: {}\n  metrics_path: /{scraper}/{}\n", case.name, case.name));
         out.push_str(&format!("  static_configs: [{{targets: ['{address}']}}]\n"));

@@ -12,8 +12,6 @@ use std::time::Duration;
 pub enum Page {
     Text(Arc<String>),
     Json(String),
-    /// JSON that never comes: the head of an answer, and an open connection.
-    Silence,
     /// Lines without end, this many bytes a second at most.
     Endless {
         bytes_per_second: usize,
@@ -57,11 +55,6 @@ fn answer(mut connection: TcpStream, page_of: &dyn Fn(&str) -> Page) -> std::io:
             Page::Json(text) => {
                 let head = json_head(&format!("Content-Length: {}", text.len()));
                 connection.write_all(&[head.as_bytes(), text.as_bytes()].concat())?;
-            }
-            Page::Silence => {
-                connection.write_all(json_head("Transfer-Encoding: chunked").as_bytes())?;
-                let _hung_up = lines.read_line(&mut header);
-                return Ok(());
             }
             Page::Missing => connection.write_all(head("404 Not Found\r\nContent-Length: 0").as_bytes())?,
             Page::Endless { bytes_per_second } => return pour(connection, bytes_per_second),
