@@ -28,6 +28,7 @@ pub mod linode;
 pub mod marathon;
 mod meta;
 pub mod nomad;
+pub mod openstack;
 pub mod ovhcloud;
 pub mod payload;
 pub mod polling;
@@ -35,6 +36,7 @@ pub mod puppetdb;
 pub mod scaleway;
 mod signature;
 pub mod static_list;
+pub mod triton;
 pub mod vultr;
 mod watcher;
 
@@ -129,6 +131,8 @@ fn work(wanted: &Wanted, tools: &Tools, publisher: watcher::Publisher) -> Work {
         Wanted::Sd(SdConfig::Vultr(c)) => poll(vultr::Vultr::new(c, tools), tools, publisher),
         Wanted::Sd(SdConfig::Azure(c)) => poll(azure::Azure::new(c, tools), tools, publisher),
         Wanted::Sd(SdConfig::Ovhcloud(c)) => poll(ovhcloud::Ovhcloud::new(c, tools), tools, publisher),
+        Wanted::Sd(SdConfig::OpenStack(c)) => poll(openstack::OpenStack::new(c, tools), tools, publisher),
+        Wanted::Sd(SdConfig::Triton(c)) => poll(triton::Triton::new(c, tools), tools, publisher),
         Wanted::Sd(SdConfig::Aws(c)) if c.own.role == "lightsail" => {
             poll(aws::Lightsail::new(&c.own.lightsail(), &c.http, tools), tools, publisher)
         }

@@ -9,6 +9,7 @@ mod dns;
 mod docker;
 mod http;
 mod kubernetes;
+mod openstack;
 mod registries;
 
 pub use aws::{AwsAccess, AwsSdConfig, Ec2SdConfig, LightsailSdConfig};
@@ -21,6 +22,7 @@ pub use dns::DnsSdConfig;
 pub use docker::{DockerSdConfig, DockerSwarmSdConfig, NamedFilter};
 pub use http::HttpSdConfig;
 pub use kubernetes::{KubernetesAttach, KubernetesNamespaces, KubernetesSdConfig, KubernetesSelector};
+pub use openstack::{OpenStackSdConfig, TritonSdConfig};
 pub use registries::{EurekaSdConfig, KumaSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig};
 
 use super::section::{Section, WithHttp};
@@ -101,6 +103,8 @@ mechanisms! {
     "vultr" Vultr WithHttp<VultrSdConfig>,
     "azure" Azure WithHttp<AzureSdConfig>,
     "ovhcloud" Ovhcloud OvhcloudSdConfig,
+    "openstack" OpenStack OpenStackSdConfig,
+    "triton" Triton TritonSdConfig,
     "aws" Aws WithHttp<AwsSdConfig>,
     "consul" Consul WithHttp<ConsulSdConfig>,
     "dns" Dns DnsSdConfig,
@@ -129,20 +133,8 @@ impl<T: Section> ErasedSection for T {
 }
 
 /// Mechanisms of Prometheus that are not served yet.
-const UNSERVED: &[&str] = &[
-    "ecs",
-    "elasticache",
-    "msk",
-    "rds",
-    "nerve",
-    "oci",
-    "openstack",
-    "outscale",
-    "serverset",
-    "stackit",
-    "triton",
-    "uyuni",
-];
+const UNSERVED: &[&str] =
+    &["ecs", "elasticache", "msk", "rds", "nerve", "oci", "outscale", "serverset", "stackit", "uyuni"];
 
 /// Why a mechanism that is not in the table is refused, where Prometheus would know it.
 pub(super) fn unknown_mechanism(mechanism: &str) -> Option<String> {

@@ -58,8 +58,8 @@ fn bad_jobs_get_prometheus_messages() {
     check_error("file_sd_configs: [{files: [x.txt]}]", "path name \"x.txt\" is not valid for file discovery");
     check_error("file_sd_configs: [{}]", "file service discovery config must contain at least one path name");
     check_error(
-        "triton_sd_configs: [{account: x}]",
-        "triton_sd_configs: service discovery by triton is not served yet",
+        "uyuni_sd_configs: [{server: x}]",
+        "uyuni_sd_configs: service discovery by uyuni is not served yet",
     );
 }
 

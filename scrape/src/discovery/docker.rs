@@ -1,7 +1,7 @@
 //! `docker_sd_configs`: the containers of one engine, a target for each network and TCP port.
 
 use super::client::{Call, Client, with_query};
-use super::meta::{Meta, host_port};
+use super::meta::{Meta, host_port, is_full};
 use super::polling::Poll;
 use super::{TargetGroup, Tools};
 use crate::config::{DockerSdConfig, HttpConfig, NamedFilter, PromDuration, WithHttp};
@@ -161,6 +161,9 @@ pub fn targets(
             networks.truncate(1);
         }
         for network in networks {
+            if is_full(&out) {
+                return out;
+            }
             let target = |address: &str| {
                 let mut meta = Meta::new(PREFIX).address(address);
                 meta.set("container_id", &container.id).set("container_name", name);

@@ -1,7 +1,7 @@
 //! `dockerswarm_sd_configs`: services, tasks or nodes of a swarm.
 
 use super::docker::Engine;
-use super::meta::{Meta, host_port};
+use super::meta::{Meta, host_port, is_full};
 use super::polling::Poll;
 use super::{TargetGroup, Tools};
 use crate::config::{DockerSwarmSdConfig, PromDuration, WithHttp};
@@ -130,6 +130,9 @@ pub fn services(services: &[Service], networks: &ByNetwork, port: u64) -> Vec<La
     let mut out = Vec::new();
     for service in services {
         for ip in service.endpoint.virtual_ips.iter().flatten() {
+            if is_full(&out) {
+                return out;
+            }
             let target = |port: u64| {
                 let mut meta = service.meta().address(&host_port(bare(&ip.addr), port));
                 meta.all(networks.get(&ip.network_id));
@@ -183,6 +186,9 @@ pub fn tasks(
         }
         for attachment in task.networks_attachments.iter().flatten() {
             for address in attachment.addresses.iter().flatten() {
+                if is_full(&out) {
+                    return out;
+                }
                 let before = out.len();
                 let ports = service.map(|service| &service.endpoint);
                 for port in tcp(ports.and_then(|endpoint| endpoint.ports.as_ref())) {

@@ -13,7 +13,7 @@ mod world;
 use super::client::Client;
 use super::watcher::Publisher;
 use super::{Discover, TargetGroup, Tools};
-use crate::config::{KUBERNETES_COLLECT_MS, KubernetesSdConfig, WithHttp};
+use crate::config::{KUBERNETES_COLLECT_MS, KubernetesSdConfig, MAX_DISCOVERED_TARGETS, WithHttp};
 use access::Access;
 use objects::{EndpointSlice, Endpoints, Ingress, Job, Namespace, Node, Pod, ReplicaSet, Resource, Service};
 use reflector::{News, Reflector};
@@ -135,17 +135,26 @@ struct Built {
 }
 
 impl Built {
-    fn renew(&mut self, world: &mut World, config: &KubernetesSdConfig) {
+    /// Fails where all groups together have more targets than are taken; the rest is then not built.
+    fn renew(&mut self, world: &mut World, config: &KubernetesSdConfig) -> Result<(), String> {
+        let mut total: usize = self.groups.values().map(|group| group.targets.len()).sum();
+        let groups = &self.groups;
         let built = world.rebuild(|key, looker| {
+            total -= groups.get(key).map_or(0, |group| group.targets.len());
+            if total > MAX_DISCOVERED_TARGETS {
+                return None;
+            }
             let mut builder = Builder { attach: &config.attach_metadata, looker };
-            match config.role.as_str() {
+            let group = match config.role.as_str() {
                 "pod" => builder.pod(key),
                 "service" => builder.service(key),
                 "node" => builder.node(key),
                 "ingress" => builder.ingress(key),
                 "endpoints" => builder.endpoints(key),
                 _ => builder.slice(key),
-            }
+            };
+            total += group.as_ref().map_or(0, |group| group.targets.len());
+            group
         });
         for (key, group) in built {
             match group {
@@ -156,6 +165,10 @@ impl Built {
                 }
             }
         }
+        if total > MAX_DISCOVERED_TARGETS {
+            return Err(format!("more than {MAX_DISCOVERED_TARGETS} targets"));
+        }
+        Ok(())
     }
 
     fn all(&self) -> Vec<Arc<TargetGroup>> {
@@ -188,8 +201,7 @@ impl Discover for Kubernetes {
             if !world.ready() || (published && !world.is_dirty()) {
                 continue;
             }
-            built.renew(&mut world, config);
-            match publisher.publish(built.all()) {
+            match built.renew(&mut world, config).and_then(|()| publisher.publish(built.all())) {
                 Ok(()) => published = true,
                 Err(error) => publisher.failed(&error),
             }

@@ -1,7 +1,7 @@
 //! `marathon_sd_configs`: the running tasks of every application.
 
 use super::client::{Call, Client};
-use super::meta::{Meta, host_port, sanitized};
+use super::meta::{Meta, host_port, is_full, sanitized};
 use super::polling::Poll;
 use super::{TargetGroup, Tools};
 use crate::config::{MarathonSdConfig, PromDuration, WithHttp};
@@ -128,6 +128,9 @@ impl App {
         }
         let mut targets = Vec::new();
         for task in &self.tasks {
+            if is_full(&targets) {
+                break;
+            }
             for (index, (number, port_labels, kind)) in ports.iter().enumerate() {
                 let number = match number {
                     0 => task.ports.get(index).copied().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Labels of discovered targets: names put together from a mechanism's prefix and what the world calls its
 //! things, which may hold any character.
 
+use crate::config::MAX_DISCOVERED_TARGETS;
 use hearth_model::{Labels, LabelsBuilder};
 
 /// `text` as part of a label name: what is no letter, digit or `_` becomes `_`.
@@ -21,6 +22,12 @@ pub fn enclosed<T: AsRef<str>>(entries: impl IntoIterator<Item = T>, separator: 
         out.push_str(separator);
     }
     out
+}
+
+/// Whether a list is longer than any that is taken. Where an answer multiplies (ports by addresses), its
+/// reader stops here; whoever takes the list then refuses it.
+pub fn is_full(targets: &[Labels]) -> bool {
+    targets.len() > MAX_DISCOVERED_TARGETS
 }
 
 /// The labels of one target or group.

@@ -5,7 +5,7 @@ use super::TargetGroup;
 use super::kubernetes::objects;
 use super::{
     aws, consul, digitalocean, docker, dockerswarm, eureka, gce, hetzner, http, ionos, kubernetes, kuma,
-    linode, marathon, nomad, puppetdb, scaleway, vultr,
+    linode, marathon, nomad, openstack, puppetdb, scaleway, triton, vultr,
 };
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +36,12 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("nomad", |bytes| Ok(nomad::instances(&json::<Vec<_>>(bytes)?, ",").len())),
     ("puppetdb", |bytes| Ok(puppetdb::targets(&json::<Vec<_>>(bytes)?, &Default::default()).len())),
     ("scaleway", |bytes| Ok(scaleway::instances(&json(bytes)?, 80).len())),
+    ("openstack", |bytes| {
+        let floating = openstack::Floating::default();
+        Ok(openstack::instances(&json::<Vec<_>>(bytes)?, &floating, 80).len())
+    }),
+    ("openstack", |bytes| Ok(openstack::hypervisors(&json::<Vec<_>>(bytes)?, 80).len())),
+    ("triton", |bytes| Ok(triton::targets(&json(bytes)?, &Default::default()).len())),
     ("vultr", |bytes| Ok(vultr::instances(&json(bytes)?, 80).len())),
     ("docker", |bytes| {
         let config = Default::default();

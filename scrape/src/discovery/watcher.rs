@@ -215,3 +215,85 @@ impl Discovery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Counter;
+    use crate::testing::{Answer, api, lines, pages, section, tools};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn http(address: &str) -> Wanted {
+        Wanted::Sd(section("http", &format!("{{url: 'http://{address}/', refresh_interval: 50ms}}")))
+    }
+
+    #[tokio::test]
+    async fn the_same_section_is_asked_for_once() {
+        let asked = Arc::new(Counter::default());
+        let seen = Arc::clone(&asked);
+        let address = api(move |_| {
+            seen.add(1);
+            Answer::json(r#"[{"targets": ["a:1"]}]"#)
+        })
+        .await;
+        let wanted = Wanted::Sd(section("http", &format!("{{url: 'http://{address}/'}}")));
+        let discovery = Discovery::new(tools(), None);
+        let one = discovery.listen([wanted.clone()]);
+        one.changed().await;
+        let two = discovery.listen([wanted.clone(), wanted]);
+        assert!(two.watchers.iter().all(|watcher| Arc::ptr_eq(watcher, &one.watchers[0])));
+        assert_eq!(lines(&two.watchers[1].groups().expect("known"))[0].split('"').nth(1), Some("a:1"));
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn failures_keep_what_is_known_and_a_start_takes_it_over() {
+        let directory = tempfile::tempdir().expect("directory");
+        let kept = Some(directory.path().to_owned());
+        let turn = AtomicUsize::new(0);
+        let address = api(move |_| match turn.fetch_add(1, Ordering::Relaxed) {
+            0 => Answer::json(r#"[{"targets": ["a:1"]}]"#),
+            n if n < 4 => Answer::Whole("500 Internal Server Error".into(), Vec::new()),
+            n if n < 6 => Answer::json("[{"),
+            6 => Answer::json(r#"[{"targets": ["b:2"]}]"#),
+            _ => Answer::Silence,
+        })
+        .await;
+        let address_of = |listener: &Listener| {
+            let groups = listener.watchers[0].groups().expect("known");
+            groups[0].targets[0].value("__address__").to_owned()
+        };
+        let first = Discovery::new(tools(), kept.clone());
+        let listener = first.listen([http(&address)]);
+        listener.changed().await;
+        assert_eq!(address_of(&listener), "a:1");
+        listener.changed().await;
+        assert_eq!(address_of(&listener), "b:2", "nothing between the two good answers changes anything");
+        assert_eq!(first.tools.counters.refreshes("http").failures.get(), 5);
+        first.flush();
+        drop(listener);
+
+        // The API is silent now; its port would refuse another server too.
+        let second = Discovery::new(tools(), kept);
+        let listener = second.listen([http(&address)]);
+        tokio::time::timeout(Duration::from_secs(30), listener.changed()).await.expect("the kept set");
+        assert_eq!(address_of(&listener), "b:2");
+        assert_eq!(second.tools.counters.kept_used.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_set_beyond_the_limits_is_refused() {
+        let address = pages(&[]).await;
+        let discovery = Discovery::new(tools(), None);
+        let listener = discovery.listen([http(&address)]);
+        let publisher = Publisher { board: Arc::clone(&listener.watchers[0].board) };
+        let target = hearth_model::Labels::from_pairs([("__address__", "a:1")]);
+        let group = |count| {
+            vec![Arc::new(TargetGroup { targets: vec![target.clone(); count], ..TargetGroup::default() })]
+        };
+        let error = publisher.publish(group(MAX_DISCOVERED_TARGETS + 1)).expect_err("too many");
+        assert!(error.contains("the limit is 1000000"), "{error}");
+        assert_eq!(discovery.tools.counters.refused.get(), 1);
+        assert_eq!(publisher.publish(group(1)), Ok(()));
+    }
+}

@@ -192,6 +192,34 @@ fn cloud_sections_are_checked() {
 }
 
 #[test]
+fn openstack_and_triton_sections_are_checked() {
+    check(
+        "openstack",
+        &[
+            ("{}", "role missing (one of: instance, hypervisor, loadbalancer)"),
+            ("{role: x}", "unknown OpenStack SD role \"x\""),
+            ("{role: instance}", "openstack SD configuration requires a region"),
+            ("{role: instance, region: r, availability: x}", "unknown availability x, must be one of"),
+            ("{role: instance, region: r}", ""),
+        ],
+    );
+    check(
+        "triton",
+        &[
+            ("{}", "triton SD configuration requires an account"),
+            ("{account: a}", "triton SD configuration requires a dns_suffix"),
+            ("{account: a, dns_suffix: b}", "triton SD configuration requires an endpoint"),
+            ("{account: a, dns_suffix: b, endpoint: c, role: x}", "requires role to be 'container' or 'cn'"),
+            (
+                "{account: a, dns_suffix: b, endpoint: c, refresh_interval: 0s}",
+                "RefreshInterval to be a positive",
+            ),
+            ("{account: a, dns_suffix: b, endpoint: c}", ""),
+        ],
+    );
+}
+
+#[test]
 fn registry_sections_are_checked() {
     let eureka = "eureka_sd: invalid eureka server URL";
     check(

@@ -8,7 +8,7 @@ use super::objects::{
 use super::world::Looker;
 use crate::config::KubernetesAttach;
 use crate::discovery::TargetGroup;
-use crate::discovery::meta::{Meta, host_port, sanitized};
+use crate::discovery::meta::{Meta, host_port, is_full, sanitized};
 use hearth_model::Labels;
 use std::collections::BTreeMap;
 
@@ -241,6 +241,9 @@ impl<'b> Builder<'_, 'b> {
                 let ready = subset.addresses.iter().map(|address| (address, true));
                 let others = subset.not_ready_addresses.iter().map(|address| (address, false));
                 for (address, ready) in ready.chain(others) {
+                    if is_full(&targets) {
+                        break;
+                    }
                     targets.push(self.endpoint(address, port, ready, &mut seen));
                 }
             }
@@ -324,6 +327,9 @@ impl<'b> Builder<'_, 'b> {
         for endpoint in &slice.endpoints {
             for port in &slice.ports {
                 for address in &endpoint.addresses {
+                    if is_full(&targets) {
+                        break;
+                    }
                     targets.push(self.slice_endpoint(address, endpoint, port, &mut seen));
                 }
             }
