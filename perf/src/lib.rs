@@ -3,8 +3,8 @@
 //! The rooms, from the ground up: `process` starts a server and reads what it costs; `http` talks to it;
 //! `answer` compares what two servers say; `request` encodes remote write; `series` makes realistic data;
 //! `prepared` puts a whole load on disk beforehand, so that making it costs nothing while a server is
-//! measured; `load` sends it; `queries` times questions; `report` prints one table. The binaries `load`
-//! and `compare` only read flags; the end-to-end tests in `tests/` use the same rooms.
+//! measured; `load` sends it; `queries` times questions; `report` prints one table. The binaries `load`,
+//! `scrapes` and `compare` only read flags; the end-to-end tests in `tests/` use the same rooms.
 //!
 //! Nothing here is part of the server, and no figure is ever asserted: a test asserts answers.
 #![forbid(unsafe_code)]

@@ -19,8 +19,8 @@ pub use global::GlobalConfig;
 pub(crate) use groups::check_address;
 pub use groups::{FileSdConfig, StaticConfig};
 pub use hearth_model::relabel::RelabelConfig;
-pub(crate) use http::redact_url;
 pub use http::{Authorization, BasicAuth, HeaderValues, HttpConfig, OAuth2, TlsConfig};
+pub(crate) use http::{JWT_BEARER, redact_url};
 pub use scalar::{ByteSize, PromDuration, Secret};
 pub(crate) use scrape::PROTOCOLS;
 pub use scrape::ScrapeConfig;
@@ -108,6 +108,10 @@ pub const MAX_PUSH_SAMPLES: usize = 5_000_000;
 pub const MAX_PUSH_PATH_LABELS: usize = 64;
 /// Bytes of the file that keeps pushed groups over a restart: what the groups above fill.
 pub const MAX_PUSH_FILE_BYTES: u64 = 2 << 30;
+/// Bytes of a token server's answer.
+pub const MAX_TOKEN_ANSWER_BYTES: usize = 1 << 20;
+/// Seconds before its end that a token is not used any more: a request takes a while.
+pub const TOKEN_MARGIN_S: f64 = 10.0;
 /// Characters of an exemplar's label names and values together: OpenMetrics' limit.
 pub const MAX_EXEMPLAR_LABEL_CHARS: usize = 128;
 /// Characters of an error text that is kept for a target: some carry what the target sent.

@@ -5,6 +5,7 @@
 //! password needs no reload; a changed certificate makes a new client.
 
 pub(crate) mod body;
+mod oauth2;
 mod tls;
 
 use crate::config::{
@@ -79,6 +80,7 @@ pub(crate) struct Connector {
     /// Every connection goes to this socket, where one is given.
     unix_socket: Option<PathBuf>,
     built: Mutex<Built>,
+    tokens: Option<oauth2::Tokens>,
 }
 
 /// Makes the requests of one job.
@@ -137,6 +139,7 @@ fn build_client(http: &HttpConfig, unix_socket: Option<&Path>) -> Result<Client,
     }
     if let Some(url) = &http.proxy_url {
         let proxy = Proxy::all(url).map_err(|e| format!("proxy_url: {}", chain(&e)))?;
+        let proxy = proxy.headers(connect_headers(http)?);
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&http.no_proxy)));
     }
     if !http.enable_http2 {
@@ -146,6 +149,18 @@ fn build_client(http: &HttpConfig, unix_socket: Option<&Path>) -> Result<Client,
         builder = builder.unix_socket(path);
     }
     builder.build().map_err(|e| chain(&e))
+}
+
+/// `proxy_connect_header`: what the proxy is told when it is asked for a tunnel.
+fn connect_headers(http: &HttpConfig) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, values) in &http.proxy_connect_header {
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|e| format!("header {name:?}: {e}"))?;
+        for value in values {
+            headers.append(key.clone(), sensitive(value.reveal(), name)?);
+        }
+    }
+    Ok(headers)
 }
 
 /// An error with all that caused it, without the URL that reqwest adds.
@@ -190,7 +205,8 @@ impl Connector {
     pub fn new(http: HttpConfig, unix_socket: Option<PathBuf>) -> Result<Connector, String> {
         let stamps = stamps(&http);
         let client = build_client(&http, unix_socket.as_deref())?;
-        Ok(Connector { http, unix_socket, built: Mutex::new(Built { client, stamps }) })
+        let tokens = http.oauth2.clone().map(oauth2::Tokens::new).transpose()?;
+        Ok(Connector { http, unix_socket, built: Mutex::new(Built { client, stamps }), tokens })
     }
 
     pub fn follows_redirects(&self) -> bool {
@@ -207,8 +223,17 @@ impl Connector {
         Ok(built.client.clone())
     }
 
+    /// What the configured host gets with the next request.
+    pub async fn private(&self) -> Result<Private, String> {
+        let mut private = self.secrets()?;
+        if let Some(tokens) = &self.tokens {
+            tokens.authorize(&mut private.headers).await?;
+        }
+        Ok(private)
+    }
+
     /// Read anew for every request.
-    pub fn private(&self) -> Result<Private, String> {
+    fn secrets(&self) -> Result<Private, String> {
         let mut headers = HeaderMap::new();
         let mut basic_auth = None;
         if let Some(basic) = &self.http.basic_auth {
@@ -298,7 +323,7 @@ impl Fetcher {
         let shown = crate::config::redact_url(url);
         let failed = |text: String| FetchError::Other(format!("Get {shown:?}: {text}"));
         let client = self.connector.client().map_err(failed)?;
-        let private = self.connector.private().map_err(failed)?;
+        let private = self.connector.private().await.map_err(failed)?;
         let first = Url::parse(url).map_err(|e| failed(e.to_string()))?;
         let mut next = first.clone();
         for _ in 0..=MAX_REDIRECTS {

@@ -57,15 +57,8 @@ pub async fn target(answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<String>>>) {
     tokio::spawn(async move {
         let mut script: VecDeque<Answer> = answers.into();
         while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let mut piece = [0; 1024];
-                match socket.read(&mut piece).await {
-                    Ok(n) if n > 0 => request.extend_from_slice(&piece[..n]),
-                    _ => break,
-                }
-            }
-            seen.lock().expect("lock").push(String::from_utf8_lossy(&request).into_owned());
+            let request = request(&mut socket).await;
+            seen.lock().expect("lock").push(request);
             let answer = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
             tokio::spawn(give(socket, answer.expect("a script has an answer")));
         }

@@ -31,7 +31,10 @@ pub struct Authorization {
     pub credentials_file: String,
 }
 
-/// `oauth2`. Read strictly; a load names it among what is not served yet.
+/// The grant that shows an assertion in the place of a secret.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// `oauth2`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth2 {
@@ -41,6 +44,22 @@ pub struct OAuth2 {
     pub client_secret: Secret,
     #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
     pub client_secret_file: String,
+    #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
+    pub client_certificate_key_id: String,
+    #[serde(default, deserialize_with = "read::or_default", skip_serializing_if = "Secret::is_empty")]
+    pub client_certificate_key: Secret,
+    #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
+    pub client_certificate_key_file: String,
+    #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
+    pub grant_type: String,
+    #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
+    pub signature_algorithm: String,
+    #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
+    pub iss: String,
+    #[serde(default, deserialize_with = "read::text", skip_serializing_if = "String::is_empty")]
+    pub audience: String,
+    #[serde(default, deserialize_with = "read::or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, serde_json::Value>,
     #[serde(default, deserialize_with = "read::texts", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     #[serde(default, deserialize_with = "read::text", serialize_with = "print_plain_url")]
@@ -193,6 +212,54 @@ impl TlsConfig {
     }
 }
 
+impl OAuth2 {
+    /// Every file that its settings name, for paths to be made absolute.
+    pub fn files_mut(&mut self) -> [&mut String; 5] {
+        let tls = &mut self.tls_config;
+        [
+            &mut self.client_secret_file,
+            &mut self.client_certificate_key_file,
+            &mut tls.ca_file,
+            &mut tls.cert_file,
+            &mut tls.key_file,
+        ]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let both = |secret: &Secret, file: &str| !secret.is_empty() && !file.is_empty();
+        if self.client_id.is_empty() {
+            return Err("oauth2 client_id must be configured".into());
+        }
+        if self.token_url.is_empty() {
+            return Err("oauth2 token_url must be configured".into());
+        }
+        if both(&self.client_secret, &self.client_secret_file) {
+            return Err("at most one of oauth2 client_secret, client_secret_file & client_secret_ref must \
+                        be configured"
+                .into());
+        }
+        if both(&self.client_certificate_key, &self.client_certificate_key_file) {
+            return Err("at most one of oauth2 client_certificate_key, client_certificate_key_file & \
+                        client_certificate_key_ref must be configured"
+                .into());
+        }
+        if !["", "client_credentials", JWT_BEARER].contains(&self.grant_type.as_str()) {
+            return Err(format!("oauth2 grant_type {:?} is not known", self.grant_type));
+        }
+        if self.grant_type == JWT_BEARER {
+            if self.client_certificate_key.is_empty() && self.client_certificate_key_file.is_empty() {
+                return Err("oauth2 client_certificate_key or client_certificate_key_file must be \
+                            configured with grant_type jwt-bearer"
+                    .into());
+            }
+            if !["", "RS256", "RS384", "RS512"].contains(&self.signature_algorithm.as_str()) {
+                return Err("oauth2 signature_algorithm must be one of RS256, RS384 or RS512".into());
+            }
+        }
+        self.tls_config.check()
+    }
+}
+
 impl HttpConfig {
     pub fn check(&self) -> Result<(), String> {
         let ways = [self.basic_auth.is_some(), self.authorization.is_some(), self.oauth2.is_some()];
@@ -222,6 +289,9 @@ impl HttpConfig {
                     "authorization type cannot be set to \"basic\", use \"basic_auth\" instead".into()
                 );
             }
+        }
+        if let Some(oauth2) = &self.oauth2 {
+            oauth2.check()?;
         }
         self.tls_config.check()?;
         self.check_proxy()?;
@@ -253,14 +323,8 @@ impl HttpConfig {
     /// Fields that were read but have no effect yet.
     pub fn unserved(&self) -> Vec<&'static str> {
         let mut out = Vec::new();
-        if self.oauth2.is_some() {
-            out.push("oauth2 (requests carry no token)");
-        }
         if !self.tls_config.server_name.is_empty() {
             out.push("tls_config.server_name in the TLS greeting (the certificate is checked against it)");
-        }
-        if !self.proxy_connect_header.is_empty() {
-            out.push("proxy_connect_header");
         }
         if ["TLS10", "TLS11"].iter().any(|v| self.tls_config.min_version == *v) {
             out.push("tls_config.min_version below TLS12 (TLS12 is the oldest spoken)");

@@ -251,6 +251,7 @@ impl ScrapeConfig {
         if let Some(authorization) = &mut self.authorization {
             join(&mut authorization.credentials_file);
         }
+        self.oauth2.iter_mut().flat_map(OAuth2::files_mut).for_each(&mut join);
         let tls = &mut self.tls_config;
         [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().for_each(&mut join);
         self.http_headers.values_mut().flat_map(|header| &mut header.files).for_each(&mut join);

@@ -233,10 +233,13 @@ scrape_configs:
 fn fields_without_effect_are_named() {
     let file = load(
         "scrape_configs: [{job_name: a, scrape_protocols: [PrometheusProto], scrape_native_histograms: on,
-          oauth2: {client_id: x, token_url: y}}, {job_name: b}]",
+          tls_config: {server_name: x}}, {job_name: b}]",
     )
     .expect("valid");
-    assert_eq!(file.scrape_configs[0].unserved(), ["job \"a\": oauth2 (requests carry no token)"]);
+    assert_eq!(
+        file.scrape_configs[0].unserved(),
+        ["job \"a\": tls_config.server_name in the TLS greeting (the certificate is checked against it)"]
+    );
     assert!(file.scrape_configs[1].unserved().is_empty());
 }
 

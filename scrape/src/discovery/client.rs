@@ -154,7 +154,8 @@ impl Client {
         let failed =
             |text: String| format!("{} {:?}: {text}", method_word(&call.method), redact_url(&call.url));
         let connector = self.connector().map_err(failed)?;
-        let (client, private) = (connector.client().map_err(failed)?, connector.private().map_err(failed)?);
+        let client = connector.client().map_err(failed)?;
+        let private = connector.private().await.map_err(failed)?;
         let first = Url::parse(&call.url).map_err(|e| failed(e.to_string()))?;
         let (mut next, mut method, mut body) = (first.clone(), call.method.clone(), call.body.clone());
         for _ in 0..=MAX_REDIRECTS {
