@@ -189,8 +189,9 @@ fn command(arguments: &[String], out: &mut impl Write) -> Result<u8, Failure> {
         "reshard" => divide(&arguments, out),
         _ => {
             let form = if command == "dump" { dump::Form::Promtool } else { dump::Form::OpenMetrics };
+            let (selectors, range) = (arguments.selectors()?, arguments.range()?);
             let mut files = Files::open(&arguments.directory())?;
-            dump::run(&mut files, &arguments.selectors()?, arguments.range()?, form, out)?;
+            dump::run(&mut files, &selectors, range, form, out)?;
             Ok(told(&files))
         }
     }
