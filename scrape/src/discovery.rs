@@ -2,7 +2,7 @@
 //! into target groups and hands the whole of what it knows to whoever listens, whenever that changes.
 //! Nothing here relabels or scrapes.
 //!
-//! A mechanism is a [`Discover`]; most only [`polling::Poll`]. [`Discovery`] runs one [`Watcher`] for each
+//! A mechanism is a [`Discover`]; most only [`polling::Poll`]. [`Discovery`] runs one `Watcher` for each
 //! different section, however many jobs have it. What a watcher learns stays until it learns something
 //! else: a failure takes no target away, and `kept` carries the last good set over a restart.
 

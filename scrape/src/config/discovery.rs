@@ -1,5 +1,5 @@
 //! The `*_sd_configs` lists of a job: one table of mechanisms, and what all sections have in common.
-//! Adding a mechanism is a line in [`mechanisms!`], its fields in `discovery/`, and its code in
+//! Adding a mechanism is a line in `mechanisms!`, its fields in `discovery/`, and its code in
 //! `crate::discovery`.
 
 mod aws;
