@@ -11,12 +11,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Labels of later versions than the one that is compared with.
+const NEWER: [&str; 2] = ["__meta_docker_container_image", "__meta_docker_container_image_id"];
+
 /// Every target of a server: its pool and its labels, those that were discovered and those that are left.
 fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
     let answer = client.get("/api/v1/targets", &[]).map_err(|e| e.to_string())?;
     let value: Value = serde_json::from_str(&answer.body).map_err(|e| e.to_string())?;
     let data = &value["data"];
-    let list = |what: &str| data[what].as_array().cloned().unwrap_or_default();
+    let list = |what: &str| {
+        let mut targets = data[what].as_array().cloned().unwrap_or_default();
+        for labels in targets.iter_mut().filter_map(|target| target["discoveredLabels"].as_object_mut()) {
+            labels.retain(|name, _| !NEWER.contains(&name.as_str()));
+        }
+        targets
+    };
     let active = list("activeTargets")
         .into_iter()
         .map(|t| format!("{} {} {} {}", t["scrapePool"], t["scrapeUrl"], t["labels"], t["discoveredLabels"]));
