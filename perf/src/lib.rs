@@ -3,8 +3,9 @@
 //! The rooms, from the ground up: `process` starts a server and reads what it costs; `http` talks to it;
 //! `answer` compares what two servers say; `request` encodes remote write; `series` makes realistic data;
 //! `prepared` puts a whole load on disk beforehand, so that making it costs nothing while a server is
-//! measured; `load` sends it; `queries` times questions; `report` prints one table. The binaries `load`,
-//! `scrapes` and `compare` only read flags; the end-to-end tests in `tests/` use the same rooms.
+//! measured; `load` sends it; `queries` times questions; `report` prints one table;
+//! `power_cut` cuts the power of a machine. The binaries only read flags; the end-to-end tests in `tests/` use the
+//! same rooms.
 //!
 //! Nothing here is part of the server, and no figure is ever asserted: a test asserts answers.
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ pub mod answer;
 pub mod flags;
 pub mod http;
 pub mod load;
+pub mod power_cut;
 pub mod prepared;
 pub mod process;
 pub mod queries;

@@ -225,6 +225,8 @@ pub fn engine_options(
     storage: &StorageConfig,
 ) -> Result<hearth_engine::Options, String> {
     let mut options = hearth_engine::Options::new(PathBuf::from(flags.text("storage.tsdb.path")));
+    // None at all would be one after every write.
+    options.checkpoint_bytes = flags.bytes("storage.wal.checkpoint-size").max(1);
     options.shards = Some(flags.count("storage.shards")).filter(|&shards| shards > 0);
     options.io = flags.text("storage.io").parse()?;
     options.keeping = keeping(flags, features, storage);

@@ -286,6 +286,12 @@ pub const FLAGS: &[Flag] = &[
         "How durable a remote write is before it is acknowledged: on stable storage, handed to the kernel, or in memory.",
     ),
     served(
+        "storage.wal.checkpoint-size",
+        Bytes,
+        "32MB",
+        "How much log each shard writes before what it has in memory goes to a checkpoint, so that a start need not replay more. Smaller: quicker starts, more writing.",
+    ),
+    served(
         "storage.shards",
         Count,
         "0",

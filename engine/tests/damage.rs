@@ -1,0 +1,247 @@
+//! A whole data directory under a bad medium: each byte of each file changed, each file cut off and each file gone,
+//! one at a time. A start is never refused for it, no value is ever wrong, nothing panics, and what is missing is known.
+//!
+//! A run takes some bytes of chance, whose seed it prints; with `HEARTH_LONG` set it takes every byte.
+//! `HEARTH_DAMAGE_SEED` repeats the chance of another run.
+
+use futures_executor::block_on;
+use hearth_engine::{Handle, IoChoice, Keeping, Options, open};
+use hearth_model::batch::Exemplar;
+use hearth_model::key::key_of;
+use hearth_model::store::{Admin, Catalogue, Columns, Projection, Select, SeriesCursor, ShardView};
+use hearth_model::{
+    Ack, Append, Histogram, Labels, Matcher, QueryContext, Sample, Scatter, TimeRange, WriteBatch,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Changed bytes of a run that is not long.
+const BYTES: usize = 250;
+const SERIES: usize = 6;
+
+fn options(path: &Path) -> Options {
+    let keeping =
+        Keeping { out_of_order_window: Duration::from_secs(50), max_exemplars: 100, ..Keeping::default() };
+    Options {
+        shards: Some(2),
+        io: IoChoice::Threads,
+        block_range: Duration::from_secs(100),
+        checkpoint_bytes: 600,
+        segment_size_bytes: 1_000,
+        keeping,
+        clock: || 2_000_000,
+        ..Options::new(path)
+    }
+}
+
+fn labels(series: usize) -> Labels {
+    Labels::from_pairs([("__name__", "metric".to_owned()), ("instance", format!("host-{series}"))])
+}
+
+/// A value that no other series or time has.
+fn value(series: usize, second: i64) -> f64 {
+    (second * 1000 + series as i64) as f64 / 7.0
+}
+
+fn write(handle: &Handle, seconds: std::ops::Range<i64>) {
+    let mut batch = WriteBatch::default();
+    for series in 0..SERIES {
+        let of = |second: i64| Sample { timestamp_ms: second * 1000, value: value(series, second) };
+        batch.push(&labels(series), &seconds.clone().map(of).collect::<Vec<_>>());
+        let trace = Labels::from_pairs([("trace_id", format!("{series}-{}", seconds.start))]);
+        batch.push_exemplar(Exemplar { labels: trace, timestamp_ms: seconds.start * 1000, value: 1.5 });
+    }
+    let histogram = Histogram { count: value(SERIES, seconds.start), ..Histogram::stale() };
+    batch.push_histograms(&key_of(&labels(SERIES)), [(seconds.start * 1000, histogram)]);
+    let outcome = block_on(handle.append(batch, Ack::Synced)).expect("appends").outcome;
+    assert_eq!(outcome.refused, []);
+}
+
+/// Series and time of each sample with the bits of its value, and the trace of each exemplar.
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    samples: BTreeMap<(String, i64), u64>,
+    traces: BTreeSet<String>,
+}
+
+fn read(handle: &Handle) -> Found {
+    let parts = block_on(handle.scatter(QueryContext::unlimited(), |view| async move {
+        let select = Select { matchers: Arc::new([]), range: TimeRange::ALL, projection: Projection::All };
+        let mut cursor = view.select(select).await?;
+        let (mut columns, mut out) = (Columns::default(), Vec::new());
+        while cursor.next(&mut columns).await? {
+            let name = cursor.group_labels(columns.group).to_string();
+            let floats = columns.times.iter().zip(&columns.values).map(|(t, v)| (*t, v.to_bits()));
+            let histograms = columns.histograms.iter().map(|(t, h)| (*t, h.count.to_bits()));
+            out.extend(floats.chain(histograms).map(|(time, bits)| ((name.clone(), time), bits)));
+        }
+        Ok(out)
+    }));
+    let mut found = Found::default();
+    for (at, bits) in parts.expect("reads").into_iter().flatten() {
+        assert_eq!(found.samples.insert(at.clone(), bits), None, "{at:?} is there twice");
+    }
+    let sets = vec![Arc::from(vec![Matcher::equal("__name__", "metric")])];
+    let exemplars = handle.exemplars(QueryContext::unlimited(), sets, TimeRange::ALL);
+    let exemplars = block_on(exemplars).expect("reads exemplars");
+    found.traces.extend(exemplars.into_iter().flat_map(|s| s.exemplars).map(|e| e.labels.to_string()));
+    found
+}
+
+/// Damage that the store tells of.
+fn known_damage(handle: &Handle) -> u64 {
+    let figures = block_on(handle.figures()).expect("figures");
+    figures.wal_corruptions + figures.blocks_set_aside + figures.block_damages
+}
+
+/// A directory with every kind of file, what it holds, and what was deleted from it.
+struct Whole {
+    directory: tempfile::TempDir,
+    held: Found,
+    deleted: BTreeMap<(String, i64), u64>,
+    files: Vec<PathBuf>,
+}
+
+impl Whole {
+    fn make() -> Whole {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("data");
+        let handle = open(&options(&path)).expect("opens");
+        for at in [0, 60, 120, 180, 240, 300, 340, 380] {
+            write(&handle, at..at + 12);
+            assert_eq!(block_on(handle.tend()), Ok(true));
+        }
+        let before = read(&handle);
+        for (series, range) in [(1, (62_000, 65_000)), (2, (240_000, 390_000)), (4, (0, 1_000))] {
+            let matcher = Matcher::equal("instance", format!("host-{series}"));
+            let range = TimeRange::new(range.0, range.1);
+            block_on(handle.delete_series(vec![Arc::from(vec![matcher])], range)).expect("deletes");
+        }
+        write(&handle, 400..404);
+        let held = read(&handle);
+        handle.close();
+        let gone = |at: &(String, i64)| !held.samples.contains_key(at);
+        let deleted: BTreeMap<_, _> = before.samples.into_iter().filter(|(at, _)| gone(at)).collect();
+        assert!(deleted.len() > 10 && held.samples.len() > 300 && held.traces.len() > 5);
+        let mut files = Vec::new();
+        list(&path, Path::new(""), &mut files);
+        for kind in ["identity", "identity-copy", "lock", "segment", "checkpoint", "block", "tombstones"] {
+            assert!(files.iter().any(|f| is_kind(f, kind)), "no {kind} in {files:?}");
+        }
+        Whole { directory, held, deleted, files }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A copy, with one file changed.
+    fn changed(&self, file: &Path, change: &Change) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("temporary directory");
+        for name in &self.files {
+            let to = copy.path().join(name);
+            std::fs::create_dir_all(to.parent().expect("has a parent")).expect("makes directories");
+            let mut bytes = std::fs::read(self.path().join(name)).expect("reads");
+            if name == file {
+                match change {
+                    Change::Byte(at) => bytes[*at] ^= 0x41,
+                    Change::Cut(length) => bytes.truncate(*length),
+                    Change::Gone => continue,
+                }
+            }
+            std::fs::write(&to, bytes).expect("writes");
+        }
+        copy
+    }
+
+    /// Starts on a directory with that change, and looks at all there is.
+    fn check(&self, file: &Path, change: Change) {
+        let copy = self.changed(file, &change);
+        let what = format!("{} {change:?}", file.display());
+        let handle = open(&options(copy.path())).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let found = read(&handle);
+        let known = known_damage(&handle) > 0;
+        // A deletion is lost with the frame of the log that held it, and with its block's tombstones.
+        let forgets = known && (is_kind(file, "segment") || is_kind(file, "checkpoint"))
+            || is_kind(file, "tombstones") && change == Change::Gone;
+        for (sample, bits) in &found.samples {
+            let expect = self.held.samples.get(sample).or(self.deleted.get(sample).filter(|_| forgets));
+            assert_eq!(expect, Some(bits), "{what}: {sample:?}");
+        }
+        assert!(found.traces.is_subset(&self.held.traces), "{what}: {:?}", found.traces);
+        let missing = self.held.samples.keys().any(|sample| !found.samples.contains_key(sample));
+        // Nothing tells of a file that somebody took away.
+        assert!(!missing || known || change == Change::Gone, "{what}: loss unknown");
+        // It serves: what comes now is taken.
+        write(&handle, 500..501);
+        assert!(read(&handle).samples.len() > found.samples.len(), "{what}: takes nothing");
+        handle.close();
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Change {
+    Byte(usize),
+    /// To this length.
+    Cut(usize),
+    Gone,
+}
+
+fn is_kind(file: &Path, kind: &str) -> bool {
+    file.extension().is_some_and(|extension| extension == kind)
+}
+
+fn list(root: &Path, below: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(root.join(below)).expect("lists") {
+        let entry = entry.expect("lists");
+        let name = below.join(entry.file_name());
+        if entry.file_type().expect("has a type").is_dir() {
+            list(root, &name, files);
+        } else {
+            files.push(name);
+        }
+    }
+    files.sort();
+}
+
+fn is_long() -> bool {
+    std::env::var_os("HEARTH_LONG").is_some()
+}
+
+#[test]
+fn no_byte_of_a_directory_can_do_harm() {
+    let whole = Whole::make();
+    let length =
+        |file: &PathBuf| std::fs::metadata(whole.path().join(file)).expect("is there").len() as usize;
+    let all: Vec<(&PathBuf, usize)> =
+        whole.files.iter().flat_map(|file| (0..length(file)).map(move |at| (file, at))).collect();
+    let chosen = std::env::var("HEARTH_DAMAGE_SEED").ok().and_then(|text| text.parse().ok());
+    let seed: u64 = chosen.unwrap_or_else(|| fastrand::u64(..));
+    println!("HEARTH_DAMAGE_SEED={seed}: {} bytes in {} files", all.len(), whole.files.len());
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let bytes = if is_long() { all } else { rng.choose_multiple(all, BYTES) };
+    for (file, at) in bytes {
+        whole.check(file, Change::Byte(at));
+    }
+}
+
+#[test]
+fn a_file_that_is_short_or_gone_is_no_end() {
+    let whole = Whole::make();
+    for file in &whole.files {
+        whole.check(file, Change::Gone);
+        let length = std::fs::metadata(whole.path().join(file)).expect("is there").len() as usize;
+        let mut cuts: Vec<usize> = if is_long() {
+            (0..length).step_by(7).collect()
+        } else {
+            vec![0, 1, 39, 60, length / 2, length.saturating_sub(1)]
+        };
+        cuts.retain(|cut| *cut < length);
+        cuts.dedup();
+        for cut in cuts {
+            whole.check(file, Change::Cut(cut));
+        }
+    }
+}
