@@ -137,6 +137,11 @@ fn an_offset_ends_where_prometheus_ends_it() {
     assert!(!vector("a offset step()*2") && !vector("a offset -(1m+1s)*2"));
     assert!(!vector("a offset min_of(1m,1s)*2") && !vector("a offset +(1m+1s)*2"));
     check("a offset +(1m+1s)*2", "a offset +(1m + 1s) * 2");
+    check("a offset ++49^9", "a offset (49 ^ 9)");
+    check("a offset --5m*2", "a offset (5m * 2)");
+    check("a offset ++-step()^2", "a offset (-step() ^ 2)");
+    check("a offset ---step()^2", "a offset ---step() ^ 2");
+    check("a offset (1m+1s)*2", "a offset (1m + 1s) * 2");
     check("a[(-2)^2+5m]", "a[(-2) ^ 2 + 5m]");
     check("a offset +max_of(1s, 2s)", "a offset max_of(1s, 2s)");
     let plain = ParseOptions { duration_expr: false, ..ParseOptions::ALL };

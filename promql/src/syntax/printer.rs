@@ -113,7 +113,28 @@ fn write_extended(f: &mut impl Write, extended: Option<Extended>) -> fmt::Result
 }
 
 fn write_offset(f: &mut impl Write, offset: &Duration) -> fmt::Result {
-    if *offset == Duration::ZERO { Ok(()) } else { write!(f, " offset {offset}") }
+    match offset {
+        Duration::Ms(0) => Ok(()),
+        Duration::Expr(expr) if ends_early(expr) => write!(f, " offset ({expr})"),
+        _ => write!(f, " offset {offset}"),
+    }
+}
+
+/// Whether the parser would end the offset after the first operand of what is printed. It reads on only
+/// after a bracket and after two signs.
+fn ends_early(expr: &DurationExpr) -> bool {
+    let mut operand = expr;
+    while let DurationExpr::Sign { expr, .. } = operand {
+        operand = expr;
+    }
+    match operand {
+        DurationExpr::Binary { op: DurationOp::MinOf | DurationOp::MaxOf, .. } => false,
+        DurationExpr::Binary { .. } => {
+            let text = expr.to_string();
+            !matches!(text.as_bytes(), [b'(', ..] | [b'+' | b'-', b'+' | b'-', ..])
+        }
+        _ => false,
+    }
 }
 
 impl Display for Duration {
