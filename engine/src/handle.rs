@@ -23,6 +23,7 @@ use crate::wal::replay::ReplayError;
 pub(crate) use adopt::stored_identity;
 use flume::{Receiver, Sender};
 use futures_channel::oneshot;
+use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
 use hearth_model::context::Stop;
 use hearth_model::store::{BoxFuture, Written};
@@ -31,6 +32,7 @@ use hearth_model::{Ack, Append, QueryContext, Scatter, StoreError, WriteBatch};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -76,6 +78,8 @@ struct Inner {
     watermarks: Arc<Watermarks>,
     settings: Arc<Settings>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Core threads that panicked.
+    losses: Receiver<usize>,
     path: PathBuf,
     identity: Identity,
     progress: Arc<Progress>,
@@ -241,6 +245,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
         hosted[number % threads].push((number, mailbox));
     }
     let (ready, opened) = flume::unbounded();
+    let (lost, losses) = flume::bounded(1);
     let mut handles = Vec::new();
     for (thread, shards) in hosted.into_iter().enumerate() {
         let core = CoreThread {
@@ -251,9 +256,13 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             ready: ready.clone(),
             core: pin.then_some(thread % cores),
         };
+        let watch = Watch { thread, lost: lost.clone() };
         let spawned = std::thread::Builder::new()
             .name(format!("hearth-core-{thread}"))
-            .spawn(move || core.run(backend))
+            .spawn(move || {
+                let _watch = watch;
+                core.run(backend);
+            })
             .map_err(at(&options.path))?;
         handles.push(spawned);
     }
@@ -276,6 +285,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             watermarks: store.watermarks,
             settings: store.settings,
             threads: Mutex::new(handles),
+            losses,
             path: options.path.clone(),
             identity,
             _lock: lock,
@@ -318,6 +328,21 @@ fn choose_io(choice: IoChoice) -> Result<Backend, OpenError> {
                 "io_uring cannot be used here, the log is written with plain calls instead"
             );
             Ok(Backend::Plain)
+        }
+    }
+}
+
+/// Tells of a core thread that ends in a panic.
+struct Watch {
+    thread: usize,
+    lost: Sender<usize>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // One loss is told of, and is enough.
+            let _ = self.lost.try_send(self.thread);
         }
     }
 }
@@ -454,6 +479,16 @@ impl Handle {
         }
     }
 
+    /// Waits until a core thread has panicked, and tells which: its shards answer nothing any more. What they
+    /// acknowledged is in their logs, and there again after a start.
+    pub async fn lost_core(&self) -> usize {
+        match self.inner.losses.recv_async().await {
+            Ok(thread) => thread,
+            // All ended well.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Changes what may change while the store is open; the next write and the next round of upkeep see it.
     pub fn keep(&self, keeping: Keeping) {
         self.inner.settings.change(keeping);
@@ -564,6 +599,16 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// A job that panics is a bug of ours, and costs its query and not the shard.
+async fn unharmed<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
+        tracing::error!(component = "tsdb", err = %text, "A query panicked on its shard");
+        Err(StoreError::Io(format!("unexpected error: {text}")))
+    })
+}
+
 impl Scatter for Handle {
     type View = View;
 
@@ -580,8 +625,8 @@ impl Scatter for Handle {
             let (reply, answer) = oneshot::channel();
             let (job, context) = (job.clone(), context.clone());
             let task: Job = Box::new(move |place| {
-                let work = job(View::new(place, context));
-                Box::pin(async move { drop(reply.send(work.await)) })
+                let work = async move { job(View::new(place, context)).await };
+                Box::pin(async move { drop(reply.send(unharmed(work).await)) })
             });
             self.send(shard, Request::Job(task)).await?;
             answers.push(async { answer.await.unwrap_or(Err(StoreError::Closed)) });

@@ -55,6 +55,8 @@ pub struct FloatColumns {
     same: bool,
     /// The columns are no longer what was read: nothing of this series is remembered.
     changed: bool,
+    /// The series before was dropped: who reads has the times of another.
+    dropped: bool,
     plain: Vec<i64>,
 }
 
@@ -67,14 +69,16 @@ impl FloatColumns {
 
     /// Ends it; returns whether its times are those of the one before.
     pub fn end(&mut self) -> bool {
-        let same = self.same && self.samples == self.times.len();
+        let dropped = std::mem::take(&mut self.dropped);
+        let same = self.same && self.samples == self.times.len() && !dropped;
         self.part();
         same
     }
 
-    /// Begins a series of which nothing is known.
+    /// Drops the series at hand: whatever comes next is not the same as the last that was kept.
     pub fn restart(&mut self) {
         self.forget();
+        self.dropped = true;
         self.times.clear();
         self.values.clear();
     }
@@ -320,5 +324,10 @@ mod tests {
         assert_eq!(columns.times, (8..16).collect::<Vec<_>>());
         columns.restart();
         assert!(columns.times.is_empty() && columns.values.is_empty());
+        // A series without floats: it does not have the times of the one before what was dropped.
+        columns.begin();
+        assert!(!columns.end());
+        columns.begin();
+        assert!(columns.end());
     }
 }
