@@ -4,7 +4,7 @@
 
 use crate::store::StoreError;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -108,14 +108,15 @@ impl Drop for Reservation {
 
 const RUNNING: u8 = 0;
 
-/// The word to stop, and who sleeps until it comes.
+/// The word to stop, and who sleeps until it comes; and whether a long stretch of work was announced.
 #[derive(Debug)]
-struct StopSign {
+struct Signs {
     reason: AtomicU8,
     waiting: Mutex<Vec<Waker>>,
+    wants_room: AtomicBool,
 }
 
-impl StopSign {
+impl Signs {
     fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
         // Every change of the list is complete at each step, so a panic elsewhere leaves nothing half done.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -134,14 +135,18 @@ impl StopSign {
 /// Shared by everything that works for one query.
 #[derive(Debug, Clone)]
 pub struct QueryContext {
-    stop: Arc<StopSign>,
+    signs: Arc<Signs>,
     budget: Arc<Budget>,
 }
 
 impl QueryContext {
     pub fn new(budget: Arc<Budget>) -> Self {
-        let stop = StopSign { reason: AtomicU8::new(RUNNING), waiting: Mutex::default() };
-        QueryContext { stop: Arc::new(stop), budget }
+        let signs = Signs {
+            reason: AtomicU8::new(RUNNING),
+            waiting: Mutex::default(),
+            wants_room: AtomicBool::new(false),
+        };
+        QueryContext { signs: Arc::new(signs), budget }
     }
 
     /// For tests and for the server's own small queries.
@@ -156,8 +161,8 @@ impl QueryContext {
             Stop::TimedOut => 2,
             Stop::Shutdown => 3,
         };
-        if self.stop.reason.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            let waiting = std::mem::take(&mut *self.stop.waiting());
+        if self.signs.reason.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            let waiting = std::mem::take(&mut *self.signs.waiting());
             waiting.into_iter().for_each(Waker::wake);
         }
     }
@@ -165,9 +170,9 @@ impl QueryContext {
     /// Sleeps until the query is told to stop: for whoever waits for something else meanwhile.
     pub async fn stopped(&self) -> Stop {
         poll_fn(|task| {
-            let mut waiting = self.stop.waiting();
+            let mut waiting = self.signs.waiting();
             // Looked at under the lock: a stop that comes later finds the waker.
-            if let Some(why) = self.stop.reason() {
+            if let Some(why) = self.signs.reason() {
                 return Poll::Ready(why);
             }
             if !waiting.iter().any(|waker| waker.will_wake(task.waker())) {
@@ -180,10 +185,32 @@ impl QueryContext {
 
     /// Cheap enough for every series: one relaxed load.
     pub fn check(&self) -> Result<(), StoreError> {
-        if self.stop.reason.load(Ordering::Relaxed) == RUNNING {
+        if self.signs.reason.load(Ordering::Relaxed) == RUNNING {
             return Ok(());
         }
-        self.stop.reason().map_or(Ok(()), |why| Err(StoreError::Stopped(why)))
+        self.signs.reason().map_or(Ok(()), |why| Err(StoreError::Stopped(why)))
+    }
+
+    /// Announces a stretch of work without a pause that is too long for the thread of who asked, and pauses
+    /// once, so that it can be taken elsewhere. Costs nothing the second time.
+    pub async fn ask_for_room(&self) {
+        if self.signs.wants_room.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut paused = false;
+        poll_fn(|task| {
+            if std::mem::replace(&mut paused, true) {
+                return Poll::Ready(());
+            }
+            task.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether [`QueryContext::ask_for_room`] was called.
+    pub fn wants_room(&self) -> bool {
+        self.signs.wants_room.load(Ordering::Relaxed)
     }
 
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, StoreError> {
@@ -241,5 +268,19 @@ mod tests {
         assert_eq!(stopped.as_mut().poll(&mut task), Poll::Ready(Stop::TimedOut));
         drop(context.cancel_on_drop());
         assert_eq!(context.check(), Err(StoreError::Stopped(Stop::TimedOut)));
+    }
+
+    #[test]
+    fn asking_for_room_pauses_once() {
+        let context = QueryContext::unlimited();
+        let mut task = std::task::Context::from_waker(Waker::noop());
+        for pauses in [true, false] {
+            assert_eq!(context.wants_room(), !pauses);
+            let mut asking = std::pin::pin!(context.ask_for_room());
+            assert_eq!(asking.as_mut().poll(&mut task).is_pending(), pauses);
+            if pauses {
+                assert_eq!(asking.as_mut().poll(&mut task), Poll::Ready(()));
+            }
+        }
     }
 }

@@ -29,6 +29,12 @@ use hearth_model::{Sample, Scatter};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Work beyond these asks for room before it begins: the text to parse, the text times the steps (each
+/// operator may compute at each of them), and what the shards send or the cache keeps.
+const LONG_TEXT_BYTES: usize = 16 << 10;
+const WIDE_TEXT: usize = 1 << 20;
+const LARGE_ANSWER_BYTES: usize = 512 << 10;
+
 /// What an operator can set. Defaults are Prometheus'.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineOptions {
@@ -171,6 +177,12 @@ impl<S: Scatter> Engine<S> {
     async fn run(&self, request: Request) -> Result<Answer, QueryError> {
         let mut stats = QueryStats::default();
         // First of all: who made a mistake need not wait to be told.
+        let context = &request.options.context;
+        if request.text.len() > LONG_TEXT_BYTES
+            || request.text.len().saturating_mul(request.steps.count) > WIDE_TEXT
+        {
+            context.ask_for_room().await;
+        }
         let began = Instant::now();
         let parsed = self.parse(&request)?;
         stats.prepare_time = began.elapsed();
@@ -229,6 +241,9 @@ impl<S: Scatter> Engine<S> {
             per_step: per_step.then_some(plan.steps),
         };
         let answers = self.scan(job).await?;
+        if answers.iter().map(ShardAnswer::size_bytes).sum::<usize>() > LARGE_ANSWER_BYTES {
+            limits.context().ask_for_room().await;
+        }
         count(&answers, &plan.steps, per_step, stats, costs.as_deref_mut());
         let (merged, found) = merged(plan, answers, limits)?;
         let mut finish = Finish {

@@ -2,10 +2,13 @@
 //!
 //! What shards send back is merged and finished away from the shards, in stretches that may last seconds.
 //! [`Threads`] gives that its own threads, so that no query keeps the control threads from scraping,
-//! receiving and answering. It never looks into a query.
+//! receiving and answering. A query that never asks for room (see [`QueryContext::ask_for_room`]) has no such
+//! stretch and is spared the way there and back, which would cost it more than its work. [`Threads`] never
+//! looks into a query.
 
 use crate::flags::{Features, Flags};
 use crate::settings;
+use futures_util::FutureExt;
 use hearth_model::context::Budget;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets, SeriesExemplars};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
@@ -15,8 +18,10 @@ use hearth_promql::explain::{Asked, Explained};
 use hearth_promql::query::{Answer, InstantRequest, QueryError, RangeRequest};
 use hearth_promql::{Engine, EngineOptions, Query, QueryAdmin};
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
@@ -94,6 +99,36 @@ impl<T> Threads<T> {
     }
 }
 
+impl<T: Query + 'static> Threads<T> {
+    /// Begins on the thread of who asks, and goes on elsewhere once the query asks for room.
+    fn query<F>(
+        &self,
+        context: QueryContext,
+        work: impl FnOnce(Arc<T>) -> F,
+    ) -> BoxFuture<'static, Result<Answer, QueryError>>
+    where
+        F: Future<Output = Result<Answer, QueryError>> + Send + 'static,
+    {
+        let threads = self.threads.clone();
+        let mut work = Box::pin(AssertUnwindSafe(work(self.inner.clone())).catch_unwind());
+        Box::pin(async move {
+            let here = poll_fn(|task| match work.as_mut().poll(task) {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending if context.wants_room() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let ended = match here.await {
+                Some(ended) => ended,
+                None => match (&mut AbortOnDrop(threads.spawn(work)).0).await {
+                    Ok(ended) => ended,
+                    Err(error) => return Err(QueryError::Execution(describe(error))),
+                },
+            };
+            ended.unwrap_or_else(|panic| Err(QueryError::Execution(describe_panic(&*panic))))
+        })
+    }
+}
+
 struct AbortOnDrop<A>(JoinHandle<A>);
 
 impl<A> Drop for AbortOnDrop<A> {
@@ -105,13 +140,15 @@ impl<A> Drop for AbortOnDrop<A> {
 /// What ended a task that gave no answer: a bug of ours, or the end of the server.
 fn describe(error: JoinError) -> String {
     match error.try_into_panic() {
-        Ok(panic) => {
-            let text = panic_text(&*panic);
-            tracing::error!(component = "query engine", err = %text, "A query panicked");
-            format!("unexpected error: {text}")
-        }
+        Ok(panic) => describe_panic(&*panic),
         Err(_) => "server is shutting down".to_owned(),
     }
+}
+
+fn describe_panic(panic: &(dyn Any + Send)) -> String {
+    let text = panic_text(panic);
+    tracing::error!(component = "query engine", err = %text, "A query panicked");
+    format!("unexpected error: {text}")
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
@@ -121,11 +158,13 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 impl<T: Query + 'static> Query for Threads<T> {
     fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
-        self.run(|engine| async move { engine.instant(request).await }, QueryError::Execution)
+        let context = request.options.context.clone();
+        self.query(context, |engine| async move { engine.instant(request).await })
     }
 
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
-        self.run(|engine| async move { engine.range(request).await }, QueryError::Execution)
+        let context = request.options.context.clone();
+        self.query(context, |engine| async move { engine.range(request).await })
     }
 
     fn explain(&self, asked: Asked, run: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
@@ -217,18 +256,18 @@ mod tests {
     use std::task::Poll;
     use tokio::sync::oneshot;
 
-    type Work = Box<dyn Fn(String) -> BoxFuture<'static, Result<Answer, QueryError>> + Send + Sync>;
+    type Work = Box<dyn Fn(InstantRequest) -> BoxFuture<'static, Result<Answer, QueryError>> + Send + Sync>;
 
-    /// Does with each query's text what it was made of.
+    /// Does that with each query.
     struct Fake(Work);
 
     impl Query for Fake {
         fn instant(&self, request: InstantRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
-            self.0(request.text)
+            self.0(request)
         }
 
-        fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
-            self.0(request.text)
+        fn range(&self, _: RangeRequest) -> BoxFuture<'_, Result<Answer, QueryError>> {
+            Box::pin(async { Err(QueryError::BadData("no range".to_owned())) })
         }
 
         fn explain(&self, _: Asked, _: bool) -> BoxFuture<'_, Result<Explained, QueryError>> {
@@ -250,14 +289,34 @@ mod tests {
     }
 
     #[test]
+    fn a_short_query_stays_where_it_is_asked() {
+        let threads = two_threads();
+        let here = std::thread::current().id();
+        let query = Threads::new(
+            Fake(Box::new(move |request| {
+                Box::pin(async move {
+                    assert_eq!(std::thread::current().id(), here);
+                    Err(QueryError::BadData(request.text))
+                })
+            })),
+            threads.handle().clone(),
+        );
+        assert_eq!(on_control(query.instant(request("x"))), Err(QueryError::BadData("x".to_owned())));
+    }
+
+    #[test]
     fn a_long_stretch_keeps_nobody_else() {
         let threads = two_threads();
         let (go_on, wait) = mpsc::channel::<()>();
-        let wait = std::sync::Mutex::new(wait);
+        let wait = Arc::new(std::sync::Mutex::new(wait));
         let query = Threads::new(
-            Fake(Box::new(move |text| {
-                wait.lock().expect("no panic").recv().expect("told to go on");
-                Box::pin(async move { Err(QueryError::BadData(text)) })
+            Fake(Box::new(move |request| {
+                let wait = wait.clone();
+                Box::pin(async move {
+                    request.options.context.ask_for_room().await;
+                    wait.lock().expect("no panic").recv().expect("told to go on");
+                    Err(QueryError::BadData(request.text))
+                })
             })),
             threads.handle().clone(),
         );
@@ -278,9 +337,10 @@ mod tests {
         let (alive, dropped) = oneshot::channel::<()>();
         let ends = std::sync::Mutex::new(Some((started, alive)));
         let query = Threads::new(
-            Fake(Box::new(move |_| {
+            Fake(Box::new(move |request| {
                 let (started, alive) = ends.lock().expect("no panic").take().expect("asked once");
                 Box::pin(async move {
+                    request.options.context.ask_for_room().await;
                     started.send(()).expect("somebody waits");
                     std::future::pending::<()>().await;
                     drop(alive);
@@ -290,7 +350,9 @@ mod tests {
             threads.handle().clone(),
         );
         on_control(async {
-            let answer = query.instant(request("x"));
+            let mut answer = query.instant(request("x"));
+            let first = std::future::poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+            assert!(first.is_pending());
             runs.await.expect("started");
             drop(answer);
             assert!(dropped.await.is_err());
@@ -299,12 +361,21 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer() {
-        let threads = two_threads();
-        let query = Threads::new(
-            Fake(Box::new(|text| Box::pin(async move { panic!("no {text}") }))),
-            threads.handle().clone(),
-        );
-        let answer = on_control(query.instant(request("x")));
-        assert_eq!(answer, Err(QueryError::Execution("unexpected error: no x".to_owned())));
+        for far in [false, true] {
+            let threads = two_threads();
+            let query = Threads::new(
+                Fake(Box::new(move |request| {
+                    Box::pin(async move {
+                        if far {
+                            request.options.context.ask_for_room().await;
+                        }
+                        panic!("no {}", request.text)
+                    })
+                })),
+                threads.handle().clone(),
+            );
+            let answer = on_control(query.instant(request("x")));
+            assert_eq!(answer, Err(QueryError::Execution("unexpected error: no x".to_owned())));
+        }
     }
 }

@@ -107,7 +107,7 @@ pub async fn run(
     state.set_ready(backend(&store, engine, &scraper, &query_log, queries));
     tracing::info!("Server is ready to receive web requests.");
     let reloading = tokio::spawn(reloader.run(requests, hang_up));
-    asked_to_end(&mut termination, &state).await;
+    let lost = asked_to_end(&mut termination, &state, &store).await;
     tokio::spawn(termination.hurry());
     state.set_stopping();
     reloading.abort();
@@ -117,7 +117,7 @@ pub async fn run(
     gateway.close().await;
     query_log.close();
     close(store).await;
-    Ok(())
+    lost.map_or(Ok(()), |core| Err(Failure::run(format!("core thread {core} of the storage panicked"))))
 }
 
 fn announce(build: &BuildInfo) {
@@ -148,13 +148,24 @@ fn backend(
     }
 }
 
-async fn asked_to_end(termination: &mut Termination, state: &State) {
+/// Waits for the end. A storage that lost a core thread, whose number is returned, is an end too: a start
+/// anew brings back what the thread had, and a server without some of its series would answer wrongly.
+async fn asked_to_end(
+    termination: &mut Termination,
+    state: &State,
+    store: &hearth_engine::Handle,
+) -> Option<usize> {
     tokio::select! {
         signal = termination.next() => tracing::warn!(signal, "Received an OS signal, exiting gracefully..."),
         () = state.quit.notified() => {
             tracing::warn!("Received termination request via web service, exiting gracefully...");
         }
+        core = store.lost_core() => {
+            tracing::error!(core, "A core thread of the storage panicked, exiting");
+            return Some(core);
+        }
     }
+    None
 }
 
 /// The HTTP side, which runs from the first moment to the end of draining.

@@ -1,6 +1,6 @@
 //! A range query that may use kept results: look up, compute what is missing, join, keep.
 
-use super::{Engine, Parsed, Request};
+use super::{Engine, LARGE_ANSWER_BYTES, Parsed, Request};
 use crate::cache::block::Block;
 use crate::cache::key::{Key, Reach};
 use crate::cache::{self, Cache, Found, Kept};
@@ -77,6 +77,9 @@ impl<S: Scatter> Engine<S> {
         let Some(kept) = &found.kept else {
             return self.run_and_keep(run, &found, (cache, key, &reach, keep_until_ms), limits, stats).await;
         };
+        if kept.extent.block.size_bytes() > LARGE_ANSWER_BYTES {
+            limits.context().ask_for_room().await;
+        }
         let before = self.blocks(run, found.before, found.noted, limits, stats).await?;
         let behind = self.blocks(run, found.behind, found.noted, limits, stats).await?;
         let (Some(before), Some(behind)) = (before, behind) else {

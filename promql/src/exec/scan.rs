@@ -58,6 +58,25 @@ pub enum Partial {
     },
 }
 
+impl Partial {
+    /// About what its merge has to go through.
+    fn size_bytes(&self) -> usize {
+        match self {
+            Partial::Tile(tile) => tile.size_bytes(),
+            Partial::Fold { accumulator, nameless, .. } => {
+                accumulator.size_bytes() + nameless.as_ref().map_or(0, |(_, held)| held.bytes())
+            }
+            Partial::Samples { held, .. } => held.bytes(),
+        }
+    }
+}
+
+impl ShardAnswer {
+    pub fn size_bytes(&self) -> usize {
+        self.partials.iter().map(Partial::size_bytes).sum()
+    }
+}
+
 /// What a shard sends back through the door.
 #[derive(Debug)]
 pub struct ShardAnswer {
