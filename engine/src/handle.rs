@@ -3,6 +3,7 @@
 
 mod admin;
 mod adopt;
+mod answers;
 
 use crate::census::Census;
 use crate::config::{self, IoChoice, Keeping, Options, Pinning};
@@ -21,6 +22,7 @@ use crate::shard::{self, Store};
 use crate::wal::commit::CommitOptions;
 use crate::wal::replay::ReplayError;
 pub(crate) use adopt::stored_identity;
+use answers::Answers;
 use flume::{Receiver, Sender};
 use futures_channel::oneshot;
 use futures_util::FutureExt;
@@ -620,18 +622,17 @@ impl Scatter for Handle {
     {
         context.check()?;
         let mut guard = StopOnDrop(Some(context.clone()));
-        let mut answers = Vec::with_capacity(self.shards());
+        let answers = Answers::of(self.shards());
         for shard in 0..self.shards() {
-            let (reply, answer) = oneshot::channel();
+            let reply = answers.reply(shard);
             let (job, context) = (job.clone(), context.clone());
             let task: Job = Box::new(move |place| {
                 let work = async move { job(View::new(place, context)).await };
-                Box::pin(async move { drop(reply.send(unharmed(work).await)) })
+                Box::pin(async move { reply.send(unharmed(work).await) })
             });
             self.send(shard, Request::Job(task)).await?;
-            answers.push(async { answer.await.unwrap_or(Err(StoreError::Closed)) });
         }
-        let results = try_join_all(answers).await?;
+        let results = answers.all().await?;
         guard.0 = None;
         Ok(results)
     }

@@ -4,8 +4,7 @@ use futures_executor::block_on;
 use hearth_engine::{Handle, Options, open};
 use hearth_model::store::{Columns, Projection, Select, SeriesCursor, ShardView};
 use hearth_model::{
-    Ack, Append, Histogram, Labels, Matcher, QueryContext, Sample, Scatter, StoreError, TimeRange,
-    WriteBatch,
+    Ack, Append, Histogram, Labels, Matcher, QueryContext, Sample, Scatter, StoreError, TimeRange, WriteBatch,
 };
 
 fn one_shard(path: &std::path::Path) -> Handle {
@@ -67,7 +66,10 @@ fn times_are_never_those_of_a_series_before() {
         block_on(handle.append(batch, Ack::Memory)).expect("appends");
         let found = block_on(handle.scatter(QueryContext::unlimited(), |view| async move {
             let select = Select {
-                matchers: vec![Matcher::new(hearth_model::MatchOp::Equal, "__name__", "metric").expect("plain")].into(),
+                matchers: vec![
+                    Matcher::new(hearth_model::MatchOp::Equal, "__name__", "metric").expect("plain"),
+                ]
+                .into(),
                 range: TimeRange::new(5_000, 20_000),
                 projection: Projection::All,
             };
