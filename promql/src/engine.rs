@@ -7,6 +7,7 @@ mod explained;
 use crate::active::{ActiveQueries, ActiveQuery, QueryKind, Registration};
 use crate::cache::{Cache, CacheFigures};
 use crate::exec::finish::{Finish, Operand, without_delayed_names};
+use crate::exec::labels::same_labelset;
 use crate::exec::limits::{Limits, QUEUE};
 use crate::exec::merge::{Merged, merge};
 use crate::exec::notes::Notes;
@@ -334,7 +335,10 @@ fn merged(
     let (mut merged, mut found) = (Vec::with_capacity(partials.len()), Vec::new());
     for (fragment, (partials, mut notes)) in plan.fragments.iter().zip(partials) {
         let one = merge(fragment, partials, plan.delayed_name_removal, limits, &mut notes);
-        merged.push(one.map_err(|error| error.at(|| format!("the merge of {fragment}")))?);
+        merged.push(match one {
+            Err(error) if error == same_labelset() => Merged::SameLabelset,
+            one => one.map_err(|error| error.at(|| format!("the merge of {fragment}")))?,
+        });
         found.push(notes);
     }
     Ok((merged, found))

@@ -3,7 +3,7 @@
 use super::aggregate::{Accumulator, FoldOp, ranked};
 use super::binary::{Operator, matching, scalar, sets};
 use super::call::{date, info, label, math, order, quantile};
-use super::labels::{TYPE, Uniter, refuse_equal, relabelled};
+use super::labels::{TYPE, Uniter, refuse_equal, relabelled, same_labelset};
 use super::limits::Limits;
 use super::merge::Merged;
 use super::meter::Meter;
@@ -165,6 +165,7 @@ impl Finish<'_> {
             }
             Merged::Tile(tile) => Ok(vector_of(tile.share()?)),
             Merged::Samples { .. } => unreachable!("samples are only asked for by range functions"),
+            Merged::SameLabelset => Err(same_labelset()),
         }
     }
 
@@ -420,7 +421,9 @@ impl Finish<'_> {
                 let empty = Merged::Samples { series: Vec::new(), held: Vec::new() };
                 match std::mem::replace(&mut self.merged[*fragment], empty) {
                     Merged::Samples { series, .. } => (windows, series),
-                    Merged::Tile(_) => unreachable!("a range vector is made of samples"),
+                    Merged::Tile(_) | Merged::SameLabelset => {
+                        unreachable!("a range vector is made of samples")
+                    }
                 }
             }
             RangeSource::Subquery(inner) => {

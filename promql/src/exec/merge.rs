@@ -17,7 +17,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Merged {
     Tile(Tile),
-    Samples { series: Vec<SampleSeries>, held: Vec<Held> },
+    Samples {
+        series: Vec<SampleSeries>,
+        held: Vec<Held>,
+    },
+    /// Two of its series have the same labels. An error where it is used, not before: of several errors in a
+    /// query the one to tell is that of the part which is evaluated first.
+    SameLabelset,
 }
 
 pub fn merge(

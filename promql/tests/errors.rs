@@ -1,0 +1,31 @@
+//! Which of several errors is told.
+
+use hearth_model::testing::MemStore;
+use hearth_model::{Labels, QueryContext, Sample, WriteBatch};
+use hearth_promql::{Engine, EngineOptions, InstantRequest, Query, RequestOptions};
+
+/// The error of a query over `a{x="1"}`, `b{x="1"}`, `c{x="1"}` and `c{x="2"}`.
+fn error(text: &str) -> String {
+    let store = MemStore::new(2);
+    let mut batch = WriteBatch::default();
+    for (name, x) in [("a", "1"), ("b", "1"), ("c", "1"), ("c", "2")] {
+        let labels = Labels::from_pairs([("__name__", name), ("x", x)]);
+        batch.push(&labels, &[Sample { timestamp_ms: 60_000, value: 1.0 }]);
+    }
+    assert!(store.write(&batch).refused.is_empty());
+    let engine = Engine::new(store, EngineOptions::default());
+    let options = RequestOptions::new(QueryContext::unlimited());
+    let request = InstantRequest { text: text.to_owned(), time_ms: 60_000, options };
+    futures_executor::block_on(engine.instant(request)).expect_err("fails").to_string()
+}
+
+#[test]
+fn of_two_errors_the_one_on_the_left_is_told() {
+    let lost = r#"count_over_time({__name__=~"a|b"}[1m])"#;
+    let many = "found duplicate series for the match group {} on the right hand-side";
+    let same = "vector cannot contain metrics with the same labelset";
+    assert_eq!(error(lost), same);
+    assert!(error("a - on() c").starts_with(many));
+    assert!(error(&format!("(a - on() c) and on(x) {lost}")).starts_with(many));
+    assert_eq!(error(&format!("{lost} and on(x) (a - on() c)")), same);
+}
