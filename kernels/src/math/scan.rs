@@ -63,6 +63,35 @@ impl WithSimd for CountBelow<'_> {
     }
 }
 
+/// How many values are below the one before.
+pub fn count_falls(values: &[f64]) -> usize {
+    let Some((_, later)) = values.split_first() else { return 0 };
+    ARCH.dispatch(CountFalls { before: &values[..later.len()], later })
+}
+
+struct CountFalls<'a> {
+    before: &'a [f64],
+    later: &'a [f64],
+}
+
+impl WithSimd for CountFalls<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let (before, before_rest) = S::as_simd_f64s(self.before);
+        let (later, later_rest) = S::as_simd_f64s(self.later);
+        let (one, zero) = (simd.splat_u64s(1), simd.splat_u64s(0));
+        let mut falls = zero;
+        for (&before, &later) in before.iter().zip(later) {
+            falls = simd.add_u64s(falls, simd.select_u64s(simd.less_than_f64s(later, before), one, zero));
+        }
+        let lanes: &[u64] = bytemuck::cast_slice(std::slice::from_ref(&falls));
+        let rest = before_rest.iter().zip(later_rest).filter(|(before, later)| later < before).count();
+        lanes.iter().sum::<u64>() as usize + rest
+    }
+}
+
 /// Appends every place whose value is below the one before, in ascending order.
 pub fn falls(values: &[f64], out: &mut Vec<u32>) {
     ARCH.dispatch(Falls { values, out });
@@ -126,6 +155,7 @@ mod tests {
                 (1..values.len()).filter(|i| values[*i] < values[*i - 1]).map(|i| i as u32).collect();
             let mut got = Vec::new();
             falls(&values, &mut got);
+            prop_assert_eq!(count_falls(&values), expect.len());
             prop_assert_eq!(got, expect);
             let bound = values.first().copied().unwrap_or(0.0);
             prop_assert_eq!(count_below(&values, bound), values.iter().filter(|v| **v < bound).count());

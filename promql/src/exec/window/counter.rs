@@ -4,7 +4,9 @@
 use super::{Bounds, RangeCall, Run, Samples};
 use crate::exec::tile::StepColumn;
 use crate::functions::RangeKind;
+use hearth_kernels::math::resets::{self, Reaches, Regular};
 use hearth_kernels::math::scan;
+use std::ops::Range;
 
 /// How far a window's samples reach towards its edges; from times alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -51,27 +53,25 @@ impl Reach {
     /// A counter starts at zero, not below: where its slope would reach zero within the window, it is
     /// carried back only so far.
     pub fn factor_of_counter(&self, first: f64, increase: f64, divisor: f64) -> f64 {
-        let mut reach = *self;
-        if increase > 0.0 && first >= 0.0 {
-            let to_zero = self.sampled * (first / increase);
-            if to_zero < reach.to_start {
-                reach.to_start = to_zero;
-            }
-        }
-        reach.factor(divisor)
+        resets::factor(first, increase, [self.sampled, self.to_start, self.to_end], divisor)
     }
 }
 
 /// The reach of every window, and the factor that follows from it where no counter starts within.
 #[derive(Debug, Default)]
 pub struct Extrapolation {
-    reaches: Vec<Reach>,
+    /// As in [`Reach`].
+    sampled: Vec<f64>,
+    to_start: Vec<f64>,
+    to_end: Vec<f64>,
     factors: Vec<f64>,
     /// A counter can have started within a window only where its first value is below this many increases.
     near: Vec<f64>,
     divisor: f64,
     /// Windows with two samples or more.
     wide: Run,
+    /// The most of these that are equally long and equally far from each other, and their steps.
+    regular: Option<(Range<usize>, Regular)>,
 }
 
 impl Extrapolation {
@@ -89,7 +89,9 @@ impl Extrapolation {
 
     pub fn fill(&mut self, call: &RangeCall, times: &[i64], bounds: &Bounds) {
         self.divisor = Self::divisor(call);
-        self.reaches.clear();
+        for column in [&mut self.sampled, &mut self.to_start, &mut self.to_end] {
+            column.clear();
+        }
         self.factors.clear();
         self.near.clear();
         self.wide = Run::default();
@@ -105,41 +107,91 @@ impl Extrapolation {
             // The way to zero is as long as the samples reach where the first value equals the increase, and
             // longer where it is larger.
             self.near.push(if reach.to_start <= reach.sampled { 1.0 } else { f64::INFINITY });
-            self.reaches.push(reach);
+            self.sampled.push(reach.sampled);
+            self.to_start.push(reach.to_start);
+            self.to_end.push(reach.to_end);
         }
+        self.regular = self.wide.steps().and_then(|steps| most_regular(bounds, steps));
     }
 
     /// What the increase of a counter comes to.
     #[inline]
     fn of_counter(&self, step: usize, first: f64, increase: f64) -> f64 {
         if increase > 0.0 && first >= 0.0 && first < increase * self.near[step] {
-            return increase * self.reaches[step].factor_of_counter(first, increase, self.divisor);
+            let reach = [self.sampled[step], self.to_start[step], self.to_end[step]];
+            return increase * resets::factor(first, increase, reach, self.divisor);
         }
         increase * self.factors[step]
     }
+
+    fn reaches(&self, steps: Range<usize>) -> Reaches<'_> {
+        Reaches {
+            sampled: &self.sampled[steps.clone()],
+            to_start: &self.to_start[steps.clone()],
+            to_end: &self.to_end[steps],
+        }
+    }
 }
 
-/// Counters: what was lost at resets is added back. `falls` is a buffer.
+/// The longest run of windows of one length and one distance, among those steps.
+fn most_regular(bounds: &Bounds, steps: Range<usize>) -> Option<(Range<usize>, Regular)> {
+    let mut best: Option<(Range<usize>, Regular)> = None;
+    let mut from = steps.start;
+    while from + 1 < steps.end {
+        let (length, stride) = (bounds.window(from).len(), bounds.lo[from + 1] - bounds.lo[from]);
+        let follows = |step: &usize| {
+            bounds.window(*step).len() == length && bounds.lo[*step] - bounds.lo[*step - 1] == stride
+        };
+        let count = 1 + (from + 1..steps.end).take_while(follows).count();
+        // Beyond a window's length its values are no one else's, and nothing is gained.
+        let worth = stride > 0 && stride as usize <= length;
+        if worth && best.as_ref().is_none_or(|(_, windows)| windows.count < count) {
+            let (first, stride) = (bounds.lo[from] as usize, stride as usize);
+            best = Some((from..from + count, Regular { first, length, stride, count }));
+        }
+        from += count.max(2) - 1;
+    }
+    best
+}
+
+/// Buffers for series that fall.
+#[derive(Debug, Default)]
+pub struct Falls {
+    /// Where.
+    places: Vec<u32>,
+    firsts: Vec<f64>,
+    losses: Vec<f64>,
+    planes: Vec<f64>,
+}
+
+/// Of so many values one falls where falling is no longer rare.
+const OFTEN: usize = 8;
+
+/// Counters: what was lost at resets is added back.
 pub fn rate(
     values: &[f64],
     bounds: &Bounds,
     extrapolation: &Extrapolation,
-    falls: &mut Vec<u32>,
+    falls: &mut Falls,
     out: &mut StepColumn,
 ) {
-    falls.clear();
-    scan::falls(values, falls);
-    if falls.is_empty()
-        && let Some(run) = extrapolation.wide.steps()
-    {
-        let ends = bounds.lo[run.clone()].iter().zip(&bounds.hi[run.clone()]);
-        for (step, (out, (&lo, &hi))) in run.clone().zip(out.fill(run).iter_mut().zip(ends)) {
-            let first = values[lo as usize];
-            *out = extrapolation.of_counter(step, first, values[hi as usize - 1] - first);
+    let count = scan::count_falls(values);
+    if let Some(run) = extrapolation.wide.steps() {
+        if count == 0 {
+            let ends = bounds.lo[run.clone()].iter().zip(&bounds.hi[run.clone()]);
+            for (step, (out, (&lo, &hi))) in run.clone().zip(out.fill(run).iter_mut().zip(ends)) {
+                let first = values[lo as usize];
+                *out = extrapolation.of_counter(step, first, values[hi as usize - 1] - first);
+            }
+            return;
         }
-        return;
+        if count * OFTEN > values.len() {
+            return rate_of_many_falls(values, bounds, (extrapolation, run), falls, out);
+        }
     }
-    let mut falls = &falls[..];
+    falls.places.clear();
+    scan::falls(values, &mut falls.places);
+    let mut falls = &falls.places[..];
     for step in 0..bounds.lo.len() {
         let window = bounds.window(step);
         if window.len() < 2 {
@@ -155,6 +207,38 @@ pub fn rate(
         }
         out.set(step, extrapolation.of_counter(step, first, increase));
     }
+}
+
+/// The same for values that go up and down: all steps at once.
+fn rate_of_many_falls(
+    values: &[f64],
+    bounds: &Bounds,
+    (extrapolation, run): (&Extrapolation, Range<usize>),
+    falls: &mut Falls,
+    out: &mut StepColumn,
+) {
+    let Falls { firsts, losses, planes, .. } = falls;
+    resets::losses(values, losses);
+    let sums = out.fill(run.clone());
+    firsts.clear();
+    for (sum, step) in sums.iter_mut().zip(run.clone()) {
+        let window = bounds.window(step);
+        firsts.push(values[window.start]);
+        *sum = values[window.end - 1] - values[window.start];
+    }
+    let at_once = match &extrapolation.regular {
+        Some((steps, windows)) => {
+            let some = steps.start - run.start..steps.end - run.start;
+            resets::add_losses(*windows, losses, planes, &mut sums[some]);
+            steps.clone()
+        }
+        None => run.start..run.start,
+    };
+    for (sum, step) in sums.iter_mut().zip(run.clone()).filter(|(_, step)| !at_once.contains(step)) {
+        let window = bounds.window(step);
+        *sum = losses[window.start + 1..window.end].iter().fold(*sum, |sum, lost| sum + lost);
+    }
+    resets::extrapolate(firsts, extrapolation.reaches(run), extrapolation.divisor, sums);
 }
 
 /// Gauges.

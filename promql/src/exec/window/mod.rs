@@ -187,8 +187,7 @@ pub struct Scratch {
     pub extrapolation: Extrapolation,
     live: Columns,
     pub sorted: Vec<f64>,
-    /// Where a series' values fall.
-    falls: Vec<u32>,
+    falls: counter::Falls,
     pub sorted_window: over_time::SortedWindow,
     pub queue: std::collections::VecDeque<u32>,
 }
