@@ -40,6 +40,7 @@ struct Pieces {
     end: Vec<u8>,
     first_item: bool,
     done: bool,
+    times: print::Times,
 }
 
 enum Rest {
@@ -83,7 +84,7 @@ impl Pieces {
             }
         };
         close.extend_from_slice(&end);
-        Pieces { rest, head, end: close, first_item: true, done: false }
+        Pieces { rest, head, end: close, first_item: true, done: false, times: print::Times::default() }
     }
 }
 
@@ -99,7 +100,9 @@ impl Iterator for Pieces {
             let more = match &mut self.rest {
                 Rest::Nothing => false,
                 Rest::Vector(elements) => write_element(&mut out, elements, &mut self.first_item),
-                Rest::Matrix { series, open } => write_run(&mut out, series, open, &mut self.first_item),
+                Rest::Matrix { series, open } => {
+                    write_run(&mut out, series, open, &mut self.first_item, &mut self.times)
+                }
             };
             if !more {
                 out.append(&mut self.end);
@@ -141,6 +144,7 @@ fn write_run(
     rest: &mut std::vec::IntoIter<MatrixSeries>,
     open: &mut Option<Open>,
     first_item: &mut bool,
+    times: &mut print::Times,
 ) -> bool {
     let mut current = match open.take() {
         Some(current) => current,
@@ -151,10 +155,9 @@ fn write_run(
             Open { series, print, floats: 0, histograms: 0 }
         }
     };
-    let floats = current.series.floats.iter().skip(current.floats).take(RUN);
-    for sample in floats.clone() {
-        current.print.sample(out, sample.timestamp_ms, sample.value);
-    }
+    let floats = &current.series.floats[current.floats..];
+    let floats = &floats[..floats.len().min(RUN)];
+    current.print.samples(out, times, current.floats, floats);
     current.floats += floats.len();
     if current.floats == current.series.floats.len() {
         let histograms = current.series.histograms.iter().skip(current.histograms).take(RUN / 16);

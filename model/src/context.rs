@@ -48,7 +48,7 @@ impl Budget {
     }
 
     pub fn peak_bytes(&self) -> usize {
-        self.peak_bytes.load(Ordering::Relaxed)
+        self.peak_bytes.load(Ordering::Relaxed).max(self.used_bytes())
     }
 
     pub fn used_bytes(&self) -> usize {
@@ -68,12 +68,13 @@ impl Budget {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(error);
         }
-        self.peak_bytes.fetch_max(now, Ordering::Relaxed);
         Ok(())
     }
 
+    /// What is held grows up to here, so a new peak is noted here and not at each charge.
     fn release(&self, bytes: usize) {
-        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.peak_bytes.fetch_max(before, Ordering::Relaxed);
         if let Some(parent) = &self.parent {
             parent.release(bytes);
         }
@@ -90,6 +91,9 @@ pub struct Reservation {
 impl Reservation {
     /// Charges `bytes` more.
     pub fn grow(&mut self, bytes: usize) -> Result<(), StoreError> {
+        if bytes == 0 {
+            return Ok(());
+        }
         self.budget.charge(bytes)?;
         self.bytes += bytes;
         Ok(())

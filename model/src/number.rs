@@ -103,13 +103,16 @@ fn write_special(out: &mut Vec<u8>, value: f64) -> bool {
     true
 }
 
-/// Whole numbers up to 2^53, by the integer's way.
+/// Whole numbers up to 2^53, which are printed the integer's way.
 #[inline]
-fn write_whole(out: &mut Vec<u8>, value: f64) -> bool {
+fn whole(value: f64) -> Option<i64> {
     let whole = value as i64;
-    if whole.unsigned_abs() > 1 << 53 || whole as f64 != value || (whole == 0 && value.is_sign_negative()) {
-        return false;
-    }
+    let negative_zero = whole == 0 && value.is_sign_negative();
+    (whole.unsigned_abs() <= 1 << 53 && whole as f64 == value && !negative_zero).then_some(whole)
+}
+
+fn write_whole(out: &mut Vec<u8>, value: f64) -> bool {
+    let Some(whole) = whole(value) else { return false };
     out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
     true
 }
@@ -219,24 +222,49 @@ pub fn write_fixed(out: &mut Vec<u8>, value: f64) {
     Digits::of(value).write_fixed(out);
 }
 
+/// The longest text of a value in result JSON.
+pub const RESULT_BYTES: usize = 32;
+
 /// As values in result JSON: without an exponent where 1e-6 <= |value| < 1e21, and for zero.
 pub fn write_result(out: &mut Vec<u8>, value: f64) {
-    if write_whole(out, value) || write_special(out, value) {
-        return;
+    let mut text = [0; RESULT_BYTES];
+    let length = put_result(&mut text, value);
+    out.extend_from_slice(&text[..length]);
+}
+
+/// The same into a buffer; returns how many bytes it took.
+#[inline]
+pub fn put_result(out: &mut [u8; RESULT_BYTES], value: f64) -> usize {
+    let mut put = |text: &[u8]| {
+        out[..text.len()].copy_from_slice(text);
+        text.len()
+    };
+    if let Some(whole) = whole(value) {
+        return put(itoa::Buffer::new().format(whole).as_bytes());
     }
-    let size = value.abs();
-    if (1e-3..1e15).contains(&size) {
+    if (1e-3..1e15).contains(&value.abs()) {
         // In this range the library prints the fixed form itself.
         let mut buffer = zmij::Buffer::new();
         let text = buffer.format_finite(value).as_bytes();
-        return out.extend_from_slice(text.strip_suffix(b".0").unwrap_or(text));
+        return put(text.strip_suffix(b".0").unwrap_or(text));
+    }
+    put(&rare_result(value))
+}
+
+/// What is neither whole nor of usual size.
+#[cold]
+fn rare_result(value: f64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(RESULT_BYTES);
+    if write_special(&mut out, value) {
+        return out;
     }
     let digits = Digits::of(value);
-    if size == 0.0 || (1e-6..1e21).contains(&size) {
-        digits.write_fixed(out);
+    if value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
+        digits.write_fixed(&mut out);
     } else {
-        digits.write_exponent(out);
+        digits.write_exponent(&mut out);
     }
+    out
 }
 
 /// Go's format 'g' with the fewest digits, as exposition text prints values: with an exponent below 1e-4

@@ -3,9 +3,11 @@
 //! errors, warnings and statistics are the API's business.
 
 mod histogram;
+mod points;
 mod string;
 
 pub use histogram::write_histogram;
+pub use points::Times;
 pub use string::{write_string, write_string_html};
 
 use hearth_model::number::{write_fixed, write_result};
@@ -153,6 +155,13 @@ impl MatrixSeries {
         out.extend_from_slice(if first { b",\"values\":[".as_slice() } else { b",".as_slice() });
         self.part = Part::Samples;
         write_point(out, timestamp_ms, value);
+    }
+
+    /// Many at once; the first is the `from`-th of the series.
+    pub fn samples(&mut self, out: &mut Vec<u8>, times: &mut Times, from: usize, samples: &[Sample]) {
+        let Some((first, rest)) = samples.split_first() else { return };
+        self.sample(out, first.timestamp_ms, first.value);
+        points::write(out, times, from + 1, rest);
     }
 
     pub fn histogram(&mut self, out: &mut Vec<u8>, timestamp_ms: i64, histogram: &Histogram) {

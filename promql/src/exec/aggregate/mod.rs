@@ -95,6 +95,25 @@ impl States {
         }
     }
 
+    /// Merges a whole group where what was never seen changes nothing; false where that is not so.
+    fn merge_whole(&mut self, op: FoldOp, at: Range<usize>, other: &States, from: Range<usize>) -> bool {
+        match (self, other) {
+            (States::Sum { totals, compensations }, States::Sum { totals: t, compensations: c }) => {
+                let (totals, compensations) = (&mut totals[at.clone()], &mut compensations[at]);
+                add_column(totals, compensations, &t[from.clone()]);
+                for ((compensation, theirs), total) in compensations.iter_mut().zip(&c[from]).zip(totals) {
+                    *compensation += if total.is_infinite() { 0.0 } else { *theirs };
+                }
+                true
+            }
+            (States::Value(counts), States::Value(theirs)) if op == FoldOp::Count => {
+                counts[at].iter_mut().zip(&theirs[from]).for_each(|(count, theirs)| *count += theirs);
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn bytes_per_cell(&self) -> usize {
         match self {
             States::Sum { .. } => 16,
@@ -216,6 +235,12 @@ impl Accumulator {
         self.histogram_ignored |= other.histogram_ignored;
         for (from, &to) in groups.iter().enumerate() {
             self.reach(to + 1)?;
+            let (ours, theirs) = (to * steps..(to + 1) * steps, from * steps..(from + 1) * steps);
+            if self.states.merge_whole(self.op, ours, &other.states, theirs) {
+                let seen = self.floats[to * words..(to + 1) * words].iter_mut();
+                seen.zip(&other.floats[from * words..]).for_each(|(seen, theirs)| *seen |= theirs);
+                continue;
+            }
             let has = |step: usize| other.floats[from * words + step / 64] >> (step % 64) & 1 == 1;
             for step in (0..steps).filter(|&s| has(s)) {
                 let seen = &mut self.floats[to * words + step / 64];
@@ -382,19 +407,13 @@ fn extreme(op: FoldOp, first: bool, old: f64, new: f64) -> f64 {
 
 fn merge_cell(op: FoldOp, ours: &mut States, to: usize, theirs: &States, from: usize, first: bool) {
     match (ours, theirs) {
-        (States::Sum { totals, compensations }, States::Sum { totals: t, compensations: c }) => {
-            let mut cell = Neumaier { sum: totals[to], compensation: compensations[to] };
-            cell.merge(Neumaier { sum: t[from], compensation: c[from] });
-            (totals[to], compensations[to]) = (cell.sum, cell.compensation);
-        }
         (States::Mean(ours), States::Mean(theirs)) => ours[to].merge(theirs[from]),
         (States::Variance(ours), States::Variance(theirs)) => ours[to].merge(theirs[from]),
         (States::Value(ours), States::Value(theirs)) => match op {
-            FoldOp::Count => ours[to] += theirs[from],
             FoldOp::Group => {}
             _ => ours[to] = extreme(op, first, ours[to], theirs[from]),
         },
-        _ => unreachable!("partials of one aggregation have the same states"),
+        _ => unreachable!("partials of one aggregation have the same states, and sums are merged whole"),
     }
 }
 
