@@ -86,7 +86,11 @@ impl Budget {
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
+    owed_bytes: usize,
 }
+
+/// Small amounts are charged together once they come to this: the accounts are shared by all threads.
+const CHARGE_BYTES: usize = 4 << 10;
 
 impl Reservation {
     /// Charges `bytes` more.
@@ -97,6 +101,17 @@ impl Reservation {
         self.budget.charge(bytes)?;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// The same for a few bytes at a time, which may be charged a little later.
+    #[inline]
+    pub fn grow_small(&mut self, bytes: usize) -> Result<(), StoreError> {
+        self.owed_bytes += bytes;
+        if self.owed_bytes < CHARGE_BYTES {
+            return Ok(());
+        }
+        let owed = std::mem::take(&mut self.owed_bytes);
+        self.grow(owed)
     }
 
     pub fn bytes(&self) -> usize {
@@ -219,7 +234,7 @@ impl QueryContext {
 
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, StoreError> {
         self.budget.charge(bytes)?;
-        Ok(Reservation { budget: self.budget.clone(), bytes })
+        Ok(Reservation { budget: self.budget.clone(), bytes, owed_bytes: 0 })
     }
 
     pub fn budget(&self) -> &Arc<Budget> {
@@ -253,6 +268,9 @@ mod tests {
         let one = QueryContext::new(Budget::new("query", 80, Some(all.clone())));
         let mut held = one.reserve(70).expect("fits");
         assert!(matches!(held.grow(20), Err(StoreError::MemoryLimit { account: "query", .. })));
+        let mut small = one.reserve(0).expect("fits");
+        assert!((0..20).all(|_| small.grow_small(200).is_ok()) && small.bytes() == 0);
+        assert!(small.grow_small(200).is_err() && small.bytes() == 0);
         let two = QueryContext::new(Budget::new("query", 80, Some(all.clone())));
         assert!(matches!(two.reserve(40), Err(StoreError::MemoryLimit { account: "all queries", .. })));
         drop(held);

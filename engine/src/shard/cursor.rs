@@ -220,7 +220,7 @@ impl<P: Pace> SeriesCursor for Cursor<P> {
             out.starts.clear();
             out.histogram_starts.clear();
             out.group = group;
-            self.reservation.grow(bytes)?;
+            self.reservation.grow_small(bytes)?;
             return Ok(true);
         }
     }

@@ -57,7 +57,7 @@ impl<P: Pace> View<P> {
         let mut merged = Merged::default();
         for (source, ids) in found {
             for id in ids {
-                reservation.grow(Merged::SERIES_BYTES)?;
+                reservation.grow_small(Merged::SERIES_BYTES)?;
                 merged.add(sources, (source, id));
                 self.breathe().await?;
             }

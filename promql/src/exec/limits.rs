@@ -71,6 +71,9 @@ impl Limits {
     }
 
     fn hold(&self, samples: u64) -> Result<(), QueryError> {
+        if samples == 0 {
+            return Ok(());
+        }
         let now = self.held_samples.fetch_add(samples, Ordering::Relaxed).saturating_add(samples);
         if now > self.max_samples {
             self.held_samples.fetch_sub(samples, Ordering::Relaxed);
@@ -118,6 +121,15 @@ impl Held {
 
     pub fn bytes(&self) -> usize {
         self.memory.as_ref().map_or(0, Reservation::bytes)
+    }
+
+    /// The same for a few bytes at a time, which may be charged a little later.
+    pub fn grow_small(&mut self, bytes: usize) -> Result<(), QueryError> {
+        self.limits.check()?;
+        match &mut self.memory {
+            Some(memory) => Ok(memory.grow_small(bytes)?),
+            None => self.grow(bytes, 0),
+        }
     }
 
     /// Fails where the query was told to stop, too: whatever takes memory in a long loop stops in it.

@@ -199,7 +199,7 @@ struct Nameless {
 
 impl Nameless {
     fn of(&mut self, labels: &Labels) -> Result<usize, QueryError> {
-        self.held.grow(size_of::<Identity>(), 0)?;
+        self.held.grow_small(size_of::<Identity>())?;
         self.identities.push(Identity::without_name(labels));
         let group = self.projection.apply(labels);
         if let Some(&number) = self.by_labels.get(&group) {
