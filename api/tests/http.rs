@@ -118,6 +118,7 @@ impl Server {
             gateway: server.state.options.enable_push_admin.then(gateway),
             user_agent: "test".into(),
             kept_targets: None,
+            lanes: Vec::new(),
         });
         let engine = engine(store);
         server.state.set_ready(Backend {

@@ -98,6 +98,15 @@ pub const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "http_answer",
+        run: targets::http_answer::run,
+        seeds: &[
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nup 1\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nup \r\n2;x=y\r\n1\n\r\n0\r\nX: y\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 404 Not Found\r\nConnection: close\r\n\r\nnothing",
+        ],
+    },
+    Target {
         name: "discovery",
         run: targets::discovery::run,
         seeds: &[

@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod exposition_openmetrics;
 pub mod exposition_protobuf;
 pub mod exposition_text;
+pub mod http_answer;
 pub mod label_key;
 pub mod number;
 pub mod prometheus_chunk;

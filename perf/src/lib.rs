@@ -4,7 +4,7 @@
 //! `answer` compares what two servers say; `request` encodes remote write; `series` makes realistic data;
 //! `prepared` puts a whole load on disk beforehand, so that making it costs nothing while a server is
 //! measured; `load` sends it; `queries` times questions; `report` prints one table;
-//! `power_cut` cuts the power of a machine. The binaries only read flags; the end-to-end tests in `tests/` use the
+//! `synthetic` is what scrapes scrape; `power_cut` cuts the power of a machine. The binaries only read flags; the end-to-end tests in `tests/` use the
 //! same rooms.
 //!
 //! Nothing here is part of the server, and no figure is ever asserted: a test asserts answers.
@@ -22,3 +22,4 @@ pub mod report;
 pub mod request;
 pub mod run;
 pub mod series;
+pub mod synthetic;

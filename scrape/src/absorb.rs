@@ -62,6 +62,8 @@ pub struct Absorber<'a> {
     pub family: Family,
     pub classic: Collector,
     pub created: Created,
+    /// The sample at hand is of the series that the cache expected.
+    pub expected: bool,
     /// Samples on their way into the batch, for the sample limit.
     pub offered: u64,
     pub tally: Tally,
@@ -186,7 +188,10 @@ impl Absorber<'_> {
                             Seen::Sample(at_ms) => line.created_ms = at_ms,
                         }
                     }
-                    self.sample(&line)?;
+                    self.expected = parser.was_expected();
+                    let taken = self.sample(&line);
+                    self.expected = false;
+                    taken?;
                 }
                 Entry::Help { family, help } => self.help(family, &unescape_help(help, format))?,
                 entry => self.other(&entry)?,
@@ -259,6 +264,8 @@ impl Absorber<'_> {
         let converts = self.job.config.convert_classic_histograms_to_nhcb == Some(true)
             && self.family.kind == MetricType::Histogram;
         if converts {
+            // Another series may come first: the histogram that ends here.
+            self.expected = false;
             let place = self.classic.place(line.series, &self.family.name);
             if !matches!(place, Place::Here(_)) {
                 self.end_classic()?;
@@ -291,7 +298,11 @@ impl Absorber<'_> {
         let config = &self.job.config;
         let given_ms = timestamp_ms.filter(|_| config.honor_timestamps);
         let ends = given_ms.is_none() || config.track_timestamps_staleness;
-        let (entry, again, new) = match self.cache.find(series) {
+        let found = match std::mem::take(&mut self.expected) {
+            true => self.cache.find_expected(),
+            false => self.cache.find(series),
+        };
+        let (entry, again, new) = match found {
             Some(hit) => (hit.entry, hit.again, false),
             None => (self.add(series)?, false, true),
         };

@@ -124,6 +124,13 @@ impl Cache {
         self.entries.try_get(guess).map_or(&[], |entry| &entry.raw)
     }
 
+    /// The entry whose bytes [`Cache::expected`] gave: they came indeed.
+    pub fn find_expected(&mut self) -> Option<Hit> {
+        let guess = if self.last == NONE { 0 } else { self.entries.get(self.last).next };
+        self.entries.try_get(guess)?;
+        Some(self.visit(guess))
+    }
+
     /// The entry of these bytes, which counts as seen from now on.
     pub fn find(&mut self, raw: &[u8]) -> Option<Hit> {
         let guess = if self.last == NONE { 0 } else { self.entries.get(self.last).next };

@@ -3,7 +3,9 @@
 use crate::counters::ScrapeCounters;
 use crate::scraper::{Clock, Features};
 use hearth_model::{Ack, Append, WriteBatch};
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinHandle;
 
 /// Buffers kept between scrapes; scrapes that run at the same time each need one.
 const KEPT_BUFFERS: usize = 32;
@@ -60,4 +62,16 @@ pub struct Context {
     pub features: Features,
     pub counters: ScrapeCounters,
     pub buffers: Buffers,
+    /// Where loops run; where the caller does, if there is none.
+    pub lanes: Vec<tokio::runtime::Handle>,
+}
+
+impl Context {
+    /// Starts a target's loop: always on the same lane, so that one thread does all of a scrape.
+    pub fn spawn(&self, identity: u64, run: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        match self.lanes.len() {
+            0 => tokio::spawn(run),
+            lanes => self.lanes[(identity % lanes as u64) as usize].spawn(run),
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::classic::Collector;
 use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
 use crate::context::Context;
 use crate::created::Created;
-use crate::fetch::{FetchError, Fetched};
+use crate::fetch::{Asked, FetchError, Fetched};
 use crate::job::{Job, Origin};
 use crate::pool::{LoopPlan, TargetEntry};
 use crate::push::Group;
@@ -35,6 +35,7 @@ pub struct Cycle {
     /// See [`Absorber::zeros`].
     zeros: Vec<u32>,
     report: Report,
+    asked: Asked,
 }
 
 /// What there is to read.
@@ -54,8 +55,16 @@ struct Attempt {
 
 impl Cycle {
     pub fn new(context: Arc<Context>, entry: Arc<TargetEntry>, plan: LoopPlan) -> Cycle {
-        let report = report_of(&plan);
-        Cycle { context, entry, plan, cache: Cache::new(RandomState::new()), zeros: Vec::new(), report }
+        let (report, asked) = (report_of(&plan), Asked::new(&plan.target));
+        Cycle {
+            context,
+            entry,
+            plan,
+            cache: Cache::new(RandomState::new()),
+            zeros: Vec::new(),
+            report,
+            asked,
+        }
     }
 
     pub fn plan(&self) -> &LoopPlan {
@@ -68,6 +77,7 @@ impl Cycle {
             self.cache.forget_entries();
         }
         self.report = report_of(&plan);
+        self.asked = Asked::new(&plan.target);
         self.plan = plan;
     }
 
@@ -117,7 +127,7 @@ impl Cycle {
             Origin::Pushed(gateway) => Page::Pushed(gateway.groups()),
             Origin::Network(fetcher) => {
                 let buffer = self.context.buffers.take_body();
-                match fetcher.fetch(&target.url, target.timeout, buffer).await {
+                match fetcher.fetch(&mut self.asked, buffer).await {
                     Ok(fetched) => Page::Fetched(fetched),
                     Err(FetchError::BodyLimit) => {
                         self.context.counters.body_limit.add(1);
@@ -141,18 +151,19 @@ impl Cycle {
             family: Family::default(),
             classic: Collector::default(),
             created: Created::default(),
+            expected: false,
             offered: 0,
             tally: Tally::default(),
         };
         let error = match &page {
-            Page::Fetched(fetched) => absorber.absorb(&fetched.body, &fetched.content_type).await.err(),
+            Page::Fetched(fetched) => absorber.absorb(fetched.body(), &fetched.content_type).await.err(),
             Page::Pushed(groups) => absorber.absorb_pushed(groups).await.err(),
         };
         let tally = absorber.tally;
         let (mut body_bytes, mut empty) = (0, false);
-        if let Page::Fetched(Fetched { body, .. }) = page {
-            (body_bytes, empty) = (body.len() as i64, body.is_empty());
-            self.context.buffers.give_body(body);
+        if let Page::Fetched(fetched) = page {
+            (body_bytes, empty) = (fetched.body().len() as i64, fetched.body().is_empty());
+            self.context.buffers.give_body(fetched.bytes);
         }
         if error.is_some() {
             batch.clear();

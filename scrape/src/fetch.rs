@@ -1,10 +1,13 @@
 //! One request to one target: connection, headers, credentials, redirects, and the body with its limit.
 //!
 //! Credentials and configured headers go to the host that the configuration names and never, by way of
-//! a redirect, to another. Files with secrets are read again for every request, so that a rotated
+//! a redirect, to another. A target of plain HTTP has a connection of its own ([`line`]); TLS, proxies and
+//! redirects go through the client that discovery uses too. Files with secrets are read again for every request, so that a rotated
 //! password needs no reload; a changed certificate makes a new client.
 
+pub(crate) mod answer;
 pub(crate) mod body;
+mod line;
 mod oauth2;
 mod tls;
 
@@ -12,11 +15,17 @@ use crate::config::{
     HttpConfig, IDLE_CONNECTION_MS, MAX_BODY_BYTES, MAX_REDIRECTS, MAX_SECRET_FILE_BYTES, PromDuration,
     ScrapeConfig,
 };
+use crate::target::Target;
+use answer::AnswerError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use body::{Body, BodyError};
+use line::LineError;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, NoProxy, Proxy, RequestBuilder, Response, Url, header, redirect};
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -47,9 +56,39 @@ impl fmt::Display for FetchError {
 /// What a target answered.
 #[derive(Debug)]
 pub struct Fetched {
-    /// Decompressed.
-    pub body: Vec<u8>,
+    /// Holds the body, and perhaps what stood around it.
+    pub bytes: Vec<u8>,
+    body: Range<usize>,
     pub content_type: String,
+}
+
+impl Fetched {
+    /// Decompressed.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.body.clone()]
+    }
+}
+
+/// One target as it is asked: its address, and the connection to it.
+pub struct Asked {
+    url: Result<Url, String>,
+    /// Goes into errors.
+    shown: String,
+    unix_socket: Option<String>,
+    timeout: PromDuration,
+    line: line::Line,
+}
+
+impl Asked {
+    pub fn new(target: &Target) -> Asked {
+        Asked {
+            url: Url::parse(&target.url).map_err(|error| error.to_string()),
+            shown: crate::config::redact_url(&target.url),
+            unix_socket: target.unix_socket.clone(),
+            timeout: target.timeout,
+            line: line::Line::default(),
+        }
+    }
 }
 
 /// What only the configured host gets.
@@ -66,6 +105,24 @@ impl Private {
             None => request,
         }
     }
+
+    /// The same as lines of a request.
+    fn write(&self, request: &mut Vec<u8>) {
+        for (name, value) in &self.headers {
+            header_line(request, name.as_str(), value.as_bytes());
+        }
+        if let Some((name, password)) = &self.basic_auth {
+            let credentials = STANDARD.encode(format!("{name}:{password}"));
+            header_line(request, "authorization", format!("Basic {credentials}").as_bytes());
+        }
+    }
+}
+
+fn header_line(request: &mut Vec<u8>, name: &str, value: &[u8]) {
+    request.extend_from_slice(name.as_bytes());
+    request.extend_from_slice(b": ");
+    request.extend_from_slice(value);
+    request.extend_from_slice(b"\r\n");
 }
 
 /// A client and the state of the files it was built from.
@@ -201,12 +258,28 @@ fn accept(config: &ScrapeConfig) -> String {
     text + &format!("*/*;q=0.{weight}")
 }
 
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+fn body_error(error: BodyError) -> FetchError {
+    match error {
+        BodyError::TooLarge => FetchError::BodyLimit,
+        BodyError::Gzip(text) => FetchError::Other(text),
+    }
+}
+
 impl Connector {
     pub fn new(http: HttpConfig, unix_socket: Option<PathBuf>) -> Result<Connector, String> {
         let stamps = stamps(&http);
         let client = build_client(&http, unix_socket.as_deref())?;
         let tokens = http.oauth2.clone().map(oauth2::Tokens::new).transpose()?;
         Ok(Connector { http, unix_socket, built: Mutex::new(Built { client, stamps }), tokens })
+    }
+
+    /// Whether a request may have to go through another server first.
+    fn uses_proxy(&self) -> bool {
+        self.http.proxy_from_environment || self.http.proxy_url.is_some()
     }
 
     pub fn follows_redirects(&self) -> bool {
@@ -276,26 +349,104 @@ impl Fetcher {
         })
     }
 
-    /// Asks `url` and reads the answer into `buffer`'s memory; all of it within `timeout`.
-    pub async fn fetch(
-        &self,
-        url: &str,
-        timeout: PromDuration,
-        buffer: Vec<u8>,
-    ) -> Result<Fetched, FetchError> {
-        match tokio::time::timeout(timeout.std(), self.exchange(url, timeout, buffer)).await {
+    /// Asks a target and reads the answer into `buffer`'s memory; all of it within the target's timeout.
+    pub async fn fetch(&self, asked: &mut Asked, buffer: Vec<u8>) -> Result<Fetched, FetchError> {
+        match tokio::time::timeout(asked.timeout.std(), self.exchange(asked, buffer)).await {
             Ok(result) => result,
-            Err(_) => Err(FetchError::Timeout { url: crate::config::redact_url(url) }),
+            Err(_) => Err(FetchError::Timeout { url: asked.shown.clone() }),
         }
     }
 
-    async fn exchange(
+    async fn exchange(&self, asked: &mut Asked, mut buffer: Vec<u8>) -> Result<Fetched, FetchError> {
+        let failed = |shown: &str, text: String| FetchError::Other(format!("Get {shown:?}: {text}"));
+        let url = asked.url.clone().map_err(|text| failed(&asked.shown, text))?;
+        let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
+        if plain && !self.connector.uses_proxy() {
+            let private = self.connector.private().await.map_err(|text| failed(&asked.shown, text))?;
+            let request = self.request(&url, asked.timeout, &private);
+            // Compressed bytes may be a little more than what they stand for.
+            let limit_bytes = self.limit_bytes.saturating_add(self.limit_bytes / 64 + 1_024);
+            let socket = asked.unix_socket.as_deref();
+            let answered = asked.line.ask(&url, socket, &request, limit_bytes, &mut buffer).await;
+            let (head, body) = answered.map_err(|error| match error {
+                LineError::Answer(AnswerError::TooLarge) => FetchError::BodyLimit,
+                LineError::Answer(AnswerError::Malformed(what)) => {
+                    failed(&asked.shown, format!("malformed HTTP response: {what}"))
+                }
+                LineError::Dial(text) | LineError::Broken(text) => failed(&asked.shown, text),
+            })?;
+            let moved = is_redirect(head.status) && !head.location.is_empty() && socket.is_none();
+            if !moved || !self.connector.follows_redirects() {
+                return self.unpacked(head, body, buffer);
+            }
+            let next = url.join(&head.location);
+            let next = next.map_err(|e| failed(&asked.shown, format!("bad redirect: {e}")))?;
+            return self.exchange_any(&url, next, &asked.shown, asked.timeout, buffer).await;
+        }
+        if asked.unix_socket.is_some() {
+            let text = "a unix socket is asked over plain HTTP and without a proxy only";
+            return Err(failed(&asked.shown, text.into()));
+        }
+        self.exchange_any(&url, url.clone(), &asked.shown, asked.timeout, buffer).await
+    }
+
+    fn request(&self, url: &Url, timeout: PromDuration, private: &Private) -> Vec<u8> {
+        let mut request = Vec::with_capacity(1_024);
+        request.extend_from_slice(b"GET ");
+        request.extend_from_slice(url.path().as_bytes());
+        if let Some(query) = url.query() {
+            request.push(b'?');
+            request.extend_from_slice(query.as_bytes());
+        }
+        request.extend_from_slice(b" HTTP/1.1\r\n");
+        let host = url.host_str().unwrap_or_default();
+        match url.port() {
+            Some(port) => header_line(&mut request, "host", format!("{host}:{port}").as_bytes()),
+            None => header_line(&mut request, "host", host.as_bytes()),
+        }
+        header_line(&mut request, "accept", self.accept.as_bytes());
+        header_line(&mut request, "accept-encoding", self.accept_encoding.as_bytes());
+        header_line(&mut request, "user-agent", self.user_agent.as_bytes());
+        let seconds = timeout.seconds().to_string();
+        header_line(&mut request, "x-prometheus-scrape-timeout-seconds", seconds.as_bytes());
+        private.write(&mut request);
+        request.extend_from_slice(b"\r\n");
+        request
+    }
+
+    fn unpacked(
         &self,
-        url: &str,
+        head: answer::Head,
+        body: Range<usize>,
+        buffer: Vec<u8>,
+    ) -> Result<Fetched, FetchError> {
+        if head.status != 200 {
+            let reason = reqwest::StatusCode::from_u16(head.status).ok().and_then(|s| s.canonical_reason());
+            let reason = reason.unwrap_or(&head.reason);
+            return Err(FetchError::Status(format!("{} {reason}", head.status).trim_end().to_owned()));
+        }
+        if head.content_encoding == "gzip" {
+            let mut unpacked = Body::new(Vec::new(), true, self.limit_bytes);
+            unpacked.push(&buffer[body]).map_err(body_error)?;
+            let bytes = unpacked.finish().map_err(body_error)?;
+            return Ok(Fetched { body: 0..bytes.len(), bytes, content_type: head.content_type });
+        }
+        if body.len() > self.limit_bytes {
+            return Err(FetchError::BodyLimit);
+        }
+        Ok(Fetched { bytes: buffer, body, content_type: head.content_type })
+    }
+
+    /// By the client that speaks everything, from `next` on; `first` is what the configuration names.
+    async fn exchange_any(
+        &self,
+        first: &Url,
+        next: Url,
+        shown: &str,
         timeout: PromDuration,
         buffer: Vec<u8>,
     ) -> Result<Fetched, FetchError> {
-        let mut response = self.follow(url, timeout).await?;
+        let mut response = self.follow(first, next, shown, timeout).await?;
         let status = response.status();
         if status != reqwest::StatusCode::OK {
             let reason = status.canonical_reason().unwrap_or_default();
@@ -307,25 +458,25 @@ impl Fetcher {
         };
         let (content_type, encoding) = (text_of(header::CONTENT_TYPE), text_of(header::CONTENT_ENCODING));
         let mut body = Body::new(buffer, encoding == "gzip", self.limit_bytes);
-        let body_error = |error| match error {
-            BodyError::TooLarge => FetchError::BodyLimit,
-            BodyError::Gzip(text) => FetchError::Other(text),
-        };
         while let Some(piece) =
             response.chunk().await.map_err(|e| FetchError::Other(chain(&e.without_url())))?
         {
             body.push(&piece).map_err(body_error)?;
         }
-        Ok(Fetched { body: body.finish().map_err(body_error)?, content_type })
+        let bytes = body.finish().map_err(body_error)?;
+        Ok(Fetched { body: 0..bytes.len(), bytes, content_type })
     }
 
-    async fn follow(&self, url: &str, timeout: PromDuration) -> Result<Response, FetchError> {
-        let shown = crate::config::redact_url(url);
+    async fn follow(
+        &self,
+        first: &Url,
+        mut next: Url,
+        shown: &str,
+        timeout: PromDuration,
+    ) -> Result<Response, FetchError> {
         let failed = |text: String| FetchError::Other(format!("Get {shown:?}: {text}"));
         let client = self.connector.client().map_err(failed)?;
         let private = self.connector.private().await.map_err(failed)?;
-        let first = Url::parse(url).map_err(|e| failed(e.to_string()))?;
-        let mut next = first.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = client
                 .get(next.clone())
@@ -341,8 +492,7 @@ impl Fetcher {
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             match location {
                 Some(location)
-                    if self.connector.follows_redirects()
-                        && matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) =>
+                    if self.connector.follows_redirects() && is_redirect(response.status().as_u16()) =>
                 {
                     next = next.join(location).map_err(|e| failed(format!("bad redirect: {e}")))?;
                 }

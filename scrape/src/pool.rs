@@ -466,7 +466,8 @@ impl Keeper {
         entry.state().target = Some(Arc::clone(&plan.target));
         let (orders, receiver) = watch::channel(Order::Run(plan.clone()));
         let body = scrape_loop::run(Arc::clone(&self.context), Arc::clone(&entry), plan.clone(), receiver);
-        self.loops.insert(identity, Running { orders, plan, entry, task: tokio::spawn(body) });
+        let task = self.context.spawn(identity, body);
+        self.loops.insert(identity, Running { orders, plan, entry, task });
     }
 
     /// Lets a target go on by the new job although nobody knows it at the moment.

@@ -49,6 +49,9 @@ pub struct Options {
     pub user_agent: String,
     /// Where discovered targets are kept for the next run; nowhere where there is none.
     pub kept_targets: Option<PathBuf>,
+    /// Runtimes that scrape, best with one thread each: work that does not wander needs nobody to be woken up for
+    /// it. Without one the caller's runtime scrapes.
+    pub lanes: Vec<tokio::runtime::Handle>,
 }
 
 /// A checked configuration, ready to be applied.
@@ -91,6 +94,7 @@ impl Scraper {
             features: options.features,
             counters: ScrapeCounters::default(),
             buffers: Buffers::default(),
+            lanes: options.lanes,
         };
         let user_agent = Arc::from(options.user_agent.as_str());
         let tools = Tools { counters: Arc::default(), user_agent };

@@ -21,6 +21,8 @@ pub struct Target {
     /// What every sample gets.
     pub labels: Labels,
     pub url: String,
+    /// Where to connect to, in the place of the URL's host.
+    pub unix_socket: Option<String>,
     pub interval: PromDuration,
     pub timeout: PromDuration,
 }
@@ -38,6 +40,7 @@ const PARAM: &str = "__param_";
 const ADDRESS: &str = "__address__";
 const SCHEME: &str = "__scheme__";
 const PATH: &str = "__metrics_path__";
+const UNIX_SOCKET: &str = "__unix_socket__";
 const INTERVAL: &str = "__scrape_interval__";
 const TIMEOUT: &str = "__scrape_timeout__";
 
@@ -120,10 +123,14 @@ pub fn find(
     let interval = duration(&labels, INTERVAL, "interval")?;
     let timeout = duration(&labels, TIMEOUT, "timeout")?;
     let url = url(config, &labels, labels.get(ADDRESS));
+    let unix_socket = Some(labels.get(UNIX_SOCKET).to_owned()).filter(|path| !path.is_empty());
     labels.retain(|name| !name.starts_with(RESERVED));
     let labels = labels.build();
-    let identity = identity(&labels, &url);
-    Ok(Found::Active(Target { identity, discovered, labels, url, interval, timeout }))
+    let mut identity = identity(&labels, &url);
+    if let Some(path) = &unix_socket {
+        identity = xxh3_64_with_seed(path.as_bytes(), identity);
+    }
+    Ok(Found::Active(Target { identity, discovered, labels, url, unix_socket, interval, timeout }))
 }
 
 fn identity(labels: &Labels, url: &str) -> u64 {
@@ -263,6 +270,7 @@ mod tests {
     #[test]
     fn offsets_are_fixed_places_within_the_interval() {
         let target = Target {
+            unix_socket: None,
             identity: 7_777,
             discovered: Labels::empty(),
             labels: Labels::empty(),

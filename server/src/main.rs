@@ -7,6 +7,7 @@ mod check_discovery;
 mod client;
 mod config;
 mod flags;
+mod lanes;
 mod listen;
 mod pushed;
 mod query;
@@ -101,8 +102,11 @@ fn serve(flags: &Flags, features: &Features) -> Result<(), run::Failure> {
         .map_err(|error| run::Failure::run(format!("starting the control threads: {error}")))?;
     let queries = query::threads(flags)
         .map_err(|error| run::Failure::run(format!("starting the query threads: {error}")))?;
-    let outcome = runtime.block_on(run::run(flags, features, queries.handle()));
+    let lanes = lanes::Lanes::start()
+        .map_err(|error| run::Failure::run(format!("starting the scraping threads: {error}")))?;
+    let outcome = runtime.block_on(run::run(flags, features, queries.handle(), lanes.handles()));
     queries.shutdown_background();
+    lanes.stop();
     // What still blocks (a slow disk) must not keep the process.
     runtime.shutdown_timeout(run::LAST_PATIENCE);
     outcome

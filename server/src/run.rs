@@ -51,11 +51,12 @@ impl Failure {
     }
 }
 
-/// `queries` is where queries compute, away from the threads that run this.
+/// `queries` is where queries compute, away from the threads that run this; `lanes` are those that scrape.
 pub async fn run(
     flags: &Flags,
     features: &Features,
     queries: &tokio::runtime::Handle,
+    lanes: Vec<tokio::runtime::Handle>,
 ) -> Result<(), Failure> {
     let mut termination = Termination::catch().map_err(Failure::run)?;
     let hang_up = reload::hang_up().map_err(Failure::run)?;
@@ -82,7 +83,7 @@ pub async fn run(
     };
     let store = opened?;
     let gateway = pushed::start(flags).await?;
-    let scraper = Scraper::start(scrape_options(&store, flags, features, gateway.gateway()));
+    let scraper = Scraper::start(scrape_options(&store, flags, features, gateway.gateway(), lanes));
     let query_log = QueryLog::start(state.clone(), flags.duration("query.log-slower-than"))
         .map_err(|error| Failure::run(format!("starting the query log: {error}")))?;
     let reloader = Reloader {
@@ -245,6 +246,7 @@ fn scrape_options(
     flags: &Flags,
     features: &Features,
     gateway: Option<Arc<Gateway>>,
+    lanes: Vec<tokio::runtime::Handle>,
 ) -> hearth_scrape::Options {
     // Two replicas must not scrape at the same moments; the start time tells them apart.
     let seed = jiff::Timestamp::now().as_nanosecond() as u64 ^ u64::from(std::process::id());
@@ -261,5 +263,6 @@ fn scrape_options(
         gateway,
         user_agent: format!("Hearth/{}", env!("CARGO_PKG_VERSION")),
         kept_targets: Some(PathBuf::from(flags.text("storage.tsdb.path")).join("discovery")),
+        lanes,
     }
 }

@@ -48,6 +48,7 @@ async fn rig_with(yaml: &str, features: Features, answers: Vec<Answer>) -> Rig {
         features,
         counters: ScrapeCounters::default(),
         buffers: Buffers::default(),
+        lanes: Vec::new(),
     });
     let entry = Arc::new(TargetEntry::default());
     let cycle = Cycle::new(Arc::clone(&context), Arc::clone(&entry), plan(yaml, &address));

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+pub use crate::fetch::answer::{Head, read_pieces};
+
 /// Bytes to targets, or why they are none.
 pub type Parser = fn(&[u8]) -> Result<usize, String>;
 

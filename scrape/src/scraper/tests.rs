@@ -28,6 +28,7 @@ fn rig() -> Rig {
             gateway: None,
             user_agent,
             kept_targets: None,
+            lanes: Vec::new(),
         }),
         batches,
     }

@@ -15,6 +15,7 @@ pub struct Parser<'a> {
     line_bytes: usize,
     pub(super) series_labels: usize,
     done: bool,
+    was_expected: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -27,6 +28,7 @@ impl<'a> Parser<'a> {
             line_bytes: limits.line_bytes,
             series_labels: limits.series_labels,
             done: body.is_empty(),
+            was_expected: false,
         }
     }
 
@@ -45,7 +47,9 @@ impl<'a> Parser<'a> {
             return Ok(Entry::Eof);
         }
         let start = self.cursor.at;
-        let entry = match self.expected_series(expected) {
+        let series = self.expected_series(expected);
+        self.was_expected = series.is_some();
+        let entry = match series {
             Some(series) => self.after_series(series),
             None => self.any_entry(),
         };
@@ -57,6 +61,11 @@ impl<'a> Parser<'a> {
         });
         self.done = !matches!(entry, Ok(ref entry) if *entry != Entry::Eof);
         entry
+    }
+
+    /// Whether the entry that came last is a sample of the expected series.
+    pub fn was_expected(&self) -> bool {
+        self.was_expected
     }
 
     fn any_entry(&mut self) -> Result<Entry<'a>, ParseError> {

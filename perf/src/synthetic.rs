@@ -1,0 +1,193 @@
+//! Many targets in one process: a made-up page for whoever asks, and a note of who asked when. Values change from
+//! scrape to scrape as they do in life.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Pages served in turn.
+const PAGES: usize = 16;
+
+/// Stack of a thread that serves one connection.
+const STACK_BYTES: usize = 128 << 10;
+
+/// Counters and gauges with the labels that exporters have; what changes is what changes in life.
+pub fn page(series: usize, turn: usize) -> String {
+    let mut out = String::new();
+    for i in 0..series {
+        let (metric, member) = (i / 20, i % 20);
+        if member == 0 {
+            out.push_str(&format!("# HELP synthetic_metric_{metric}_total A made-up metric.\n"));
+            out.push_str(&format!("# TYPE synthetic_metric_{metric}_total counter\n"));
+        }
+        let value = match metric % 3 {
+            0 => (i * 1_000 + turn * (i % 7)).to_string(),
+            1 => format!("{:.3}", 0.37 * (i + turn * 3) as f64),
+            _ => i.to_string(),
+        };
+        out.push_str(&format!(
+            "synthetic_metric_{metric}_total{{cpu=\"{member}\",mode=\"user\",device=\"disk{member}\"}} {value}\n"
+        ));
+    }
+    out
+}
+
+/// What all connections share.
+struct Shared {
+    pages: Vec<String>,
+    given: AtomicUsize,
+    /// Milliseconds of each scrape since [`Exporter::begin`], by path.
+    times: Mutex<(Instant, HashMap<String, Vec<f64>>)>,
+}
+
+/// The targets.
+pub struct Exporter {
+    shared: Arc<Shared>,
+    port: u16,
+    samples: usize,
+}
+
+/// What came in since the beginning.
+pub struct Seen {
+    pub scrapes: usize,
+    /// Scrapes that a target of the first so many should have had, and had not.
+    pub left_out: usize,
+    /// Against the target's own beat, ascending.
+    late_ms: Vec<f64>,
+}
+
+impl Seen {
+    /// The lateness that `share` of all scrapes do not exceed.
+    pub fn late_ms(&self, share: f64) -> f64 {
+        let last = self.late_ms.len().saturating_sub(1);
+        self.late_ms.get((last as f64 * share) as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Exporter {
+    /// Made pages of so many series.
+    pub fn made(series: usize) -> Result<Exporter, String> {
+        Exporter::of((0..PAGES).map(|turn| page(series, turn)).collect())
+    }
+
+    /// Pages that are there.
+    pub fn of(pages: Vec<String>) -> Result<Exporter, String> {
+        let count =
+            |page: &String| page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        let samples = pages.first().map(count).unwrap_or_default();
+        // Every address of the loopback network leads here.
+        let listener = TcpListener::bind("0.0.0.0:0").map_err(|error| error.to_string())?;
+        let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+        let times = Mutex::new((Instant::now(), HashMap::new()));
+        let shared = Arc::new(Shared { pages, given: AtomicUsize::new(0), times });
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let shared = Arc::clone(&serving);
+                let serve = std::thread::Builder::new().stack_size(STACK_BYTES);
+                // A server that ends hangs up; where no thread can be had, the connection is dropped.
+                let _served = serve.spawn(move || drop(shared.answer(connection)));
+            }
+        });
+        Ok(Exporter { shared, port, samples })
+    }
+
+    /// Samples of a page.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Where a target answers: each on an address of its own.
+    pub fn address(&self, target: usize) -> String {
+        format!("127.1.{}.{}:{}", target / 250, target % 250 + 1, self.port)
+    }
+
+    /// Scrapes count from now on.
+    pub fn begin(&self) {
+        let mut times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
+        *times = (Instant::now(), HashMap::new());
+    }
+
+    /// Of targets with the paths `/0` to `/targets-1`, scraped every `interval_ms`.
+    pub fn seen(&self, interval_ms: f64, targets: usize) -> Seen {
+        let times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed_ms = times.0.elapsed().as_secs_f64() * 1e3;
+        let mut seen = Seen { scrapes: 0, left_out: 0, late_ms: Vec::new() };
+        for (path, times) in &times.1 {
+            seen.scrapes += times.len();
+            if !path.trim_start_matches('/').parse::<usize>().is_ok_and(|number| number < targets) {
+                continue;
+            }
+            let due = (elapsed_ms / interval_ms) as usize;
+            seen.left_out += due.saturating_sub(times.len());
+            // A scrape is never early, so the earliest shows the beat.
+            let beat = times.iter().map(|time| time.rem_euclid(interval_ms)).collect::<Vec<_>>();
+            let first = beat.first().copied().unwrap_or_default();
+            let shift =
+                |beat: f64| (beat - first + interval_ms * 1.5).rem_euclid(interval_ms) - interval_ms / 2.0;
+            let earliest = beat.iter().map(|beat| shift(*beat)).fold(0.0, f64::min);
+            seen.late_ms.extend(beat.iter().map(|beat| shift(*beat) - earliest));
+        }
+        seen.left_out += targets.saturating_sub(times.1.len()) * (elapsed_ms / interval_ms) as usize;
+        seen.late_ms.sort_by(f64::total_cmp);
+        seen
+    }
+}
+
+impl Shared {
+    fn answer(&self, mut connection: TcpStream) -> std::io::Result<()> {
+        connection.set_nodelay(true)?;
+        let mut lines = BufReader::new(connection.try_clone()?);
+        let (mut line, mut path) = (String::new(), String::new());
+        loop {
+            line.clear();
+            if lines.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if let Some(rest) = line.strip_prefix("GET ") {
+                rest.split(' ').next().unwrap_or_default().clone_into(&mut path);
+            }
+            if line.len() > 2 {
+                continue;
+            }
+            self.note(&path);
+            let page = &self.pages[self.given.fetch_add(1, Ordering::Relaxed) % self.pages.len()];
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
+                page.len()
+            );
+            connection.write_all(&[head.as_bytes(), page.as_bytes()].concat())?;
+        }
+    }
+
+    fn note(&self, path: &str) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = times.0.elapsed().as_secs_f64() * 1e3;
+        match times.1.get_mut(path) {
+            Some(list) => list.push(now_ms),
+            None => drop(times.1.insert(path.to_owned(), vec![now_ms])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_against_the_beat_of_each_target() {
+        let exporter = Exporter::made(25).expect("a port");
+        assert_eq!(exporter.samples(), 25);
+        let began = Instant::now() - std::time::Duration::from_millis(3_500);
+        let lists = [("/0", vec![990.0, 1990.0, 3020.0]), ("/1", vec![5.0, 1000.0]), ("/9", vec![7.0])];
+        let times = lists.map(|(path, times)| (path.to_owned(), times)).into_iter().collect();
+        *exporter.shared.times.lock().expect("whole") = (began, times);
+        let seen = exporter.seen(1_000.0, 3);
+        assert_eq!((seen.scrapes, seen.left_out), (6, 1 + 3));
+        assert_eq!((seen.late_ms(0.0), seen.late_ms(1.0)), (0.0, 30.0));
+        assert_eq!(seen.late_ms.len(), 5);
+    }
+}
