@@ -83,6 +83,10 @@ pub const KUBERNETES_COLLECT_MS: u64 = 500;
 pub const MAX_WATCH_LINE_BYTES: usize = 16 << 20;
 /// Longest time that one request to a discovery API takes, but for those that are meant to wait.
 pub const DISCOVERY_TIMEOUT_MS: u64 = 60_000;
+/// Nodes that one section may follow in ZooKeeper: each is a watch there and some hundred bytes here.
+pub const MAX_ZOOKEEPER_NODES: usize = 200_000;
+/// Bytes of a packet of ZooKeeper's, which sends at most 1 MiB unless it is told otherwise.
+pub const MAX_ZOOKEEPER_PACKET_BYTES: usize = 16 << 20;
 /// Shortest and longest pause before a discovery that has not succeeded yet, or whose watch broke, tries
 /// again; pauses double in between.
 pub const DISCOVERY_RETRY_MS: (u64, u64) = (1_000, 60_000);

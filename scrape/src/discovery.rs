@@ -28,17 +28,23 @@ pub mod linode;
 pub mod marathon;
 mod meta;
 pub mod nomad;
+pub mod oci;
 pub mod openstack;
+pub mod outscale;
 pub mod ovhcloud;
 pub mod payload;
 pub mod polling;
 pub mod puppetdb;
 pub mod scaleway;
 mod signature;
+pub mod stackit;
 pub mod static_list;
 pub mod triton;
+pub mod uyuni;
 pub mod vultr;
 mod watcher;
+pub mod xml;
+pub mod zookeeper;
 
 pub use watcher::{Discovery, Listener};
 
@@ -133,10 +139,14 @@ fn work(wanted: &Wanted, tools: &Tools, publisher: watcher::Publisher) -> Work {
         Wanted::Sd(SdConfig::Ovhcloud(c)) => poll(ovhcloud::Ovhcloud::new(c, tools), tools, publisher),
         Wanted::Sd(SdConfig::OpenStack(c)) => poll(openstack::OpenStack::new(c, tools), tools, publisher),
         Wanted::Sd(SdConfig::Triton(c)) => poll(triton::Triton::new(c, tools), tools, publisher),
-        Wanted::Sd(SdConfig::Aws(c)) if c.own.role == "lightsail" => {
-            poll(aws::Lightsail::new(&c.own.lightsail(), &c.http, tools), tools, publisher)
-        }
-        Wanted::Sd(SdConfig::Aws(c)) => poll(aws::Ec2::new(&c.own.ec2(), &c.http, tools), tools, publisher),
+        Wanted::Sd(SdConfig::Aws(c)) => match c.own.role.as_str() {
+            "ecs" => poll(aws::Ecs::new(&c.own, &c.http, tools), tools, publisher),
+            "elasticache" => poll(aws::ElastiCache::new(&c.own, &c.http, tools), tools, publisher),
+            "lightsail" => poll(aws::Lightsail::new(&c.own.lightsail(), &c.http, tools), tools, publisher),
+            "msk" => poll(aws::Msk::new(&c.own, &c.http, tools), tools, publisher),
+            "rds" => poll(aws::Rds::new(&c.own, &c.http, tools), tools, publisher),
+            _ => poll(aws::Ec2::new(&c.own.ec2(), &c.http, tools), tools, publisher),
+        },
         Wanted::Sd(SdConfig::Ec2(c)) => poll(aws::Ec2::new(&c.own, &c.http, tools), tools, publisher),
         Wanted::Sd(SdConfig::Lightsail(c)) => {
             poll(aws::Lightsail::new(&c.own, &c.http, tools), tools, publisher)
@@ -148,6 +158,16 @@ fn work(wanted: &Wanted, tools: &Tools, publisher: watcher::Publisher) -> Work {
             poll(dockerswarm::DockerSwarm::new(c, tools), tools, publisher)
         }
         Wanted::Sd(SdConfig::Kubernetes(c)) => run(kubernetes::Kubernetes::new(c, tools), publisher),
+        Wanted::Sd(SdConfig::Nerve(c)) => {
+            run(zookeeper::Zookeeper::new(c, "nerve", zookeeper::nerve, tools), publisher)
+        }
+        Wanted::Sd(SdConfig::Oci(c)) => poll(oci::Oci::new(c, tools), tools, publisher),
+        Wanted::Sd(SdConfig::Outscale(c)) => poll(outscale::Outscale::new(c, tools), tools, publisher),
+        Wanted::Sd(SdConfig::Serverset(c)) => {
+            run(zookeeper::Zookeeper::new(c, "serverset", zookeeper::serverset, tools), publisher)
+        }
+        Wanted::Sd(SdConfig::Stackit(c)) => poll(stackit::Stackit::new(c, tools), tools, publisher),
+        Wanted::Sd(SdConfig::Uyuni(c)) => poll(uyuni::Uyuni::new(c, tools), tools, publisher),
         Wanted::Sd(SdConfig::Http(c)) => poll(http::Http::new(c, tools), tools, publisher),
     }
 }

@@ -11,11 +11,12 @@ mod http;
 mod kubernetes;
 mod openstack;
 mod registries;
+mod zookeeper;
 
 pub use aws::{AwsAccess, AwsSdConfig, Ec2SdConfig, LightsailSdConfig};
 pub use clouds::{
     AzureSdConfig, DigitalOceanSdConfig, GceSdConfig, HetznerSdConfig, IonosSdConfig, LinodeSdConfig,
-    OvhcloudSdConfig, ScalewaySdConfig, VultrSdConfig,
+    OciSdConfig, OutscaleSdConfig, OvhcloudSdConfig, ScalewaySdConfig, StackitSdConfig, VultrSdConfig,
 };
 pub use consul::ConsulSdConfig;
 pub use dns::DnsSdConfig;
@@ -23,7 +24,10 @@ pub use docker::{DockerSdConfig, DockerSwarmSdConfig, NamedFilter};
 pub use http::HttpSdConfig;
 pub use kubernetes::{KubernetesAttach, KubernetesNamespaces, KubernetesSdConfig, KubernetesSelector};
 pub use openstack::{OpenStackSdConfig, TritonSdConfig};
-pub use registries::{EurekaSdConfig, KumaSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig};
+pub use registries::{
+    EurekaSdConfig, KumaSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig, UyuniSdConfig,
+};
+pub use zookeeper::ZookeeperSdConfig;
 
 use super::section::{Section, WithHttp};
 use serde::Serialize;
@@ -114,6 +118,12 @@ mechanisms! {
     "http" Http WithHttp<HttpSdConfig>,
     "kubernetes" Kubernetes WithHttp<KubernetesSdConfig>,
     "lightsail" Lightsail WithHttp<LightsailSdConfig>,
+    "nerve" Nerve ZookeeperSdConfig,
+    "oci" Oci WithHttp<OciSdConfig>,
+    "outscale" Outscale WithHttp<OutscaleSdConfig>,
+    "serverset" Serverset ZookeeperSdConfig,
+    "stackit" Stackit WithHttp<StackitSdConfig>,
+    "uyuni" Uyuni WithHttp<UyuniSdConfig>,
 }
 
 /// [`Section`] without its type.
@@ -130,15 +140,6 @@ impl<T: Section> ErasedSection for T {
     fn paths(&mut self, each: &mut dyn FnMut(&mut String)) {
         Section::paths(self, each);
     }
-}
-
-/// Mechanisms of Prometheus that are not served yet.
-const UNSERVED: &[&str] =
-    &["ecs", "elasticache", "msk", "rds", "nerve", "oci", "outscale", "serverset", "stackit", "uyuni"];
-
-/// Why a mechanism that is not in the table is refused, where Prometheus would know it.
-pub(super) fn unknown_mechanism(mechanism: &str) -> Option<String> {
-    UNSERVED.contains(&mechanism).then(|| format!("service discovery by {mechanism} is not served yet"))
 }
 
 /// The sections of one job but for `static_configs` and `file_sd_configs`, in the file's order.

@@ -2,7 +2,7 @@
 //! of a job, the fields of `<http_config>` within a section. They are taken out of the stream as they come,
 //! so that every error keeps its place in the file.
 
-use super::discovery::{DiscoverySections, unknown_mechanism};
+use super::discovery::DiscoverySections;
 use super::http::HttpConfig;
 use super::scalar::{GoBool, Scalar};
 use super::scrape::ScrapeConfig;
@@ -78,14 +78,7 @@ impl<'de, M: MapAccess<'de>, A: Aside> MapAccess<'de> for Parted<'_, M, A> {
 
 impl Aside for DiscoverySections {
     fn wants(&self, key: &str) -> Result<bool, String> {
-        match key.strip_suffix("_sd_configs") {
-            Some("file") | None => Ok(false),
-            Some(mechanism) if Self::knows(mechanism) => Ok(true),
-            Some(mechanism) => match unknown_mechanism(mechanism) {
-                Some(why) => Err(format!("{key}: {why}")),
-                None => Ok(false),
-            },
-        }
+        Ok(key.strip_suffix("_sd_configs").is_some_and(Self::knows))
     }
     fn take<'de, M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<(), M::Error> {
         self.read(key, map)

@@ -57,10 +57,7 @@ fn bad_jobs_get_prometheus_messages() {
     check_error("static_configs: [{labels: {'': x}}]", "\"\" is not a valid label name");
     check_error("file_sd_configs: [{files: [x.txt]}]", "path name \"x.txt\" is not valid for file discovery");
     check_error("file_sd_configs: [{}]", "file service discovery config must contain at least one path name");
-    check_error(
-        "uyuni_sd_configs: [{server: x}]",
-        "uyuni_sd_configs: service discovery by uyuni is not served yet",
-    );
+    check_error("uyuni_sd_configs: [{server: x}]", "uyuni SD server: URL scheme must be 'http' or 'https'");
 }
 
 #[test]

@@ -2,13 +2,23 @@
 //! sends; each service is a file beside it.
 
 pub mod ec2;
+pub mod ecs;
+pub mod elasticache;
 pub mod lightsail;
+pub mod msk;
+pub mod rds;
 
 pub use ec2::Ec2;
+pub use ecs::Ecs;
+pub use elasticache::ElastiCache;
 pub use lightsail::Lightsail;
+pub use msk::Msk;
+pub use rds::Rds;
 
 use super::Tools;
 use super::client::{Answer, Call, Client};
+use super::meta::Meta;
+use super::xml::{self as tree, Element};
 use crate::config::{AwsAccess, HttpConfig};
 use bytes::Bytes;
 use reqsign_aws_core::{
@@ -182,6 +192,37 @@ impl Aws {
         xml(&answer.body)
     }
 
+    /// An action of a service with a query interface, as a tree.
+    pub async fn tree(
+        &mut self,
+        action: &str,
+        version: &str,
+        form: &[(String, String)],
+        marker: Option<String>,
+    ) -> Result<Element, String> {
+        let own = [("Action".to_owned(), action.to_owned()), ("Version".into(), version.to_owned())];
+        let marker = marker.map(|marker| ("Marker".to_owned(), marker));
+        let pairs: Vec<_> = own.into_iter().chain(form.iter().cloned()).chain(marker).collect();
+        let call = Call::post("/", super::client::form(&pairs))
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+        tree::parse(&self.ask(call).await?.body)
+    }
+
+    /// A path of a service with a REST interface.
+    pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, String> {
+        self.ask(Call::get(path)).await?.json()
+    }
+
+    /// The same with a JSON body.
+    pub async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, String> {
+        let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
+        self.ask(Call::post(path, body).header("content-type", "application/json")).await?.json()
+    }
+
     /// An action of a service with a JSON interface.
     pub async fn json<T: DeserializeOwned>(
         &mut self,
@@ -217,4 +258,35 @@ pub struct Tag {
 
 pub fn pairs(tags: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
     tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()))
+}
+
+/// Labels by a table of names and the paths of the elements that they are made of; times to the second.
+pub fn describe(meta: &mut Meta, prefix: &str, table: &[(&str, &str)], element: &Element) {
+    for (name, path) in table {
+        if let Some(text) = element.text_at(path) {
+            meta.set(&format!("{prefix}{name}"), to_the_second(text));
+        }
+    }
+}
+
+/// `2024-01-02T03:04:05.678Z` without the fraction; other text as it is.
+fn to_the_second(text: &str) -> String {
+    let shape = "dddd-dd-ddTdd:dd:dd.";
+    let fits = |(byte, like): (u8, u8)| if like == b'd' { byte.is_ascii_digit() } else { byte == like };
+    match text.split_at_checked(shape.len()) {
+        Some((start, rest))
+            if start.bytes().zip(shape.bytes()).all(fits)
+                && rest
+                    .strip_suffix('Z')
+                    .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit())) =>
+        {
+            format!("{}Z", start.trim_end_matches('.'))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The pairs of a tag list.
+pub fn tags(list: &[Element]) -> impl Iterator<Item = (&str, &str)> {
+    list.iter().filter_map(|tag| Some((tag.text_at("Key")?, tag.at("Value")?.text.as_str())))
 }

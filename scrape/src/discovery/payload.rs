@@ -5,7 +5,8 @@ use super::TargetGroup;
 use super::kubernetes::objects;
 use super::{
     aws, consul, digitalocean, docker, dockerswarm, eureka, gce, hetzner, http, ionos, kubernetes, kuma,
-    linode, marathon, nomad, openstack, puppetdb, scaleway, triton, vultr,
+    linode, marathon, nomad, oci, openstack, outscale, puppetdb, scaleway, stackit, triton, uyuni, vultr,
+    xml, zookeeper,
 };
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +53,29 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("dockerswarm", |bytes| {
         let services: Vec<dockerswarm::Service> = json(bytes)?;
         Ok(dockerswarm::services(&services, &HashMap::new(), 80).len())
+    }),
+    ("ecs", |bytes| Ok(aws::ecs::tasks(&json(bytes)?).len())),
+    ("msk", |bytes| Ok(aws::msk::nodes(&json(bytes)?).len())),
+    ("elasticache", |bytes| Ok(aws::elasticache::clusters(&xml::parse(bytes)?).len())),
+    ("rds", |bytes| Ok(aws::rds::instances(&xml::parse(bytes)?).len())),
+    ("oci", |bytes| Ok(oci::instances(&json::<Vec<_>>(bytes)?).len())),
+    ("outscale", |bytes| Ok(outscale::machines(&json(bytes)?, "r", 80).len())),
+    ("stackit", |bytes| Ok(stackit::servers(&json(bytes)?, "p", 80).len())),
+    ("uyuni", |bytes| {
+        let answer = uyuni::answer(bytes)?;
+        Ok(uyuni::targets(&answer, &answer, &answer, ",").len())
+    }),
+    ("serverset", |bytes| Ok(usize::from(zookeeper::serverset(bytes, "/p").is_some()))),
+    ("nerve", |bytes| Ok(usize::from(zookeeper::nerve(bytes, "/p").is_some()))),
+    ("zookeeper", |bytes| {
+        let session = zookeeper::jute::session_ms(bytes).map(|_| 0);
+        match zookeeper::jute::packet(bytes)? {
+            zookeeper::jute::Packet::Answer { body, .. } => {
+                let texts = zookeeper::jute::Reader::new(body).texts()?;
+                Ok(texts.len().min(bytes.len()))
+            }
+            _ => session,
+        }
     }),
     ("kubernetes", |bytes| objects::event::<objects::Pod>(bytes).map(|_| 0)),
     ("kubernetes", |bytes| objects::event::<objects::EndpointSlice>(bytes).map(|_| 0)),

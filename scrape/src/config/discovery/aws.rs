@@ -18,6 +18,7 @@ section! {
         refresh_interval: duration = PromDuration::from_secs(60),
         port: count = 80u64,
         filters: [Vec<NamedFilter>],
+        clusters: texts,
     }
 }
 
@@ -54,8 +55,6 @@ section! {
 
 /// Roles of `aws_sd_configs`.
 const ROLES: [&str; 6] = ["ec2", "ecs", "lightsail", "msk", "elasticache", "rds"];
-/// Those that Prometheus serves and this server does not yet.
-const UNSERVED_ROLES: [&str; 4] = ["ecs", "msk", "elasticache", "rds"];
 
 /// Who asks, and whom: what all AWS sections have in common.
 #[derive(Debug, Clone, Default)]
@@ -126,11 +125,11 @@ impl Section for AwsSdConfig {
         if !ROLES.contains(&self.role.as_str()) {
             return Err(format!("unknown AWS SD role {:?}", self.role));
         }
-        if UNSERVED_ROLES.contains(&self.role.as_str()) {
-            return Err(format!("AWS SD role {:?} is not served yet; ec2 and lightsail are", self.role));
-        }
-        if !self.filters.is_empty() && self.role != "ec2" {
+        if !self.filters.is_empty() && !["ec2", "rds"].contains(&self.role.as_str()) {
             return Err(format!("AWS SD role {:?} takes no filters", self.role));
+        }
+        if !self.clusters.is_empty() && ["ec2", "lightsail"].contains(&self.role.as_str()) {
+            return Err(format!("AWS SD role {:?} takes no clusters", self.role));
         }
         check_filters(&self.filters)?;
         self.check_access()

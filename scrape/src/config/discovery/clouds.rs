@@ -1,7 +1,7 @@
 //! The sections of cloud providers whose APIs take a key and list machines.
 
 use crate::config::PromDuration;
-use crate::config::section::{HttpSection, Section, check_interval, check_port, section};
+use crate::config::section::{HttpSection, Section, check_interval, check_port, check_url, section};
 
 const MINUTE: PromDuration = PromDuration::from_secs(60);
 
@@ -107,12 +107,61 @@ section! {
     }
 }
 
+section! {
+    /// `stackit_sd_configs[]`: servers or PostgreSQL instances.
+    StackitSdConfig {
+        role: text = "server",
+        project: text,
+        region: text = "eu01",
+        endpoint: text,
+        port: count = 80u64,
+        private_key: secret,
+        private_key_path: text,
+        service_account_key: secret,
+        service_account_key_path: text,
+        credentials_file_path: text,
+        token_url: text,
+        refresh_interval: duration = MINUTE,
+    }
+}
+
+section! {
+    /// `outscale_sd_configs[]`.
+    OutscaleSdConfig {
+        region: text,
+        endpoint: text,
+        access_key: text,
+        secret_key: secret,
+        secret_key_file: text,
+        port: count = 80u64,
+        refresh_interval: duration = MINUTE,
+    }
+}
+
+section! {
+    /// `oci_sd_configs[]`.
+    OciSdConfig {
+        auth: text = "api_key",
+        tenancy: text,
+        user: text,
+        fingerprint: text,
+        key_file: text,
+        key_passphrase: secret,
+        key_passphrase_file: text,
+        region: text,
+        compartments: texts,
+        port: count = 80u64,
+        refresh_interval: duration = MINUTE,
+    }
+}
+
 macro_rules! http_sections {
     ($($config:ident)*) => { $(impl HttpSection for $config {})* };
 }
 
 http_sections! {
     AzureSdConfig HetznerSdConfig DigitalOceanSdConfig LinodeSdConfig VultrSdConfig ScalewaySdConfig IonosSdConfig
+    StackitSdConfig OutscaleSdConfig OciSdConfig
 }
 
 fn check(port: u64, interval: PromDuration) -> Result<(), String> {
@@ -248,5 +297,108 @@ impl Section for AzureSdConfig {
             return Err(format!("there is no cloud environment matching the name {:?}", self.environment));
         }
         check(self.port, self.refresh_interval)
+    }
+}
+
+/// Where a URL was given, it must be one.
+fn url(given: &str) -> Result<(), String> {
+    if given.is_empty() { Ok(()) } else { check_url(given) }
+}
+
+impl Section for StackitSdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        role(&self.role, &["server", "postgres"])?;
+        if self.project.is_empty() {
+            return Err("stackit SD configuration requires a project".into());
+        }
+        if self.region.is_empty() {
+            return Err("stackit SD configuration requires a region".into());
+        }
+        url(&self.endpoint).map_err(|e| format!("endpoint: {e}"))?;
+        url(&self.token_url).map_err(|e| format!("token_url: {e}"))?;
+        check(self.port, self.refresh_interval)
+    }
+
+    fn paths(&mut self, each: &mut dyn FnMut(&mut String)) {
+        each(&mut self.private_key_path);
+        each(&mut self.service_account_key_path);
+        each(&mut self.credentials_file_path);
+    }
+}
+
+impl Section for OutscaleSdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        if self.region.is_empty() {
+            return Err("outscale SD configuration requires a region".into());
+        }
+        if self.access_key.is_empty() {
+            return Err("outscale SD configuration requires an access_key".into());
+        }
+        match (self.secret_key.is_empty(), self.secret_key_file.is_empty()) {
+            (true, true) => {
+                return Err("outscale SD configuration requires secret_key or secret_key_file".into());
+            }
+            (false, false) => {
+                return Err("at most one of secret_key & secret_key_file must be configured".into());
+            }
+            _ => {}
+        }
+        url(&self.endpoint).map_err(|e| format!("endpoint: {e}"))?;
+        check(self.port, self.refresh_interval)
+    }
+
+    fn paths(&mut self, each: &mut dyn FnMut(&mut String)) {
+        each(&mut self.secret_key_file);
+    }
+}
+
+impl OciSdConfig {
+    fn check_key(&self) -> Result<(), String> {
+        let fields = [
+            (&self.tenancy, "tenancy"),
+            (&self.user, "user"),
+            (&self.fingerprint, "fingerprint"),
+            (&self.key_file, "key_file"),
+        ];
+        let encrypted = !self.key_passphrase.is_empty() || !self.key_passphrase_file.is_empty();
+        match self.auth.as_str() {
+            "api_key" => match fields.iter().find(|(value, _)| value.is_empty()) {
+                Some((_, name)) => Err(format!("oci SD configuration with auth api_key requires {name}")),
+                None if !self.key_passphrase.is_empty() && !self.key_passphrase_file.is_empty() => {
+                    Err("at most one of key_passphrase and key_passphrase_file must be configured".into())
+                }
+                None if encrypted => {
+                    Err("oci SD configuration: keys with a passphrase cannot be read, store the key_file without one".into())
+                }
+                None => Ok(()),
+            },
+            "instance_principal" => match fields.iter().find(|(value, _)| !value.is_empty()) {
+                Some((_, name)) => {
+                    Err(format!("oci SD configuration with auth instance_principal must not have {name}"))
+                }
+                None if encrypted => Err(
+                    "oci SD configuration with auth instance_principal must not have a key_passphrase".into(),
+                ),
+                None => Ok(()),
+            },
+            other => Err(format!("unknown auth method {other:?}")),
+        }
+    }
+}
+
+impl Section for OciSdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        if self.region.is_empty() {
+            return Err("oci SD configuration requires a region".into());
+        }
+        self.check_key()?;
+        if let Some(at) = self.compartments.iter().position(String::is_empty) {
+            return Err(format!("compartments[{at}] must not be empty"));
+        }
+        check(self.port, self.refresh_interval)
+    }
+
+    fn paths(&mut self, each: &mut dyn FnMut(&mut String)) {
+        each(&mut self.key_file);
     }
 }

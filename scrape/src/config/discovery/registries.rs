@@ -58,6 +58,36 @@ section! {
     }
 }
 
+section! {
+    /// `uyuni_sd_configs[]`.
+    UyuniSdConfig {
+        server: text,
+        username: text,
+        password: secret,
+        entitlement: text = "monitoring_entitled",
+        separator: text = ",",
+        refresh_interval: duration = MINUTE,
+    }
+}
+
+impl HttpSection for UyuniSdConfig {}
+
+impl Section for UyuniSdConfig {
+    fn check(&mut self) -> Result<(), String> {
+        if self.server.is_empty() {
+            return Err("uyuni SD configuration requires server host".into());
+        }
+        check_url(&self.server).map_err(|e| format!("uyuni SD server: {e}"))?;
+        if self.username.is_empty() {
+            return Err("uyuni SD configuration requires a username".into());
+        }
+        if self.password.is_empty() {
+            return Err("uyuni SD configuration requires a password".into());
+        }
+        check_interval(self.refresh_interval)
+    }
+}
+
 impl HttpSection for NomadSdConfig {}
 
 impl Section for NomadSdConfig {

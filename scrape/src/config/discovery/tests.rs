@@ -116,7 +116,11 @@ fn aws_sections_are_checked() {
         "aws",
         &[
             ("{role: x}", "unknown AWS SD role \"x\""),
-            ("{role: ecs}", "AWS SD role \"ecs\" is not served yet"),
+            ("{role: ecs}", ""),
+            ("{role: msk, clusters: [arn]}", ""),
+            ("{role: rds, filters: [{name: a, values: [b]}]}", ""),
+            ("{role: elasticache, filters: [{name: a, values: [b]}]}", "takes no filters"),
+            ("{role: ec2, clusters: [arn]}", "takes no clusters"),
             ("{role: lightsail, filters: [{name: a, values: [b]}]}", "takes no filters"),
             ("{role: ec2, filters: [{name: a, values: [b]}]}", ""),
         ],
@@ -328,4 +332,67 @@ fn relative_paths_start_at_the_configuration() {
     );
     let text = serde_yaml::to_string(&config.expect("good")).expect("prints");
     assert!(text.contains("/etc/p/a.pem") && text.contains("/etc/p/t\n"), "{text}");
+}
+
+#[test]
+fn zookeeper_sections_are_checked() {
+    for mechanism in ["serverset", "nerve"] {
+        check(
+            mechanism,
+            &[
+                ("{}", "must contain at least one Zookeeper server"),
+                ("{servers: [a], paths: [/]}", "ZooKeeper server \"a\" has no port"),
+                ("{servers: ['a:1']}", "must contain at least one path"),
+                ("{servers: ['a:1'], paths: [a]}", "paths must begin with '/': a"),
+                ("{servers: ['a:1'], paths: [/a], timeout: 0s}", "timeout must be at least 300ms"),
+                ("{servers: ['a:1'], paths: [/a/, /]}", ""),
+            ],
+        );
+    }
+}
+
+#[test]
+fn later_cloud_sections_are_checked() {
+    check(
+        "uyuni",
+        &[
+            ("{}", "requires server host"),
+            ("{server: 'http://h', password: p}", "requires a username"),
+            ("{server: 'http://h', username: u}", "requires a password"),
+            ("{server: 'http://h', username: u, password: p}", ""),
+        ],
+    );
+    check(
+        "stackit",
+        &[
+            ("{}", "requires a project"),
+            ("{project: p, role: x}", "unknown role \"x\""),
+            ("{project: p, endpoint: x}", "endpoint: URL scheme"),
+            ("{project: p}", ""),
+        ],
+    );
+    check(
+        "outscale",
+        &[
+            ("{}", "requires a region"),
+            ("{region: r}", "requires an access_key"),
+            ("{region: r, access_key: a}", "requires secret_key or secret_key_file"),
+            ("{region: r, access_key: a, secret_key: s, secret_key_file: f}", "at most one of secret_key"),
+            ("{region: r, access_key: a, secret_key: s}", ""),
+        ],
+    );
+    let key = "tenancy: t, user: u, fingerprint: f, key_file: k";
+    check(
+        "oci",
+        &[
+            ("{}", "requires a region"),
+            ("{region: r}", "requires tenancy"),
+            ("{region: r, auth: x}", "unknown auth method \"x\""),
+            ("{region: r, auth: instance_principal, user: u}", "must not have user"),
+            ("{region: r, auth: instance_principal}", ""),
+            (&format!("{{region: r, {key}, key_passphrase: p}}"), "keys with a passphrase cannot be read"),
+            (&format!("{{region: r, {key}, compartments: [a, '']}}"), "compartments[1] must not be empty"),
+            (&format!("{{region: r, {key}}}"), ""),
+        ],
+    );
 }
