@@ -276,7 +276,7 @@ fn refusals(outcome: &WriteOutcome, batch: &WriteBatch) -> String {
         let mut refused = outcome.refused.iter().filter(|r| r.reason == reason);
         let Some(first) = refused.next() else { continue };
         let series = batch.series.get(first.series as usize).and_then(|s| decode_key(batch.key(s)).ok());
-        let named = series.map_or(String::new(), |s| format!(", first of {}", s.labels));
+        let named = series.map_or(String::new(), |s| format!(", first of {}", s.labels()));
         parts.push(format!("{}: {} samples{named}", reason.text(), 1 + refused.count()));
     }
     parts.push(format!("{} samples are stored", outcome.samples + outcome.histograms));

@@ -50,9 +50,9 @@ impl Census {
     }
 
     /// What keeps these labels from being a series at all.
-    fn fits(&self, labels: &Labels) -> Result<(), Refusal> {
+    fn fits(&self, labels: &[(&str, &str)]) -> Result<(), Refusal> {
         let over = |limit: usize, length: usize| limit > 0 && length > limit;
-        if over(self.limits.labels, labels.iter().count()) {
+        if over(self.limits.labels, labels.len()) {
             return Err(Refusal::LabelCountLimit);
         }
         if labels.iter().any(|(name, _)| over(self.limits.label_name_bytes, name.len())) {
@@ -65,7 +65,7 @@ impl Census {
     }
 
     /// Counts a new series, or tells which limit it would break.
-    pub fn admit(&self, labels: &Labels) -> Result<(), Refusal> {
+    pub fn admit(&self, labels: &[(&str, &str)]) -> Result<(), Refusal> {
         self.fits(labels)?;
         let takes = |count: &AtomicU64, limit: u64| {
             let taken = limit == 0 || count.load(Relaxed) < limit;
@@ -92,20 +92,21 @@ impl Census {
         named
     }
 
-    fn admit_named(&self, labels: &Labels) -> Result<(), Refusal> {
-        if !self.change(METRIC_NAME, labels, self.limits.series_per_metric, 1) {
+    fn admit_named(&self, labels: &[(&str, &str)]) -> Result<(), Refusal> {
+        let value = |name: &str| labels.iter().find(|label| label.0 == name).map(|label| label.1);
+        if !self.change(METRIC_NAME, value(METRIC_NAME), self.limits.series_per_metric, 1) {
             return Err(Refusal::MetricSeriesLimit);
         }
-        if !self.change(JOB, labels, self.limits.series_per_job, 1) {
-            self.change(METRIC_NAME, labels, self.limits.series_per_metric, -1);
+        if !self.change(JOB, value(JOB), self.limits.series_per_job, 1) {
+            self.change(METRIC_NAME, value(METRIC_NAME), self.limits.series_per_metric, -1);
             return Err(Refusal::JobSeriesLimit);
         }
         Ok(())
     }
 
     /// Changes the count of a label's value, where it is limited; `false` where that would break the limit.
-    fn change(&self, name: &str, labels: &Labels, limit: u64, by: i64) -> bool {
-        let Some(value) = labels.get(name).filter(|_| limit > 0) else { return true };
+    fn change(&self, name: &str, value: Option<&str>, limit: u64, by: i64) -> bool {
+        let Some(value) = value.filter(|_| limit > 0) else { return true };
         let hash = self.hasher.hash_one((name, value));
         // Every change is complete at each step.
         let mut table = self.tables[hash as usize % TABLES].lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,8 +138,8 @@ impl Census {
     /// A series ended. Its labels matter where [`Census::counts_names`] only.
     pub fn remove(&self, labels: &Labels) {
         self.series.fetch_sub(1, Relaxed);
-        self.change(METRIC_NAME, labels, self.limits.series_per_metric, -1);
-        self.change(JOB, labels, self.limits.series_per_job, -1);
+        self.change(METRIC_NAME, labels.get(METRIC_NAME), self.limits.series_per_metric, -1);
+        self.change(JOB, labels.get(JOB), self.limits.series_per_job, -1);
     }
 
     /// So many series are not new any more.
@@ -159,7 +160,8 @@ mod tests {
     #[track_caller]
     fn check(limits: Limits, series: &[&str], expect: &[Result<(), Refusal>]) {
         let census = Census::new(limits);
-        let told: Vec<_> = series.iter().map(|text| census.admit(&labels(text))).collect();
+        let told: Vec<_> =
+            series.iter().map(|text| census.admit(&labels(text).iter().collect::<Vec<_>>())).collect();
         assert_eq!(told, expect);
         // What was refused left nothing behind: all that was taken can go, and come again.
         let taken = || series.iter().zip(&told).filter(|(_, told)| told.is_ok());
@@ -202,8 +204,7 @@ mod tests {
         let census = Census::new(Limits { series: 100, series_per_metric: 90, ..Limits::default() });
         let admitted: u64 = std::thread::scope(|scope| {
             let work = |_| {
-                scope
-                    .spawn(|| (0..100).filter(|_| census.admit(&labels("__name__=a")).is_ok()).count() as u64)
+                scope.spawn(|| (0..100).filter(|_| census.admit(&[("__name__", "a")]).is_ok()).count() as u64)
             };
             let threads: Vec<_> = (0..4).map(work).collect();
             threads.into_iter().map(|t| t.join().expect("ends")).sum()

@@ -185,7 +185,7 @@ pub fn recorder() -> (Arc<Recorder>, mpsc::UnboundedReceiver<String>) {
 fn print(batch: &WriteBatch) -> String {
     let mut lines = Vec::new();
     for series in &batch.series {
-        let labels = key::decode_key(batch.key(series)).expect("key").labels;
+        let labels = key::decode_key(batch.key(series)).expect("key").labels();
         if labels.metric_name() == "scrape_duration_seconds" && !is_stale(batch.samples_of(series)[0].value) {
             continue;
         }

@@ -23,7 +23,7 @@ use ahash::AHashMap;
 use hashbrown::HashTable;
 use hearth_kernels::codec::gorilla::GorillaState;
 use hearth_model::batch::Refusal;
-use hearth_model::{Histogram, Labels, Sample, TimeRange};
+use hearth_model::{Histogram, Sample, TimeRange};
 use late::{Order, Value};
 use roaring::RoaringBitmap;
 use series::{ClosedChunk, Series};
@@ -213,7 +213,12 @@ impl Head {
 
     /// Adds a series that [`Head::find`] does not know. `reference` is its name in the log; `None` gives
     /// it the next one.
-    pub fn create(&mut self, hash: u128, labels: &Labels, reference: Option<u32>) -> u32 {
+    pub fn create<'a>(
+        &mut self,
+        hash: u128,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        reference: Option<u32>,
+    ) -> u32 {
         let reference = reference.unwrap_or(self.next_reference);
         let start = self.pairs.len();
         self.index.intern(labels, &mut self.pairs);

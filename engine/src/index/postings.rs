@@ -1,6 +1,7 @@
 //! The ids of the series that share a label pair: a list while short, a bitmap beyond.
 
 use roaring::RoaringBitmap;
+use std::ops::Range;
 
 /// Ids in a list cost 4 bytes each and no header; from here on a bitmap's containers are smaller.
 const LIST_IDS: usize = 32;
@@ -13,7 +14,46 @@ pub enum Postings {
     /// Most pairs of a high-cardinality label have exactly one series.
     One(u32),
     List(Vec<u32>),
-    Bitmap(Box<RoaringBitmap>),
+    Bitmap(Box<Ids>),
+}
+
+/// A bitmap, and the ids that came last where each followed the one before: these are put into it together. Series
+/// of one target come one after the other, and nearly all of their labels are the same.
+#[derive(Debug, Default)]
+pub struct Ids {
+    bitmap: RoaringBitmap,
+    /// None of it is in the bitmap, and all that is there is smaller or larger.
+    run: Range<u32>,
+}
+
+impl Ids {
+    #[inline]
+    fn push(&mut self, id: u32) {
+        if id == self.run.end && !self.run.is_empty() && id < u32::MAX {
+            self.run.end += 1;
+            return;
+        }
+        self.settle();
+        if id < u32::MAX && self.bitmap.max().is_none_or(|last| last < id) {
+            self.run = id..id + 1;
+        } else {
+            self.bitmap.insert(id);
+        }
+    }
+
+    /// Puts the run into the bitmap.
+    fn settle(&mut self) {
+        let run = std::mem::take(&mut self.run);
+        if run.len() == 1 {
+            self.bitmap.insert(run.start);
+        } else {
+            self.bitmap.insert_range(run);
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.bitmap.len() + self.run.len() as u64
+    }
 }
 
 impl Postings {
@@ -27,13 +67,11 @@ impl Postings {
                 ids.insert(at, id);
             }
             Postings::List(ids) => {
-                let mut bitmap: RoaringBitmap = ids.iter().copied().collect();
-                bitmap.insert(id);
-                *self = Postings::Bitmap(Box::new(bitmap));
+                let mut all = Ids { bitmap: ids.iter().copied().collect(), run: 0..0 };
+                all.push(id);
+                *self = Postings::Bitmap(Box::new(all));
             }
-            Postings::Bitmap(bitmap) => {
-                bitmap.insert(id);
-            }
+            Postings::Bitmap(ids) => ids.push(id),
         }
     }
 
@@ -42,7 +80,7 @@ impl Postings {
             Postings::None => 0,
             Postings::One(_) => 1,
             Postings::List(ids) => ids.len() as u64,
-            Postings::Bitmap(bitmap) => bitmap.len(),
+            Postings::Bitmap(ids) => ids.len(),
         }
     }
 
@@ -58,9 +96,10 @@ impl Postings {
                     *self = Postings::None;
                 }
             }
-            Postings::Bitmap(bitmap) => {
-                bitmap.remove(id);
-                if bitmap.is_empty() {
+            Postings::Bitmap(ids) => {
+                ids.settle();
+                ids.bitmap.remove(id);
+                if ids.bitmap.is_empty() {
                     *self = Postings::None;
                 }
             }
@@ -73,7 +112,7 @@ impl Postings {
             Postings::None => Box::new(std::iter::empty()),
             Postings::One(id) => Box::new(std::iter::once(*id)),
             Postings::List(ids) => Box::new(ids.iter().copied()),
-            Postings::Bitmap(bitmap) => Box::new(bitmap.iter()),
+            Postings::Bitmap(ids) => Box::new(ids.bitmap.iter().chain(ids.run.clone())),
         }
     }
 
@@ -84,7 +123,10 @@ impl Postings {
                 out.insert(*id);
             }
             Postings::List(ids) => out.extend(ids.iter().copied()),
-            Postings::Bitmap(bitmap) => *out |= bitmap.as_ref(),
+            Postings::Bitmap(ids) => {
+                *out |= &ids.bitmap;
+                out.insert_range(ids.run.clone());
+            }
         }
     }
 
@@ -93,7 +135,10 @@ impl Postings {
             Postings::None => false,
             Postings::One(id) => other.contains(*id),
             Postings::List(ids) => ids.iter().any(|id| other.contains(*id)),
-            Postings::Bitmap(bitmap) => !bitmap.is_disjoint(other),
+            Postings::Bitmap(ids) => {
+                let run = !ids.run.is_empty() && other.range_cardinality(ids.run.clone()) > 0;
+                run || !ids.bitmap.is_disjoint(other)
+            }
         }
     }
 }
@@ -126,9 +171,16 @@ mod tests {
             if expect.remove(&id) {
                 postings.remove(id);
             } else if expect.len() < 3 || random.u32(0..3) > 0 {
-                expect.insert(id);
-                postings.push(id);
+                // Runs, too.
+                for id in (id..id + random.u32(1..4)).filter(|id| expect.insert(*id)).collect::<Vec<_>>() {
+                    postings.push(id);
+                }
             }
+            let other: RoaringBitmap = (0..3).map(|_| random.u32(0..70)).collect();
+            assert_eq!(postings.intersects(&other), expect.iter().any(|id| other.contains(*id)));
+            let mut all = RoaringBitmap::new();
+            postings.union_into(&mut all);
+            assert!(all.iter().eq(expect.iter().copied()));
             assert!(postings.ids().eq(expect.iter().copied()) && postings.len() == expect.len() as u64);
         }
     }

@@ -128,7 +128,7 @@ impl Appender<'_> {
         let mut canonical_hash = hash;
         let mut canonical_key = None;
         if !decoded.canonical {
-            let key = key::key_of(&decoded.labels);
+            let key = key::key_of(&decoded.labels());
             let router = &self.state.store.router;
             canonical_hash = router.hash(&key);
             if router.shard(canonical_hash) != self.state.number {
@@ -147,10 +147,10 @@ impl Appender<'_> {
         let mut recent = self.state.recent.borrow_mut();
         let now_ms = (store.clock)();
         recent.prune(now_ms, &store.census);
-        if let Err(reason) = store.census.admit(&decoded.labels) {
+        if let Err(reason) = store.census.admit(&decoded.pairs) {
             return Found::Refused(reason);
         }
-        let id = self.head.create(canonical_hash, &decoded.labels, None);
+        let id = self.head.create(canonical_hash, decoded.pairs.iter().copied(), None);
         recent.push(now_ms, id, canonical_hash, &store.census);
         self.commit.push_series(self.head.reference(id), canonical_key.as_deref().unwrap_or(raw));
         if canonical_key.is_some() {

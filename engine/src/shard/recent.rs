@@ -30,10 +30,13 @@ impl Recent {
     /// Forgets those that are older than an hour.
     pub fn prune(&mut self, now_ms: i64, census: &Census) {
         let from_ms = now_ms.saturating_sub(RECENT_MS);
-        let old = self.all.partition_point(|new| new.made_ms < from_ms);
+        let mut old = 0;
+        while self.all.front().is_some_and(|new| new.made_ms < from_ms) {
+            self.all.pop_front();
+            old += 1;
+        }
         if old > 0 {
-            self.all.drain(..old);
-            census.grew_old(old as u64);
+            census.grew_old(old);
         }
     }
 

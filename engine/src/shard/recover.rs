@@ -60,7 +60,7 @@ impl Filler<'_> {
         // A checkpoint and the segments after it may both name a series.
         let id = match self.head.find(hash, None) {
             Some(id) => id,
-            None => self.head.create(hash, &decoded.labels, Some(reference)),
+            None => self.head.create(hash, decoded.pairs.iter().copied(), Some(reference)),
         };
         self.by_reference.set(reference, id);
     }
@@ -173,7 +173,7 @@ impl Filler<'_> {
             Record::End { .. } => None,
             Record::Exemplar { key, exemplar } => {
                 if let Ok(decoded) = key::decode_key(key) {
-                    self.exemplars.push(self.router.hash(key), || decoded.labels, &exemplar);
+                    self.exemplars.push(self.router.hash(key), || decoded.labels(), &exemplar);
                 }
                 None
             }

@@ -82,6 +82,8 @@ fn texts(query: &str, list: &Value) -> Vec<String> {
     let texts = texts.filter_map(|text| versions::annotation(query, text));
     let mut texts: Vec<String> = texts.map(|text| rounded(&text)).collect();
     texts.sort_unstable();
+    // What the versions tell apart may have become one.
+    texts.dedup();
     texts
 }
 

@@ -13,6 +13,10 @@ pub fn annotation(query: &str, text: &str) -> Option<String> {
         "conflicting counter resets during histogram",
         "mismatched custom buckets were reconciled",
     ];
+    // Among those that are too many to be shown is one of the newer version's.
+    if text.ends_with("annotations omitted") && query.contains("sort") {
+        return Some("annotations omitted".to_owned());
+    }
     // 3.5 does not make a gauge of a negated histogram.
     let negated = text.contains("this native histogram metric is not a") && query.contains('-');
     if negated || ONLY_NEWER.iter().any(|newer| text.contains(newer)) {
@@ -106,6 +110,11 @@ pub fn asks_what_changed(query: &str) -> bool {
         return true;
     }
     let computed = ["atan2", "sinh", "cosh", "tanh", "exp(", "ln(", "log"].iter().any(|f| query.contains(f));
+    // The slope of what is constant but for the last digit of such a function.
+    let slope = ["deriv(", "predict_linear("].iter().any(|f| query.contains(f));
+    if slope && (angle || computed || query.contains("atan") || query.contains("asin")) {
+        return true;
+    }
     // Which of several label values are kept depends on each digit of them.
     if query.contains("limit") && query.contains("count_values") && computed {
         return true;

@@ -64,10 +64,10 @@ fn write_series(
         }
         return;
     };
-    let canonical = key::key_of(&decoded.labels);
+    let canonical = key::key_of(&decoded.labels());
     let shard = &mut *lock(&shards[(stable_hash(&canonical) % shards.len() as u64) as usize]);
     let known = shard.by_key.get(&canonical).copied();
-    let mut fresh = Series::new(decoded.labels);
+    let mut fresh = Series::new(decoded.labels());
     // Floats and histograms of one series are taken in the order of their times.
     let (mut f, mut h) = (0, 0);
     while f < samples.len() || h < histograms.len() {
