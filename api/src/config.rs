@@ -38,3 +38,9 @@ pub const SUMMARY_WINDOW: usize = 512;
 
 /// Age in seconds after which an observation leaves a summary's quantiles, as Prometheus' do.
 pub const SUMMARY_AGE_S: u64 = 600;
+
+/// Clusters whose replicas are followed: each takes some hundred bytes, and the labels come from whoever may write.
+pub const MAX_CLUSTERS: usize = 10_000;
+
+/// Bytes of the name of a cluster or of a replica.
+pub const MAX_REPLICA_LABEL_BYTES: usize = 1 << 10;

@@ -20,6 +20,7 @@ pub mod metrics;
 mod params;
 mod push;
 mod query;
+mod replicas;
 mod result;
 mod rules;
 pub mod state;
@@ -27,6 +28,7 @@ mod status;
 mod targets;
 mod write;
 
+pub use replicas::ReplicaOptions;
 pub use result::stats_json;
 pub use state::{Backend, BuildInfo, LiveConfig, Options, Peer, Phase, ReloadRequest, ReloadState, State};
 pub use write::{V1 as WRITE_V1, V2 as WRITE_V2};

@@ -2,6 +2,7 @@
 //! the server is in its life. Nothing in here answers a request.
 
 use crate::metrics::Metrics;
+use crate::replicas::ReplicaOptions;
 use crate::write::Receiver;
 use arc_swap::ArcSwap;
 use hearth_alerting::RuleFile;
@@ -30,6 +31,8 @@ pub struct Options {
     pub enable_lifecycle: bool,
     pub enable_admin: bool,
     pub enable_remote_write: bool,
+    /// Remote writes of several replicas become one.
+    pub replicas: Option<ReplicaOptions>,
     /// Pushed groups may be wiped over HTTP.
     pub enable_push_admin: bool,
     /// Messages that the remote-write receiver takes, by their protobuf names.
@@ -130,6 +133,7 @@ impl State {
     pub fn new(options: Options, reload_requests: mpsc::Sender<ReloadRequest>) -> Arc<State> {
         let query_memory =
             hearth_model::context::Budget::new("all queries", options.all_queries_memory_bytes, None);
+        let receiver = Receiver::new(crate::config::WRITE_MEMORY_BYTES, options.replicas.clone());
         Arc::new(State {
             metrics: Metrics::default(),
             options,
@@ -138,7 +142,7 @@ impl State {
             reload_requests,
             quit: Notify::new(),
             query_memory,
-            receiver: Receiver::new(crate::config::WRITE_MEMORY_BYTES),
+            receiver,
             backend: OnceLock::new(),
             phase: AtomicU8::new(Phase::Starting as u8),
         })

@@ -2,6 +2,7 @@
 //! limits, decodes it, appends it, and answers so that a sender repeats exactly what is worth repeating:
 //!
 //! * 204: everything is stored, as durably as `--storage.wal.ack` says;
+//! * 202: another replica of the sender's cluster is believed, nothing is stored and nothing need be repeated;
 //! * 400: some samples can never be stored, all others are; the text counts them by reason;
 //! * 413, 415: not a request that this server takes;
 //! * 503 with `Retry-After`: not now, nothing is acknowledged, send it again. Never a 4xx for that: a
@@ -9,6 +10,7 @@
 
 use crate::config::{WRITE_BODY_LIMIT_BYTES, WRITE_DECODED_LIMIT_BYTES};
 use crate::error::plain;
+use crate::replicas::{ReplicaOptions, Replicas, Verdict};
 use crate::state::{Backend, State};
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State as Held};
@@ -37,6 +39,8 @@ pub struct Receiver {
     memory: Arc<Budget>,
     refused: AtomicU64,
     logged: Mutex<Option<Instant>>,
+    /// Where one of several replicas is believed.
+    pub replicas: Option<Replicas>,
 }
 
 /// Memory for a body that is taken before the body is there.
@@ -46,9 +50,15 @@ const EXPECTED_BYTES: u64 = 256 << 10;
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 impl Receiver {
-    pub fn new(memory_bytes: usize) -> Receiver {
+    pub fn new(memory_bytes: usize, replicas: Option<ReplicaOptions>) -> Receiver {
         let memory = Budget::new("remote write", memory_bytes, None);
-        Receiver { spare: Mutex::default(), memory, refused: AtomicU64::new(0), logged: Mutex::default() }
+        Receiver {
+            spare: Mutex::default(),
+            memory,
+            refused: AtomicU64::new(0),
+            logged: Mutex::default(),
+            replicas: replicas.map(Replicas::new),
+        }
     }
 
     fn take(&self) -> (Decoder, WriteBatch) {
@@ -134,6 +144,19 @@ async fn receive(state: &State, backend: &Backend, request: Request) -> Result<R
         return Err(refused_request(&error));
     }
     drop(body);
+    if let Some(replicas) = &state.receiver.replicas {
+        match replicas.judge(&mut batch, Instant::now()) {
+            Verdict::Store => {}
+            Verdict::Drop(_) => {
+                state.receiver.put(decoder, batch);
+                return Ok(StatusCode::ACCEPTED.into_response());
+            }
+            Verdict::Refuse(why) => {
+                state.receiver.put(decoder, batch);
+                return Err(Failure::Bad(why));
+            }
+        }
+    }
     let written = backend.append.append(batch, state.options.ack).await.map_err(later)?;
     let batch = written.batch.unwrap_or_default();
     let response = answer(state, &written.outcome, &batch);

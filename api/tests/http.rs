@@ -51,6 +51,7 @@ fn options() -> Options {
         enable_admin: false,
         enable_remote_write: true,
         enable_push_admin: false,
+        replicas: None,
         accepted_messages: vec![hearth_api::WRITE_V1.into()],
         ack: Ack::Memory,
         query_timeout: Duration::from_secs(10),
@@ -472,6 +473,30 @@ async fn remote_write_stores_and_counts() {
     server.check(post_write(mixed, SNAPPY), 400, text).await;
     let stored = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"w"},"value":[3,"3"]}]}}"#;
     server.check(get("/api/v1/query?query=w&time=3"), 200, stored).await;
+}
+
+#[tokio::test]
+async fn one_of_several_replicas_is_stored() {
+    let server = Server::ready(|options| {
+        options.replicas = Some(hearth_api::ReplicaOptions {
+            cluster_label: "cluster".into(),
+            replica_label: "__replica__".into(),
+            failover: std::time::Duration::from_secs(3_600),
+        });
+    });
+    let write = |replica: &str, value: f64| {
+        let labels = [("__name__", "w"), ("__replica__", replica), ("cluster", "c")];
+        let (mut batch, mut body) = (WriteBatch::default(), Vec::new());
+        batch.push(&Labels::from_pairs(labels), &[Sample { timestamp_ms: 1_000, value }]);
+        Encoder::default().encode(&batch, &[], &mut body);
+        post_write(body, SNAPPY)
+    };
+    server.check(write("a", 1.0), 204, "").await;
+    server.check(write("b", 2.0), 202, "").await;
+    let stored = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"w","cluster":"c"},"value":[1,"1"]}]}}"#;
+    server.check(get("/api/v1/query?query=w&time=1"), 200, stored).await;
+    let (_, page) = server.text(get("/metrics")).await;
+    assert!(page.contains("hearth_replicas_dropped_samples_total 1\n"), "{page}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::config::Reading;
 use crate::config::storage::StorageConfig;
 use crate::flags::{Features, Flags};
-use hearth_api::{BuildInfo, Options, WRITE_V1};
+use hearth_api::{BuildInfo, Options, ReplicaOptions, WRITE_V1};
 use hearth_engine::{Keeping, Limits};
 use hearth_model::Ack;
 use hearth_model::matcher::regex::Regex;
@@ -82,6 +82,7 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         enable_admin: flags.switch("web.enable-admin-api"),
         enable_remote_write: flags.switch("web.enable-remote-write-receiver"),
         enable_push_admin: flags.switch("push.enable-admin-api"),
+        replicas: replicas(flags)?,
         accepted_messages: messages(flags),
         ack: flags.text("storage.wal.ack").parse::<Ack>()?,
         query_timeout: flags.duration("query.timeout"),
@@ -102,6 +103,24 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         working_directory: std::env::current_dir().unwrap_or_default().display().to_string(),
         hostname: hostname.to_owned(),
     })
+}
+
+/// How replicas are told apart, where that is asked for.
+fn replicas(flags: &Flags) -> Result<Option<ReplicaOptions>, String> {
+    if !flags.switch("web.remote-write-receiver.deduplicate") {
+        return Ok(None);
+    }
+    let label = |name: &str| match flags.text(name) {
+        "" => Err(format!("--{name} must not be empty")),
+        label => Ok(label.to_owned()),
+    };
+    let cluster_label = label("web.remote-write-receiver.cluster-label")?;
+    let replica_label = label("web.remote-write-receiver.replica-label")?;
+    if cluster_label == replica_label {
+        return Err("the labels of a cluster and of its replicas must be two".into());
+    }
+    let failover = flags.duration("web.remote-write-receiver.failover-timeout");
+    Ok(Some(ReplicaOptions { cluster_label, replica_label, failover }))
 }
 
 fn all_queries_memory_bytes(flags: &Flags) -> usize {

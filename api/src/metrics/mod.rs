@@ -13,6 +13,7 @@ pub use instrument::{Counter, Gauge, Raised, Summary};
 pub use page::show;
 pub use requests::Requests;
 
+use crate::replicas::Replicas;
 use page::Family;
 use queries::Queries;
 
@@ -61,4 +62,30 @@ impl Metrics {
             ),
         ]
     }
+}
+
+/// What the choice among replicas came to.
+fn of_replicas(replicas: &Replicas) -> Vec<Family> {
+    vec![
+        Family::gauge(
+            "hearth_replicas_clusters",
+            "Clusters that have a replica whose writes are stored.",
+            replicas.followed() as f64,
+        ),
+        Family::counter(
+            "hearth_replicas_elections_total",
+            "How often a replica was chosen, the first time included.",
+            replicas.elections.get(),
+        ),
+        Family::counter(
+            "hearth_replicas_dropped_samples_total",
+            "Samples of replicas that were not chosen.",
+            replicas.dropped.get(),
+        ),
+        Family::counter(
+            "hearth_replicas_refused_samples_total",
+            "Samples of clusters beyond the limit.",
+            replicas.refused.get(),
+        ),
+    ]
 }

@@ -106,6 +106,7 @@ pub async fn show(Held(state): Held<Arc<State>>) -> Response {
     state.metrics.page_requests.add(1);
     let mut families = server(&state);
     families.extend(state.metrics.families());
+    families.extend(state.receiver.replicas.iter().flat_map(super::of_replicas));
     families.extend(state.metrics.queries.families(state.options.max_concurrent_queries));
     families.extend(queries::memory(&state.query_memory));
     families.extend(state.metrics.requests.families());

@@ -180,6 +180,30 @@ pub const FLAGS: &[Flag] = &[
         "prometheus.WriteRequest",
         "Remote-write messages to accept. Can be repeated.",
     ),
+    served(
+        "web.remote-write-receiver.deduplicate",
+        Switch,
+        "false",
+        "Of several replicas that write the same, store one: see docs/replicas.md.",
+    ),
+    served(
+        "web.remote-write-receiver.cluster-label",
+        Text,
+        "cluster",
+        "Label that the replicas of one cluster share.",
+    ),
+    served(
+        "web.remote-write-receiver.replica-label",
+        Text,
+        "__replica__",
+        "Label that tells replicas apart. It is not stored.",
+    ),
+    served(
+        "web.remote-write-receiver.failover-timeout",
+        Duration,
+        "30s",
+        "How long the replica that is stored may be silent before another one is.",
+    ),
     not_yet("web.console.templates", Text, "consoles", "Directory of console templates.", NO_CONSOLES),
     not_yet(
         "web.console.libraries",
