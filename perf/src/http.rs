@@ -25,12 +25,23 @@ pub struct Client {
     base: String,
 }
 
+fn data_of(asked: &str, answer: Answer) -> Result<Value, String> {
+    let mut value: Value = serde_json::from_str(&answer.body)
+        .map_err(|error| format!("{asked}: status {}, {error}: {}", answer.status, answer.body))?;
+    if answer.status != 200 || value["status"] != "success" {
+        return Err(format!("{asked}: status {}: {}", answer.status, answer.body));
+    }
+    Ok(value["data"].take())
+}
+
 impl Client {
     pub fn new(base: impl Into<String>) -> Client {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .timeout_global(Some(REQUEST_TIMEOUT))
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .build()
             .new_agent();
         Client { agent, base: base.into() }
@@ -51,6 +62,21 @@ impl Client {
         answer(&url, self.agent.post(&url).send_form(form.iter().copied()))
     }
 
+    /// Any request; one without a body where that is empty and the method has none.
+    pub fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.base);
+        let request = ureq::http::Request::builder().method(method).uri(&url);
+        if body.is_empty() && ["GET", "DELETE"].contains(&method) {
+            return answer(&url, self.agent.run(request.body(()).map_err(|error| error.to_string())?));
+        }
+        answer(&url, self.agent.run(request.body(body).map_err(|error| error.to_string())?))
+    }
+
+    /// The `data` of an answer to a GET.
+    pub fn get_data(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        data_of(path, self.get(path, query)?)
+    }
+
     /// Sends a remote-write 1.0 request: `body` is the snappy block.
     pub fn remote_write(&self, body: &[u8]) -> Result<Answer, String> {
         let url = format!("{}/api/v1/write", self.base);
@@ -66,13 +92,7 @@ impl Client {
 
     /// The `data` of an answer of the query interface; an error answer is an `Err` with its text.
     pub fn data(&self, path: &str, form: &[(&str, &str)]) -> Result<Value, String> {
-        let answer = self.post_form(path, form)?;
-        let mut value: Value = serde_json::from_str(&answer.body)
-            .map_err(|error| format!("{path}: status {}, {error}: {}", answer.status, answer.body))?;
-        if answer.status != 200 || value["status"] != "success" {
-            return Err(format!("{path} {form:?}: status {}: {}", answer.status, answer.body));
-        }
-        Ok(value["data"].take())
+        data_of(&format!("{path} {form:?}"), self.post_form(path, form)?)
     }
 
     /// An instant query at a time in milliseconds.

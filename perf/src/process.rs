@@ -29,6 +29,8 @@ pub enum Kind {
     Prometheus,
     VictoriaMetrics,
     NodeExporter,
+    Pushgateway,
+    BlackboxExporter,
 }
 
 /// How to start a server, again and again on the same data.
@@ -83,7 +85,9 @@ impl Launch {
             Kind::VictoriaMetrics => command
                 .arg(format!("-storageDataPath={}", self.data().display()))
                 .arg(format!("-httpListenAddr={listen}")),
-            Kind::NodeExporter => command.arg(format!("--web.listen-address={listen}")),
+            Kind::NodeExporter | Kind::Pushgateway | Kind::BlackboxExporter => {
+                command.arg(format!("--web.listen-address={listen}"))
+            }
         };
         command.args(&self.flags).current_dir(&self.folder).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(make)?).stderr(log);
@@ -129,6 +133,8 @@ impl Launch {
             Kind::Hearth | Kind::Prometheus => "/-/ready",
             Kind::VictoriaMetrics => "/health",
             Kind::NodeExporter => "/",
+            Kind::Pushgateway => "/-/ready",
+            Kind::BlackboxExporter => "/-/healthy",
         };
         loop {
             if server.client.get(path, &[]).is_ok_and(|answer| answer.status == 200) {

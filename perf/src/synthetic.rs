@@ -55,6 +55,8 @@ pub struct Seen {
     pub scrapes: usize,
     /// Scrapes that a target of the first so many should have had, and had not.
     pub left_out: usize,
+    /// The longest time between two scrapes of one of them.
+    pub longest_gap_ms: f64,
     /// Against the target's own beat, ascending.
     late_ms: Vec<f64>,
 }
@@ -115,7 +117,7 @@ impl Exporter {
     pub fn seen(&self, interval_ms: f64, targets: usize) -> Seen {
         let times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed_ms = times.0.elapsed().as_secs_f64() * 1e3;
-        let mut seen = Seen { scrapes: 0, left_out: 0, late_ms: Vec::new() };
+        let mut seen = Seen { scrapes: 0, left_out: 0, longest_gap_ms: 0.0, late_ms: Vec::new() };
         for (path, times) in &times.1 {
             seen.scrapes += times.len();
             if !path.trim_start_matches('/').parse::<usize>().is_ok_and(|number| number < targets) {
@@ -123,6 +125,8 @@ impl Exporter {
             }
             let due = (elapsed_ms / interval_ms) as usize;
             seen.left_out += due.saturating_sub(times.len());
+            let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+            seen.longest_gap_ms = gaps.fold(seen.longest_gap_ms, f64::max);
             // A scrape is never early, so the earliest shows the beat.
             let beat = times.iter().map(|time| time.rem_euclid(interval_ms)).collect::<Vec<_>>();
             let first = beat.first().copied().unwrap_or_default();
@@ -188,6 +192,6 @@ mod tests {
         let seen = exporter.seen(1_000.0, 3);
         assert_eq!((seen.scrapes, seen.left_out), (6, 1 + 3));
         assert_eq!((seen.late_ms(0.0), seen.late_ms(1.0)), (0.0, 30.0));
-        assert_eq!(seen.late_ms.len(), 5);
+        assert_eq!((seen.late_ms.len(), seen.longest_gap_ms), (5, 1_030.0));
     }
 }

@@ -104,7 +104,7 @@ fn measure(kind: Kind, binary: &str, flags: &Flags, folder: &Path) -> Result<f64
     let resident = server.memory()?.resident_bytes;
     println!(
         "{kind:?}: {} scrapes of {} samples in {:.1} s, {cpu_s:.2} s of CPU, {rate:.0} samples per CPU-second; \
-         lateness p50 {:.1}, p99 {:.1}, most {:.1} ms; {} left out; {} MiB resident, {} KiB a target",
+         lateness p50 {:.1}, p99 {:.1}, most {:.1} ms; {} left out, longest gap {:.0} ms; {} MiB resident, {} KiB a target",
         seen.scrapes,
         exporter.samples(),
         began.elapsed().as_secs_f64(),
@@ -112,6 +112,7 @@ fn measure(kind: Kind, binary: &str, flags: &Flags, folder: &Path) -> Result<f64
         seen.late_ms(0.99),
         seen.late_ms(1.0),
         seen.left_out,
+        seen.longest_gap_ms,
         resident >> 20,
         (resident >> 10) / targets as u64,
     );

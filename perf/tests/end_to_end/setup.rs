@@ -48,6 +48,19 @@ pub fn launch_node_exporter(folder: &Path) -> Launch {
         .flag("--log.level=error")
 }
 
+pub fn launch_pushgateway(folder: &Path) -> Launch {
+    Launch::new(Kind::Pushgateway, peer("prometheus-pushgateway"), &folder.join("pushgateway"))
+        .flag("--log.level=error")
+}
+
+/// Its configuration is the module file's text.
+pub fn launch_blackbox_exporter(folder: &Path) -> Launch {
+    let launch =
+        Launch::new(Kind::BlackboxExporter, peer("prometheus-blackbox-exporter"), &folder.join("blackbox"));
+    let modules = launch.folder.join("prometheus.yml");
+    launch.flag(format!("--config.file={}", modules.display())).flag("--log.level=error")
+}
+
 pub const RECEIVER: &str = "--web.enable-remote-write-receiver";
 
 pub fn now_ms() -> i64 {

@@ -228,8 +228,10 @@ impl ScrapeConfig {
         for rule in self.relabel_configs.iter().chain(&self.metric_relabel_configs) {
             rule.rule().map_err(|e| e.to_string())?;
         }
+        // Rules may make an address of what is none, a URL to probe for one.
+        let final_addresses = self.relabel_configs.is_empty();
         for group in &self.static_configs {
-            group.check()?;
+            group.check(final_addresses)?;
         }
         for files in &mut self.file_sd_configs {
             if files.refresh_interval.is_zero() {

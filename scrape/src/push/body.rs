@@ -59,6 +59,10 @@ pub fn families(push: &Push<'_>, now_ms: i64) -> Result<BTreeMap<String, Family>
         Reading { group: &push.group, now_ms, families: BTreeMap::new(), name: String::new(), samples: 0 };
     let protocol = Protocol::from_content_type(push.content_type, Some(Protocol::Lines(Format::Text)));
     match protocol.map_err(|error| error.to_string())? {
+        // The line that is cut off may be a number that is cut off.
+        Protocol::Lines(_) if body.last().is_some_and(|byte| *byte != b'\n') => {
+            return Err("the body does not end with a line break: it may not be whole".into());
+        }
         Protocol::Lines(format) => {
             let mut parser = Parser::new(format, &body, &Limits::default());
             loop {

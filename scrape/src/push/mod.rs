@@ -24,7 +24,8 @@ use crate::config::{MAX_PUSH_GROUPS, MAX_PUSH_SAMPLES};
 use crate::counters::{Counter, single};
 use crate::scraper::Clock;
 use crate::status::{Family as MetricFamily, FamilyKind};
-use std::collections::{BTreeMap, HashMap};
+use hearth_wire::metadata::MetricType;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -87,6 +88,10 @@ struct Held {
     groups: BTreeMap<Labels, Arc<Group>>,
     /// Of every series in any group, by its spelling's hash, how often it is there.
     series: HashMap<u64, u32>,
+    /// Of every family in any group, how many have it as which type.
+    kinds: HashMap<String, Vec<(MetricType, u32)>>,
+    /// Groups that grow too old, the first of them first.
+    ends: BTreeSet<(i64, Labels)>,
     samples: usize,
     changes: u64,
 }
@@ -230,6 +235,16 @@ impl Held {
         for hash in group.series_hashes() {
             *self.series.entry(hash).or_default() += 1;
         }
+        for (name, family) in &group.families {
+            let kinds = self.kinds.entry(name.clone()).or_default();
+            match kinds.iter_mut().find(|(kind, _)| *kind == family.kind) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((family.kind, 1)),
+            }
+        }
+        if let Some(at_ms) = group.expires_ms {
+            self.ends.insert((at_ms, group.labels.clone()));
+        }
         self.samples += group.sample_count();
         self.groups.insert(group.labels.clone(), Arc::new(group));
         self.changes += 1;
@@ -245,14 +260,27 @@ impl Held {
                 }
             }
         }
+        for (name, family) in &group.families {
+            let Some(kinds) = self.kinds.get_mut(name.as_str()) else { continue };
+            if let Some((_, count)) = kinds.iter_mut().find(|(kind, _)| *kind == family.kind) {
+                *count -= 1;
+            }
+            kinds.retain(|(_, count)| *count > 0);
+            if kinds.is_empty() {
+                self.kinds.remove(name.as_str());
+            }
+        }
+        if let Some(at_ms) = group.expires_ms {
+            self.ends.remove(&(at_ms, labels.clone()));
+        }
         self.samples -= group.sample_count();
         self.changes += 1;
         true
     }
 
     fn expire(&mut self, now_ms: i64, expired: &Counter) {
-        let old = |group: &Arc<Group>| group.expires_ms.is_some_and(|at| at <= now_ms);
-        let gone: Vec<Labels> = self.groups.values().filter(|g| old(g)).map(|g| g.labels.clone()).collect();
+        let gone = self.ends.iter().take_while(|(at_ms, _)| *at_ms <= now_ms);
+        let gone: Vec<Labels> = gone.map(|(_, labels)| labels.clone()).collect();
         for labels in &gone {
             self.remove(labels);
         }
@@ -290,16 +318,18 @@ impl Held {
                     )));
                 }
             }
+            let own = before.and_then(|group| group.families.get(name)).map(|family| family.kind);
             let rival = self
-                .groups
-                .values()
-                .filter(|other| other.labels != group.labels)
-                .find_map(|other| other.families.get(name).filter(|theirs| theirs.kind != family.kind));
-            if let Some(theirs) = rival {
+                .kinds
+                .get(name.as_str())
+                .into_iter()
+                .flatten()
+                .find(|(kind, count)| *kind != family.kind && *count > u32::from(own == Some(*kind)));
+            if let Some((theirs, _)) = rival {
                 return Err(PushError::Body(format!(
                     "metric family {name:?} is a {} here and a {} in another group",
                     family.kind.name(),
-                    theirs.kind.name()
+                    theirs.name()
                 )));
             }
         }
