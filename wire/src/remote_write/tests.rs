@@ -13,7 +13,7 @@ fn compress(message: &[u8]) -> Vec<u8> {
 fn words(batch: &WriteBatch) -> String {
     let mut out = String::new();
     for series in &batch.series {
-        let labels = key::decode_key(batch.key(series)).map(|d| d.labels.to_string());
+        let labels = key::decode_key(batch.key(series)).map(|d| d.labels().to_string());
         out += &labels.unwrap_or_else(|e| format!("<{e}>"));
         for sample in batch.samples_of(series) {
             out += &format!(" {}@{}", sample.value, sample.timestamp_ms);
