@@ -150,3 +150,78 @@ async fn dial(url: &Url, unix_socket: Option<&str>) -> Result<Box<dyn Socket>, S
     }
     Err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::net::{TcpListener, UnixListener};
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nup 1\n";
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+    /// Answers so many requests on each connection, then hangs up.
+    async fn answer(mut socket: impl AsyncRead + AsyncWrite + Unpin, requests: usize) {
+        for _ in 0..requests {
+            let mut request = vec![0; REQUEST.len()];
+            if socket.read_exact(&mut request).await.is_err() || socket.write_all(ANSWER).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn ask(line: &mut Line, url: &str, socket: Option<&str>) -> Result<String, String> {
+        let (url, mut buffer) = (Url::parse(url).expect("a URL"), Vec::new());
+        match line.ask(&url, socket, REQUEST, 100, &mut buffer).await {
+            Ok((head, body)) => {
+                let text = String::from_utf8_lossy(&buffer[body]).into_owned();
+                Ok(format!("{} {text}", head.status))
+            }
+            Err(LineError::Answer(error)) => Err(format!("{error:?}")),
+            Err(LineError::Dial(text) | LineError::Broken(text)) => Err(text),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_and_opened_anew_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let url = format!("http://{}/", listener.local_addr().expect("address"));
+        let opened = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&opened);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                // The first connection is good for two requests, the second one for one, later ones for none.
+                let requests = 2usize.saturating_sub(count.fetch_add(1, Ordering::SeqCst));
+                tokio::spawn(answer(socket, requests));
+            }
+        });
+        let mut line = Line::default();
+        for expect in [1, 1, 2] {
+            assert_eq!(ask(&mut line, &url, None).await.as_deref(), Ok("200 up 1\n"));
+            assert_eq!(opened.load(Ordering::SeqCst), expect);
+        }
+        // The kept one is closed, and so is the new one before it answers.
+        assert!(ask(&mut line, &url, None).await.is_err());
+        assert_eq!(opened.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn sockets_of_both_kinds_are_dialled() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("socket").display().to_string();
+        let listener = UnixListener::bind(&path).expect("bind");
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(answer(socket, 1));
+            }
+        });
+        let mut line = Line::default();
+        assert_eq!(ask(&mut line, "http://nobody.invalid/", Some(&path)).await.as_deref(), Ok("200 up 1\n"));
+        let gone = format!("{path}.gone");
+        let error = ask(&mut Line::default(), "http://x/", Some(&gone)).await.expect_err("no socket");
+        assert!(error.starts_with(&format!("dial unix {gone}: ")), "{error}");
+        let error = ask(&mut Line::default(), "http://[::1]:1/", None).await.expect_err("no server");
+        assert!(error.starts_with("dial tcp [::1]:1: "), "{error}");
+    }
+}
