@@ -169,6 +169,7 @@ impl Block {
             let kind = match reader.u8()? {
                 0 => Kind::Float,
                 1 => Kind::Histogram,
+                3 => Kind::HistogramRuns,
                 2 => Kind::FloatAt(reader.varint_u32()?),
                 _ => return None,
             };
@@ -211,7 +212,7 @@ impl Block {
                 continue;
             }
             let read = match chunk.kind {
-                Kind::Histogram => self.read_histograms(chunk, range, histograms),
+                Kind::Histogram | Kind::HistogramRuns => self.read_histograms(chunk, range, histograms),
                 _ => self.read_floats(chunk, range, &mut buffers.times, floats),
             };
             if read.is_err() {
@@ -234,7 +235,11 @@ impl Block {
     ) -> Result<(), Damage> {
         let bytes = self.file.slice(Section::Chunks, chunk.start..chunk.end)?;
         let start = out.len();
-        histogram::decode(bytes, chunk.samples, out).map_err(|_| Damage)?;
+        let read = match chunk.kind {
+            Kind::HistogramRuns => histogram::decode_runs(bytes, chunk.samples, out),
+            _ => histogram::decode(bytes, chunk.samples, out),
+        };
+        read.map_err(|_| Damage)?;
         out.truncate(start + out[start..].partition_point(|(t, _)| *t <= range.max_ms));
         let first = start + out[start..].partition_point(|(t, _)| *t < range.min_ms);
         out.drain(start..first);

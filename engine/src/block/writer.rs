@@ -57,7 +57,10 @@ impl SortedSymbols {
 pub enum Kind {
     /// Its times, then its values.
     Float,
+    /// One histogram after the other.
     Histogram,
+    /// Runs of histograms that share their layout.
+    HistogramRuns,
     /// Values; the times were written with another chunk.
     FloatAt(u32),
 }
@@ -178,11 +181,20 @@ impl<D: Disk> BlockWriter<D> {
     }
 
     pub fn push_histograms(&mut self, histograms: &[Timed]) {
-        for part in histograms.chunks(HISTOGRAM_CHUNK_SAMPLES) {
+        let mut rest = histograms;
+        while !rest.is_empty() {
+            let (part, later) = rest.split_at(histogram::chunk_length(rest, HISTOGRAM_CHUNK_SAMPLES));
+            rest = later;
             let start = self.out.len();
-            histogram::encode(part, &mut self.out);
+            let kind = match histogram::encode_runs(part, &mut self.out) {
+                true => Kind::HistogramRuns,
+                false => {
+                    histogram::encode(part, &mut self.out);
+                    Kind::Histogram
+                }
+            };
             self.directory.histograms += part.len() as u64;
-            self.push_chunk(Kind::Histogram, part[0].0, part[part.len() - 1].0, part.len(), start);
+            self.push_chunk(kind, part[0].0, part[part.len() - 1].0, part.len(), start);
         }
     }
 
@@ -222,6 +234,7 @@ impl<D: Disk> BlockWriter<D> {
             match kind {
                 Kind::Float => list.push(0),
                 Kind::Histogram => list.push(1),
+                Kind::HistogramRuns => list.push(3),
                 Kind::FloatAt(row) => {
                     list.push(2);
                     push_varint(list, u64::from(row));
