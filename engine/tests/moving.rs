@@ -1,6 +1,7 @@
 //! Moving house, there and back: what Prometheus left is in Hearth, what Hearth holds is in blocks of
 //! Prometheus', another number of shards holds the same, and damage is named.
 
+use hearth_engine::moving::backfill::{Source, backfill};
 use hearth_engine::moving::export::{Plan, export};
 use hearth_engine::moving::read::{Files, Nature, nature};
 use hearth_engine::moving::reshard::reshard;
@@ -279,4 +280,49 @@ fn damage_is_named() {
     assert!(report.damages.iter().any(|d| d.path == block), "{report:?}");
     let error = reshard(&Options { shards: Some(4), ..options(&data) }).expect_err("it is damaged");
     assert!(error.to_string().contains("would be lost"), "{error}");
+}
+
+/// Samples in any order, again and again.
+struct Listed(Vec<(Labels, i64, f64)>);
+
+impl Source for Listed {
+    fn each(
+        &mut self,
+        sink: &mut dyn FnMut(&Labels, i64, f64) -> Result<(), MovingError>,
+    ) -> Result<(), MovingError> {
+        self.0.iter().try_for_each(|(labels, time, value)| sink(labels, *time, *value))
+    }
+}
+
+#[test]
+fn samples_of_any_time_are_filled_in() {
+    let directory = tempfile::tempdir().expect("a temporary folder");
+    let path = directory.path().join("data");
+    let mut all = Vec::new();
+    for series in [0, 1, 2, 4] {
+        let samples = samples(series, START_MS - 50 * HOUR_MS, START_MS - 47 * HOUR_MS);
+        let floats = samples.times.iter().zip(&samples.values);
+        all.extend(floats.map(|(time, value)| (labels(series), *time, *value)));
+    }
+    all.push((labels(7), START_MS - 9_000 * HOUR_MS, -0.0));
+    fastrand::Rng::with_seed(1).shuffle(&mut all);
+    let done = backfill(&options(&path), &mut Listed(all.clone())).expect("filled");
+    assert_eq!(done.samples, all.len() as u64);
+    assert_eq!(done.min_ms, START_MS - 9_000 * HOUR_MS);
+    let first = dump(&path);
+    assert_eq!(first.len(), all.len());
+    // What is there already and comes again is there once; what is new stands beside it.
+    all.push((labels(0), START_MS - 49 * HOUR_MS + 1, 7.0));
+    backfill(&options(&path), &mut Listed(all)).expect("filled");
+    let second = dump(&path);
+    assert_eq!(second.len(), first.len() + 1);
+    assert!(first.iter().all(|line| second.contains(line)));
+    let told = |samples: Vec<(Labels, i64, f64)>| {
+        backfill(&options(&path), &mut Listed(samples)).expect_err("refused").to_string()
+    };
+    assert_eq!(told(Vec::new()), "there is no sample");
+    let twice = vec![(labels(0), 5, 1.0), (labels(0), 5, 2.0)];
+    assert!(told(twice).contains("1 and 2 at the same time 5"));
+    assert_eq!(dump(&path), second);
+    assert!(verify(&path).expect("is checked").damages.is_empty());
 }

@@ -11,10 +11,14 @@
 //! | [`list`] | blocks, and the series of one |
 //! | [`export`] | blocks for Prometheus |
 //! | [`reshard`] | another number of shards |
+//! | [`backfill`] | samples of any time from anywhere |
+//! | [`blocks`] | a block a shard, as the two before write it |
 //! | [`verify`] | every byte of a directory, checked |
 //!
 //! Invariant: what is there is only moved or removed once what takes its place is on stable storage.
 
+pub mod backfill;
+mod blocks;
 pub mod convert;
 pub mod export;
 pub mod intake;

@@ -2,27 +2,21 @@
 //!
 //! What is in blocks goes into blocks, a day at a time; what is in memory and log goes into memory and log.
 
+use super::MovingError;
+use super::blocks::Blocks;
 use super::intake::Intake;
 use super::read::{Files, Nature, nature};
 use super::switch::{self, Change};
 use super::takeover::unbounded;
-use super::{AtOnce, MovingError};
-use crate::block::file::Directory;
-use crate::block::writer::{BlockWriter, SortedSymbols};
 use crate::compact::choose::GROWTH;
 use crate::config::Options;
-use crate::disk::blocking::BlockingDisk;
-use crate::disk::names;
 use crate::handle::{self, Handle};
-use crate::index::symbols::Symbol;
 use crate::prometheus::chunks::Samples;
 use crate::prometheus::head::Sink;
 use crate::shard::cursor::Part;
-use ahash::AHashMap;
-use futures_executor::block_on;
-use hearth_model::{Labels, TimeRange, key};
+use hearth_model::{TimeRange, key};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What was done.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -129,14 +123,6 @@ fn fill(
     Ok(())
 }
 
-/// A block of a new shard that is being written.
-struct Open {
-    number: u64,
-    unfinished: PathBuf,
-    ranks: AHashMap<String, Symbol>,
-    writer: BlockWriter<BlockingDisk>,
-}
-
 /// Writes the blocks of a stretch of time: once through for the strings, once for the samples.
 fn blocks(
     files: &mut Files,
@@ -147,13 +133,9 @@ fn blocks(
     done: &mut Resharded,
 ) -> Result<(), MovingError> {
     let router = store.router();
-    let place = |labels: &Labels| {
-        let hash = router.hash(&key::key_of(labels));
-        (hash, router.shard(hash))
-    };
     let mut texts = vec![BTreeSet::<String>::new(); router.shards()];
     files.part(Part::Blocks, &[], range, |labels, _| {
-        let texts = &mut texts[place(labels).1];
+        let texts = &mut texts[router.shard(router.hash(&key::key_of(labels)))];
         for text in labels.iter().flat_map(|(name, value)| [name, value]) {
             if !texts.contains(text) {
                 texts.insert(text.to_owned());
@@ -161,51 +143,11 @@ fn blocks(
         }
         Ok::<(), MovingError>(())
     })?;
-    let mut open = Vec::new();
-    for (shard, texts) in texts.into_iter().enumerate() {
-        open.push(if texts.is_empty() { None } else { Some(begin(store, staging, shard, cut_ms, texts)?) });
-    }
-    let mut pairs = Vec::new();
+    let mut out = Blocks::begin(store, staging, cut_ms, texts)?;
     files.part(Part::Blocks, &[], range, |labels, samples: &Samples| {
-        let (hash, shard) = place(labels);
-        let Some(one) = open[shard].as_mut() else { return Ok(()) };
-        pairs.clear();
-        let texts = labels.iter().flat_map(|(name, value)| [name, value]);
-        pairs.extend(texts.filter_map(|text| one.ranks.get(text)));
-        one.writer.push_floats(&samples.times, &samples.values);
-        one.writer.push_histograms(&samples.histograms);
         done.block_samples += samples.len() as u64;
-        block_on(one.writer.end_series(hash, &pairs)).map_err(MovingError::io(&one.unfinished))
+        out.push(labels, samples)
     })?;
-    for (shard, one) in open.into_iter().enumerate() {
-        let Some(one) = one else { continue };
-        block_on(one.writer.finish(&AtOnce)).map_err(MovingError::io(&one.unfinished))?;
-        store.adopt_block(shard, one.number, one.unfinished)?;
-        done.blocks += 1;
-    }
+    done.blocks += out.finish()?;
     Ok(())
-}
-
-fn begin(
-    store: &Handle,
-    staging: &Path,
-    shard: usize,
-    cut_ms: i64,
-    texts: BTreeSet<String>,
-) -> Result<Open, MovingError> {
-    let (mut symbols, mut ranks) = (SortedSymbols::default(), AHashMap::new());
-    for text in texts {
-        if !symbols.has_room(text.len()) {
-            return Err(MovingError::Refused("the block's label text would outgrow its offsets".into()));
-        }
-        ranks.insert(text.clone(), symbols.push(&text));
-    }
-    let number = store.take_block_number(shard)?;
-    let blocks = names::shard_directory(staging, shard).join(names::BLOCKS);
-    let unfinished = names::block(&blocks, number).with_extension(names::UNFINISHED);
-    let directory =
-        Directory { shard: shard as u32, number, seed: store.seed(), cut_ms, ..Directory::default() };
-    let writer = BlockWriter::create(&BlockingDisk, &unfinished, directory, symbols)
-        .map_err(MovingError::io(&unfinished))?;
-    Ok(Open { number, unfinished, ranks, writer })
 }

@@ -2,24 +2,28 @@
 //! has the same:
 //!
 //! ```text
-//! hearth tsdb list|analyze|dump|dump-openmetrics|verify|export|reshard …
+//! hearth tsdb list|analyze|dump|dump-openmetrics|verify|export|reshard|create-blocks-from …
 //! ```
 //!
-//! Nothing in here starts a server. All but `reshard` only read, also beside a server that runs.
+//! Nothing in here starts a server. All but `reshard` and `create-blocks-from` only read, also beside a server that
+//! runs.
 
 mod analyze;
 mod dump;
 mod list;
+mod openmetrics;
 mod output;
 
 use hearth_engine::Options;
 use hearth_engine::moving::MovingError;
+use hearth_engine::moving::backfill::backfill;
 use hearth_engine::moving::export::{Plan, export};
 use hearth_engine::moving::read::Files;
 use hearth_engine::moving::reshard::reshard;
 use hearth_engine::moving::verify::verify;
 use hearth_model::{Matcher, TimeRange};
 use hearth_promql::syntax::parse_metric_selector;
+use openmetrics::OpenMetrics;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,10 +36,12 @@ const USAGE: &str = "usage:
   hearth tsdb verify [DIRECTORY]
   hearth tsdb export [--min-time=MS] [--max-time=MS] [--match=SELECTOR...] [--block-duration=2h] DIRECTORY INTO
   hearth tsdb reshard --shards=NUMBER [DIRECTORY]
+  hearth tsdb create-blocks-from openmetrics FILE [DIRECTORY]
 
 DIRECTORY is a data directory of Hearth's or of Prometheus' (data/ where none is given); MS are milliseconds since
-1970. export writes blocks that Prometheus reads. reshard needs a directory that no server uses, and keeps what
-was there in its folder before-reshard.
+1970. export writes blocks that Prometheus reads. reshard and create-blocks-from need a directory that no server
+uses; reshard keeps what was there in its folder before-reshard. create-blocks-from adds samples of any time to what
+is there, or makes a directory; what is older than a server's retention goes when that starts.
 ";
 
 /// Why a command failed, and the exit code that goes with it.
@@ -81,6 +87,7 @@ fn known(command: &str) -> Option<(&'static [&'static str], usize)> {
         "verify" => (&[], 1),
         "export" => (&["min-time", "max-time", "match", "block-duration"], 2),
         "reshard" => (&["shards"], 1),
+        "create-blocks-from" => (&[], 3),
         _ => return None,
     })
 }
@@ -187,6 +194,7 @@ fn command(arguments: &[String], out: &mut impl Write) -> Result<u8, Failure> {
         "verify" => check(&arguments, out),
         "export" => send(&arguments, out),
         "reshard" => divide(&arguments, out),
+        "create-blocks-from" => fill(&arguments, out),
         _ => {
             let form = if command == "dump" { dump::Form::Promtool } else { dump::Form::OpenMetrics };
             let (selectors, range) = (arguments.selectors()?, arguments.range()?);
@@ -275,6 +283,29 @@ fn divide(arguments: &Arguments, out: &mut impl Write) -> Result<u8, Failure> {
     Ok(0)
 }
 
+fn fill(arguments: &Arguments, out: &mut impl Write) -> Result<u8, Failure> {
+    let [format, file, directory @ ..] = arguments.words.as_slice() else {
+        return Err(usage("required arguments missing: the format (openmetrics) and the file"));
+    };
+    if format != "openmetrics" {
+        return Err(usage(format!("{format:?} is no format to create blocks from: openmetrics is")));
+    }
+    let options = Options::new(directory.first().map_or("data/", String::as_str));
+    let done = backfill(&options, &mut OpenMetrics::new(PathBuf::from(file)))?;
+    let time =
+        |ms| jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |t| t.to_string());
+    writeln!(
+        out,
+        "{} samples from {} to {} written into {} blocks in {}",
+        done.samples,
+        time(done.min_ms),
+        time(done.max_ms),
+        done.blocks,
+        options.path.display()
+    )?;
+    Ok(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +331,8 @@ mod tests {
         check(&["analyze", "--match={", "a"], Err("--match={:"));
         check(&["export", "a"], Err("the directory to write blocks into"));
         check(&["reshard", "a"], Err("--shards not provided"));
+        check(&["create-blocks-from", "openmetrics"], Err("the format (openmetrics) and the file"));
+        check(&["create-blocks-from", "rules", "a"], Err("\"rules\" is no format"));
         check(&["verify", "/nonexistent/directory"], Err("holds no data"));
         assert!(run(&["--config.file=x".to_owned()]).is_none());
     }
