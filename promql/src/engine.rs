@@ -30,11 +30,25 @@ use hearth_model::{Sample, Scatter};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Work beyond these asks for room before it begins: the text to parse, the text times the steps (each
-/// operator may compute at each of them), and what the shards send or the cache keeps.
+/// Work beyond these asks for room before it begins: the text to parse, the values that its parts may compute (each at
+/// each step), and what the shards send or the cache keeps.
 const LONG_TEXT_BYTES: usize = 16 << 10;
-const WIDE_TEXT: usize = 1 << 20;
+const MANY_VALUES: usize = 1 << 18;
 const LARGE_ANSWER_BYTES: usize = 512 << 10;
+
+/// Whether a query computes little beside what the shards compute for it.
+fn is_short(expr: &Expr, steps: usize) -> bool {
+    let (mut parts, mut rest) = (0, vec![expr]);
+    while let Some(expr) = rest.pop() {
+        // Its steps are its own, and may be many more.
+        if matches!(expr, Expr::Subquery(_)) {
+            return false;
+        }
+        parts += 1;
+        rest.extend(expr.children());
+    }
+    parts * steps <= MANY_VALUES
+}
 
 /// What an operator can set. Defaults are Prometheus'.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,13 +193,14 @@ impl<S: Scatter> Engine<S> {
         let mut stats = QueryStats::default();
         // First of all: who made a mistake need not wait to be told.
         let context = &request.options.context;
-        if request.text.len() > LONG_TEXT_BYTES
-            || request.text.len().saturating_mul(request.steps.count) > WIDE_TEXT
-        {
+        if request.text.len() > LONG_TEXT_BYTES {
             context.ask_for_room().await;
         }
         let began = Instant::now();
         let parsed = self.parse(&request)?;
+        if !is_short(&parsed.expr, request.steps.count) {
+            context.ask_for_room().await;
+        }
         stats.prepare_time = began.elapsed();
         let arrived = Instant::now();
         let registered = self.active.register(request.registration(), request.options.context.clone());
