@@ -2,11 +2,13 @@
 
 use crate::envelope::{LabelObject, success};
 use crate::error::ApiError;
+use crate::metadata::bounded;
 use crate::params::Params;
 use crate::state::{Backend, State};
 use axum::extract::State as Held;
 use axum::response::Response;
 use hearth_model::Labels;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::relabel::relabel;
 use hearth_promql::syntax::parse_metric_selector;
 use hearth_scrape::config::{RelabelConfig, ScrapeConfig};
@@ -198,7 +200,13 @@ fn count(params: &Params, name: &str, refusal: &str) -> Result<usize, ApiError> 
     }
 }
 
-pub async fn metadata(backend: Backend, params: Params) -> Result<Response, ApiError> {
+/// What the targets say of each metric, and of metrics that no target has now (of remote writes, and of the time
+/// before a restart) what the store was told last.
+pub async fn metadata(
+    Held(state): Held<Arc<State>>,
+    backend: Backend,
+    params: Params,
+) -> Result<Response, ApiError> {
     let limit = count(&params, "limit", "limit must be a number")?;
     let refusal = "limit_per_metric must be a number";
     let per_metric = match count(&params, "limit_per_metric", refusal)? {
@@ -207,8 +215,12 @@ pub async fn metadata(backend: Backend, params: Params) -> Result<Response, ApiE
     };
     let metric = Some(params.get("metric")).filter(|name| !name.is_empty());
     let targets = backend.scraper.metadata(metric);
+    let stored = stored_metadata(&state, &backend, metric).await?;
+    let of_targets = targets.iter().flat_map(|t| &t.metrics);
+    let scraped: BTreeSet<&str> = of_targets.clone().map(|(name, _)| &**name).collect();
+    let others = stored.iter().filter(|(name, _)| !scraped.contains(&**name));
     let mut by_name: BTreeMap<&str, BTreeSet<&Metadata>> = BTreeMap::new();
-    for (name, found) in targets.iter().flat_map(|t| &t.metrics) {
+    for (name, found) in of_targets.chain(others) {
         if by_name.len() < limit || by_name.contains_key(&**name) {
             let entries = by_name.entry(name).or_default();
             if entries.len() < per_metric {
@@ -219,6 +231,17 @@ pub async fn metadata(backend: Backend, params: Params) -> Result<Response, ApiE
     let data: BTreeMap<&str, Vec<_>> =
         by_name.into_iter().map(|(name, found)| (name, found.into_iter().map(entry).collect())).collect();
     Ok(success(&data))
+}
+
+async fn stored_metadata(
+    state: &State,
+    backend: &Backend,
+    metric: Option<&str>,
+) -> Result<Vec<(Arc<str>, Metadata)>, ApiError> {
+    let found = bounded(state, |context| backend.catalogue.metadata(context, metric.map(str::to_owned)));
+    let entry =
+        |MetricMetadata { name, kind, unit, help }| (name, Metadata { kind: kind.name(), help, unit });
+    Ok(found.await?.into_iter().map(entry).collect())
 }
 
 #[derive(Serialize)]

@@ -17,6 +17,7 @@ use axum::extract::{Request, State as Held};
 use axum::response::{IntoResponse, Response};
 use hearth_model::context::{Budget, Reservation};
 use hearth_model::key::decode_key;
+use hearth_model::metadata::{MetricKind, MetricMetadata};
 use hearth_model::{Refusal, StoreError, WriteBatch, WriteOutcome};
 use hearth_wire::remote_write::{DecodeError, Decoder};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -144,6 +145,8 @@ async fn receive(state: &State, backend: &Backend, request: Request) -> Result<R
         return Err(refused_request(&error));
     }
     drop(body);
+    let said: Vec<MetricMetadata> = decoder.metadata(&batch).map(metadata_of).collect();
+    batch.metadata = said;
     if let Some(replicas) = &state.receiver.replicas {
         match replicas.judge(&mut batch, Instant::now()) {
             Verdict::Store => {}
@@ -162,6 +165,15 @@ async fn receive(state: &State, backend: &Backend, request: Request) -> Result<R
     let response = answer(state, &written.outcome, &batch);
     state.receiver.put(decoder, batch);
     Ok(response)
+}
+
+fn metadata_of(said: hearth_wire::metadata::Metadata<'_>) -> MetricMetadata {
+    MetricMetadata {
+        name: said.family.into(),
+        kind: MetricKind::named(said.metric_type.name()),
+        unit: said.unit.into(),
+        help: said.help.into(),
+    }
 }
 
 fn later(error: StoreError) -> Failure {

@@ -36,6 +36,16 @@ pub enum Pinning {
     Off,
 }
 
+impl Pinning {
+    pub fn is_on(self, cores: usize, threads: usize) -> bool {
+        match self {
+            Pinning::On => true,
+            Pinning::Off => false,
+            Pinning::Auto => cores >= PIN_FROM_CORES && threads <= cores,
+        }
+    }
+}
+
 /// See [`Pinning::Auto`].
 pub const PIN_FROM_CORES: usize = 4;
 /// Most shards a data directory can have: each costs a thread's memory and a file.
@@ -80,6 +90,12 @@ pub const LOG_PATIENCE: Duration = PREEMPT;
 pub const LOG_WARY_COMMITS: u32 = 32;
 /// A shard waits itself for the sync of no more data than this: more takes a millisecond on quick media.
 pub const LOG_QUICK_SYNC_BYTES: u64 = 256 << 10;
+
+/// Memory for type, help and unit of metrics, of all shards together: tens of thousands of metrics. Beyond, what was
+/// said longest ago goes.
+pub const METADATA_BYTES: usize = 16 << 20;
+/// Longer help or unit texts are cut at a character.
+pub const METADATA_TEXT_BYTES: usize = 4 << 10;
 
 /// New series that a shard remembers as such: some 24 bytes each. Beyond, the oldest count as old early.
 pub const RECENT_SERIES: usize = 1 << 22;

@@ -6,10 +6,10 @@ mod adopt;
 mod answers;
 
 use crate::census::Census;
-use crate::config::{self, IoChoice, Keeping, Options, Pinning};
+use crate::config::{self, IoChoice, Keeping, Options};
 use crate::disk::blocking::BlockingDisk;
 use crate::disk::ring::RingDisk;
-use crate::disk::{Disk, cores, names, probe};
+use crate::disk::{Disk, cores, faults, names, probe};
 use crate::progress::Progress;
 use crate::router::Router;
 use crate::settings::{Settings, millis};
@@ -230,11 +230,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
     let store = shared(options, identity);
     let cores = cores();
     let threads = identity.shards.min(cores.next_power_of_two());
-    let pin = match options.pinning {
-        Pinning::On => true,
-        Pinning::Off => false,
-        Pinning::Auto => cores >= config::PIN_FROM_CORES && threads <= cores,
-    };
+    let pin = options.pinning.is_on(cores, threads);
     tracing::info!(
         backend = backend.name(), shards = identity.shards, threads, pinned = pin, simd = hearth_kernels::arch::detected(),
         path = %options.path.display(), "opening store"
@@ -531,17 +527,28 @@ impl Handle {
         parts
     }
 
+    /// For each shard whether the batch says something of one of its metrics.
+    fn shards_of_metadata(&self, batch: &WriteBatch) -> Vec<bool> {
+        let mut said = vec![false; if batch.metadata.is_empty() { 0 } else { self.shards() }];
+        for metadata in &batch.metadata {
+            said[self.inner.router.shard(self.inner.router.hash(metadata.name.as_bytes()))] = true;
+        }
+        said
+    }
+
     /// Sends a batch's parts and waits for all of them.
     async fn append_parts(&self, batch: &Arc<WriteBatch>, ack: Ack) -> Result<Appended, StoreError> {
         let latest_ms = (self.inner.clock)().saturating_add(self.inner.max_ahead_ms);
         let parts = self.split(batch);
-        let concerned = parts.iter().filter(|picks| !picks.is_empty()).count();
+        let said = self.shards_of_metadata(batch);
+        let is_concerned = |shard: usize, picks: &[Pick]| !picks.is_empty() || said.get(shard) == Some(&true);
+        let concerned = parts.iter().enumerate().filter(|(shard, picks)| is_concerned(*shard, picks)).count();
         if concerned == 0 {
             return Ok(Appended::default());
         }
         let (mut replies, answer) = gather(concerned);
         for (shard, picks) in parts.into_iter().enumerate() {
-            if picks.is_empty() {
+            if !is_concerned(shard, &picks) {
                 continue;
             }
             let Some(reply) = replies.pop() else { break };
@@ -611,6 +618,19 @@ async fn unharmed<T>(work: impl Future<Output = Result<T, StoreError>>) -> Resul
     })
 }
 
+/// The work's result, unless a page that it may have read went bad meanwhile: then it may have read zeros instead. The
+/// next one to ask finds the page marked.
+async fn undisturbed<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let before = faults::count();
+    let result = work.await;
+    if faults::count() == before {
+        return result;
+    }
+    let why = "a page of a block went bad while it was read: ask again for what can be read still";
+    tracing::error!("{why}");
+    Err(StoreError::Io(why.to_owned()))
+}
+
 impl Scatter for Handle {
     type View = View;
 
@@ -628,7 +648,7 @@ impl Scatter for Handle {
             let (job, context) = (job.clone(), context.clone());
             let task: Job = Box::new(move |place| {
                 let work = async move { job(View::new(place, context)).await };
-                Box::pin(async move { reply.send(unharmed(work).await) })
+                Box::pin(async move { reply.send(undisturbed(unharmed(work)).await) })
             });
             self.send(shard, Request::Job(task)).await?;
         }

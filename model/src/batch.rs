@@ -7,6 +7,7 @@
 use crate::histogram::Histogram;
 use crate::key;
 use crate::label::Labels;
+use crate::metadata::MetricMetadata;
 use crate::sample::Sample;
 use std::ops::Range;
 
@@ -37,6 +38,8 @@ pub struct WriteBatch {
     pub samples: Vec<Sample>,
     pub histograms: Vec<(i64, Histogram)>,
     pub exemplars: Vec<Exemplar>,
+    /// What is said of metrics, of these series or of others.
+    pub metadata: Vec<MetricMetadata>,
 }
 
 impl WriteBatch {
@@ -47,10 +50,11 @@ impl WriteBatch {
         self.samples.clear();
         self.histograms.clear();
         self.exemplars.clear();
+        self.metadata.clear();
     }
 
     pub fn is_empty(&self) -> bool {
-        self.series.is_empty()
+        self.series.is_empty() && self.metadata.is_empty()
     }
 
     pub fn key(&self, series: &BatchSeries) -> &[u8] {

@@ -13,6 +13,7 @@ pub mod histogram;
 pub mod key;
 pub mod label;
 pub mod matcher;
+pub mod metadata;
 pub mod number;
 pub mod range;
 pub mod relabel;

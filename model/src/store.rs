@@ -20,6 +20,7 @@ use crate::context::{QueryContext, Stop};
 use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::matcher::Matcher;
+use crate::metadata::MetricMetadata;
 use crate::range::TimeRange;
 use crate::watermark::Watermarks;
 use std::fmt;
@@ -237,6 +238,14 @@ pub trait ShardView: Clone + 'static {
         async { Ok(Vec::new()) }
     }
 
+    /// What is known of one metric, or of all; nothing where the store keeps none.
+    fn metadata(
+        &self,
+        _metric: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<MetricMetadata>, StoreError>> {
+        async { Ok(Vec::new()) }
+    }
+
     /// Gives way to ingestion where the job has worked for about a millisecond; fails when stopped.
     fn pause(&self) -> impl Future<Output = Result<(), StoreError>>;
 }
@@ -364,6 +373,13 @@ pub trait Catalogue: Send + Sync {
         sets: MatcherSets,
         range: TimeRange,
     ) -> BoxFuture<'_, Result<Vec<SeriesExemplars>, StoreError>>;
+
+    /// What was said last of one metric, or of each, sorted by name.
+    fn metadata(
+        &self,
+        context: QueryContext,
+        metric: Option<String>,
+    ) -> BoxFuture<'_, Result<Vec<MetricMetadata>, StoreError>>;
 }
 
 impl<S: Scatter> Catalogue for S {
@@ -459,6 +475,24 @@ impl<S: Scatter> Catalogue for S {
                 .await?;
             let mut all: Vec<SeriesExemplars> = found.into_iter().flatten().collect();
             all.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+            Ok(all)
+        })
+    }
+
+    fn metadata(
+        &self,
+        context: QueryContext,
+        metric: Option<String>,
+    ) -> BoxFuture<'_, Result<Vec<MetricMetadata>, StoreError>> {
+        Box::pin(async move {
+            let found = self
+                .scatter(context, move |view| {
+                    let metric = metric.clone();
+                    async move { view.metadata(metric.as_deref()).await }
+                })
+                .await?;
+            let mut all: Vec<MetricMetadata> = found.into_iter().flatten().collect();
+            all.sort_unstable();
             Ok(all)
         })
     }

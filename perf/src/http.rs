@@ -15,6 +15,8 @@ const MAX_ANSWER_BYTES: u64 = 1 << 30;
 pub struct Answer {
     pub status: u16,
     pub body: String,
+    /// `Retry-After`, where the answer has it in seconds.
+    pub retry_after_s: Option<u64>,
 }
 
 /// A client of one server. Clones share the connections.
@@ -137,8 +139,10 @@ type Response = ureq::http::Response<ureq::Body>;
 fn answer(url: &str, response: Result<Response, ureq::Error>) -> Result<Answer, String> {
     let mut response = response.map_err(|error| format!("{url}: {error}"))?;
     let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    let retry_after_s = retry_after.and_then(|text| text.parse().ok());
     let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).lossy_utf8(true).read_to_string();
-    Ok(Answer { status, body: body.map_err(|error| format!("{url}: {error}"))? })
+    Ok(Answer { status, retry_after_s, body: body.map_err(|error| format!("{url}: {error}"))? })
 }
 
 #[cfg(test)]

@@ -51,6 +51,15 @@ impl Encoder {
         push_field(&mut self.raw, 0x0a, &self.series);
     }
 
+    /// Says something of a metric: its type by the protocol's number, and its help.
+    pub fn push_metadata(&mut self, kind: u8, family: &str, help: &str) {
+        self.series.clear();
+        self.series.extend_from_slice(&[0x08, kind]);
+        push_field(&mut self.series, 0x12, family.as_bytes());
+        push_field(&mut self.series, 0x22, help.as_bytes());
+        push_field(&mut self.raw, 0x1a, &self.series);
+    }
+
     /// The request's body; the next request begins empty.
     pub fn finish(&mut self) -> Result<&[u8], String> {
         self.body.resize(snap::raw::max_compress_len(self.raw.len()), 0);

@@ -105,6 +105,9 @@ impl Cycle {
         };
         self.report.push(&mut batch, at_ms, &figures);
         self.count(&attempt.tally);
+        if attempt.error.is_none() {
+            batch.metadata = self.entry.metadata().take_untold();
+        }
         let zeros = std::mem::take(&mut self.zeros);
         let stored = self.append(batch, measured, &zeros).await;
         self.zeros = zeros;
@@ -211,6 +214,7 @@ impl Cycle {
             }
             Err(error) => {
                 self.context.counters.append_failures.add(1);
+                self.entry.metadata().tell_again();
                 let (job, target) = (&*self.plan.job.name, &*self.plan.target.url);
                 tracing::error!(job, target, %error, "a scrape's samples were not stored");
                 Err(format!("the samples were not stored: {error}"))

@@ -1,8 +1,10 @@
-//! Type, help and unit of a target's metrics, kept for some scrapes after a metric is gone.
+//! Type, help and unit of a target's metrics, kept for some scrapes after a metric is gone. What is new of them goes to
+//! the store with the scrape's samples.
 
 use crate::config::{MAX_METADATA_ENTRIES, MAX_METADATA_TEXT_BYTES, METADATA_LIFE_SCRAPES};
 use crate::status::Metadata;
-use std::collections::BTreeMap;
+use hearth_model::metadata::{MetricKind, MetricMetadata};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 struct Kept {
@@ -15,11 +17,13 @@ pub struct MetadataCache {
     metrics: BTreeMap<Arc<str>, Kept>,
     scrape: u64,
     empty: Arc<str>,
+    /// Metrics of which the store does not know yet what was said.
+    untold: BTreeSet<Arc<str>>,
 }
 
 impl Default for MetadataCache {
     fn default() -> Self {
-        MetadataCache { metrics: BTreeMap::new(), scrape: 0, empty: Arc::from("") }
+        MetadataCache { metrics: BTreeMap::new(), scrape: 0, empty: Arc::from(""), untold: BTreeSet::new() }
     }
 }
 
@@ -35,7 +39,9 @@ impl MetadataCache {
             }
             let (help, unit) = (Arc::clone(&self.empty), Arc::clone(&self.empty));
             let metadata = Metadata { kind: "unknown", help, unit };
-            self.metrics.insert(Arc::from(name), Kept { metadata, seen: 0 });
+            let name = Arc::<str>::from(name);
+            self.untold.insert(name.clone());
+            self.metrics.insert(name, Kept { metadata, seen: 0 });
         }
         let kept = self.metrics.get_mut(name)?;
         kept.seen = self.scrape;
@@ -43,8 +49,11 @@ impl MetadataCache {
     }
 
     pub fn set_kind(&mut self, name: &str, kind: &'static str) {
-        if let Some(metadata) = self.entry(name) {
+        if let Some(metadata) = self.entry(name)
+            && metadata.kind != kind
+        {
             metadata.kind = kind;
+            self.changed(name);
         }
     }
 
@@ -53,6 +62,7 @@ impl MetadataCache {
             && *metadata.help != *cut(help)
         {
             metadata.help = Arc::from(cut(help));
+            self.changed(name);
         }
     }
 
@@ -61,7 +71,29 @@ impl MetadataCache {
             && *metadata.unit != *cut(unit)
         {
             metadata.unit = Arc::from(cut(unit));
+            self.changed(name);
         }
+    }
+
+    fn changed(&mut self, name: &str) {
+        if !self.untold.contains(name) {
+            self.untold.insert(Arc::from(name));
+        }
+    }
+
+    /// What the store is to be told.
+    pub fn take_untold(&mut self) -> Vec<MetricMetadata> {
+        let names = std::mem::take(&mut self.untold);
+        let of = |name: Arc<str>| {
+            let Metadata { kind, help, unit } = self.metrics.get(&name)?.metadata.clone();
+            Some(MetricMetadata { name, kind: MetricKind::named(kind), unit, help })
+        };
+        names.into_iter().filter_map(of).collect()
+    }
+
+    /// The store did not take what it was told: it is told all of it again.
+    pub fn tell_again(&mut self) {
+        self.untold.extend(self.metrics.keys().cloned());
     }
 
     /// Ends a good scrape.
@@ -106,6 +138,27 @@ mod tests {
         }
         cache.finish();
         assert_eq!(cache.size(), (0, 0));
+    }
+
+    #[test]
+    fn the_store_is_told_what_changed() {
+        let mut cache = MetadataCache::default();
+        let told = |cache: &mut MetadataCache| {
+            let all = cache.take_untold();
+            all.iter()
+                .map(|m| format!("{} {} {}", m.name, m.kind.name(), m.help))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        for (help, expect) in [("A.", "a counter A., b unknown "), ("A.", ""), ("Ah.", "a counter Ah.")] {
+            cache.set_kind("a", "counter");
+            cache.set_help("a", help);
+            cache.set_kind("b", "unknown");
+            assert_eq!(told(&mut cache), expect);
+            cache.finish();
+        }
+        cache.tell_again();
+        assert_eq!(told(&mut cache), "a counter Ah., b unknown ");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::flags::{Features, Flags};
 use crate::settings;
 use futures_util::FutureExt;
 use hearth_model::context::Budget;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets, SeriesExemplars};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
 use hearth_promql::active::ActiveQuery;
@@ -245,6 +246,14 @@ impl<T: Catalogue + 'static> Catalogue for Threads<T> {
         range: TimeRange,
     ) -> BoxFuture<'_, Result<Vec<SeriesExemplars>, StoreError>> {
         self.run(move |store| async move { store.exemplars(context, sets, range).await }, StoreError::Io)
+    }
+
+    fn metadata(
+        &self,
+        context: QueryContext,
+        metric: Option<String>,
+    ) -> BoxFuture<'_, Result<Vec<MetricMetadata>, StoreError>> {
+        self.run(move |store| async move { store.metadata(context, metric).await }, StoreError::Io)
     }
 }
 

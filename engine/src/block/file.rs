@@ -2,9 +2,11 @@
 //!
 //! The body is read in place. Each of its pages is read from the medium and checked when it is first
 //! touched, and only then used through the map: opening a block costs its tail, whatever its size, and what
-//! a bad medium costs is the pages that are bad.
+//! a bad medium costs is the pages that are bad. A page that goes bad later, under a mapping, makes all be checked
+//! again, as they are in the map; who read meanwhile throws away what it read ([`faults`]).
 
 use crate::bytes::Reader;
+use crate::disk::faults;
 use crate::disk::mapped::Mapped;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -137,6 +139,8 @@ pub struct BlockFile {
     states: Vec<Cell<u8>>,
     buffer: RefCell<Vec<u8>>,
     damaged_pages: Cell<u64>,
+    /// [`faults::count`] when the states were last known to hold.
+    faults: Cell<u64>,
 }
 
 const UNCHECKED: u8 = 0;
@@ -183,7 +187,8 @@ impl BlockFile {
         }
         let states = vec![Cell::new(UNCHECKED); body.div_ceil(PAGE_BYTES)];
         let (buffer, damaged_pages) = (RefCell::new(Vec::new()), Cell::new(0));
-        Ok(BlockFile { mapped, directory, body, states, buffer, damaged_pages })
+        let faults = Cell::new(faults::count());
+        Ok(BlockFile { mapped, directory, body, states, buffer, damaged_pages, faults })
     }
 
     pub fn len_bytes(&self) -> u64 {
@@ -204,6 +209,9 @@ impl BlockFile {
         }
         let (start, end) = ((offset + range.start) as usize, (offset + range.end) as usize);
         if start < end {
+            if self.faults.get() != faults::count() {
+                self.doubt();
+            }
             for page in start / PAGE_BYTES..=(end - 1) / PAGE_BYTES {
                 if self.states[page].get() != GOOD {
                     self.check(page)?;
@@ -217,6 +225,13 @@ impl BlockFile {
         self.directory.sections[section as usize].1
     }
 
+    /// A page went bad under some mapping: it may have been one of these.
+    #[cold]
+    fn doubt(&self) {
+        self.faults.set(faults::count());
+        self.states.iter().filter(|state| state.get() == GOOD).for_each(|state| state.set(UNCHECKED));
+    }
+
     #[cold]
     fn check(&self, page: usize) -> Result<(), Damage> {
         if self.states[page].get() == BAD {
@@ -225,10 +240,13 @@ impl BlockFile {
         let start = page * PAGE_BYTES;
         let mut buffer = self.buffer.borrow_mut();
         buffer.resize(PAGE_BYTES.min(self.body - start), 0);
-        let at = self.body + page * 4;
-        let expect = self.mapped.bytes().get(at..at + 4);
-        let read = self.mapped.read_at(start, &mut buffer);
-        let good = read.is_ok() && expect == Some(&crc32c::crc32c(&buffer).to_le_bytes()[..]);
+        let mut expect = [0; 4];
+        let read = self.mapped.read_at(self.body + page * 4, &mut expect);
+        let read = read.and_then(|()| self.mapped.read_at(start, &mut buffer));
+        let holds = |bytes: &[u8]| crc32c::crc32c(bytes).to_le_bytes() == expect;
+        // What the medium gives now may not be what is in the map.
+        let mapped = || holds(&self.mapped.bytes()[start..start + buffer.len()]);
+        let good = read.is_ok() && holds(&buffer) && (faults::count() == 0 || mapped());
         self.states[page].set(if good { GOOD } else { BAD });
         if good {
             return Ok(());

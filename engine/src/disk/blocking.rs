@@ -25,8 +25,8 @@ impl Disk for BlockingDisk {
     }
 }
 
-struct PlainWriter {
-    file: Arc<File>,
+pub(super) struct PlainWriter {
+    pub(super) file: Arc<File>,
 }
 
 impl Writer for PlainWriter {

@@ -1,11 +1,14 @@
 //! A sealed file for reading: mapped into memory, or (simulated) held in it.
 //!
-//! A page that the medium cannot give ends the process when it is touched through the map, so what was not
-//! read before is read through [`Mapped::read_at`], which gives an error instead.
+//! A page that the medium cannot give raises a signal when it is touched through the map, which [`super::faults`]
+//! handles: it reads as zeros and is counted. What was not read before is read through [`Mapped::read_at`], which gives
+//! an error instead.
 
+use super::faults::{self, Watch};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -14,13 +17,24 @@ use std::rc::Rc;
 pub struct Mapped(Form);
 
 enum Form {
-    Memory(Rc<[u8]>),
-    Map { address: *const u8, length: usize, file: File },
+    /// Its bytes, and which of them cannot be read.
+    Memory(Rc<[u8]>, Range<usize>),
+    Map {
+        address: *const u8,
+        length: usize,
+        file: File,
+        _watch: Watch,
+    },
 }
 
 impl Mapped {
     pub fn memory(bytes: &[u8]) -> Mapped {
-        Mapped(Form::Memory(bytes.into()))
+        Mapped::memory_with_hole(bytes, 0..0)
+    }
+
+    /// A file that the medium does not give all of.
+    pub fn memory_with_hole(bytes: &[u8], unreadable: Range<usize>) -> Mapped {
+        Mapped(Form::Memory(bytes.into(), unreadable))
     }
 
     pub fn open(path: &Path) -> io::Result<Mapped> {
@@ -33,22 +47,29 @@ impl Mapped {
         let address = unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)
         }?;
-        Ok(Mapped(Form::Map { address: address.cast::<u8>().cast_const(), length, file }))
+        let address = address.cast::<u8>().cast_const();
+        let Some(watch) = faults::watch(address as usize..address as usize + length) else {
+            unmap(address, length);
+            return Err(io::Error::other("too many files are mapped"));
+        };
+        Ok(Mapped(Form::Map { address, length, file, _watch: watch }))
     }
 
     pub fn len_bytes(&self) -> usize {
         match &self.0 {
-            Form::Memory(bytes) => bytes.len(),
+            Form::Memory(bytes, _) => bytes.len(),
             Form::Map { length, .. } => *length,
         }
     }
 
-    /// The file's bytes. Who has not read a part before asks [`Mapped::read_at`] first.
+    /// The file's bytes. Who has not read a part before asks [`Mapped::read_at`] first; what was read while
+    /// [`faults::count`] changed does not count.
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {
-            Form::Memory(bytes) => bytes,
+            Form::Memory(bytes, _) => bytes,
             // SAFETY: the mapping is as long as that and lives as long as self. The file is sealed: nobody
-            // writes to it or cuts it while the server holds the data directory's lock.
+            // writes to it while the server holds the data directory's lock. A page that is gone nevertheless
+            // becomes zeros under the reader's hands, and the reader's work is thrown away.
             Form::Map { address, length, .. } => unsafe { std::slice::from_raw_parts(*address, *length) },
         }
     }
@@ -56,7 +77,10 @@ impl Mapped {
     /// Fills `buffer` from `offset` on, or tells why the medium did not give it.
     pub fn read_at(&self, offset: usize, buffer: &mut [u8]) -> io::Result<()> {
         match &self.0 {
-            Form::Memory(bytes) => {
+            Form::Memory(bytes, unreadable) => {
+                if offset < unreadable.end && unreadable.start < offset + buffer.len() {
+                    return Err(rustix::io::Errno::IO.into());
+                }
                 let part = bytes.get(offset..).and_then(|rest| rest.get(..buffer.len()));
                 buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
@@ -69,9 +93,14 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         if let Form::Map { address, length, .. } = &self.0 {
-            // SAFETY: the mapping is ours, and no slice of it outlives self.
-            let result = unsafe { rustix::mm::munmap(address.cast_mut().cast(), *length) };
-            debug_assert!(result.is_ok(), "a mapping of ours was not there");
+            unmap(*address, *length);
         }
     }
+}
+
+/// The mapping must be ours, and nobody's any more.
+fn unmap(address: *const u8, length: usize) {
+    // SAFETY: who calls this made the mapping, and no slice of it is left.
+    let result = unsafe { rustix::mm::munmap(address.cast_mut().cast(), length) };
+    debug_assert!(result.is_ok(), "a mapping of ours was not there");
 }

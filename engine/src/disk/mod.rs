@@ -7,6 +7,7 @@
 //! asks the same file again.
 
 pub mod blocking;
+pub mod faults;
 pub mod mapped;
 pub mod names;
 pub mod probe;

@@ -5,6 +5,7 @@
 //! plain link would cancel the sync after a short write and leave the caller to guess; therefore the
 //! sync's result counts only when the write's length was whole.
 
+use super::blocking::PlainWriter;
 use super::writer::{Writer, WriterLog};
 use super::{Disk, create_file};
 use io_uring::{IoUring, opcode, squeue, types};
@@ -28,8 +29,13 @@ impl Disk for RingDisk {
     type Log = WriterLog;
 
     fn create_log(&self, path: &Path) -> io::Result<WriterLog> {
-        Ok(WriterLog::new(create_file(path)?, |file| {
-            Ok(Box::new(RingWriter { ring: IoUring::new(RING_ENTRIES)?, file }))
+        Ok(WriterLog::new(create_file(path)?, |file| match IoUring::new(RING_ENTRIES) {
+            Ok(ring) => Ok(Box::new(RingWriter { ring, file })),
+            Err(error) => {
+                // It could be had at the start: the process is short of memory or file descriptors.
+                tracing::warn!(%error, "no io_uring for a log, it is written with plain calls");
+                Ok(Box::new(PlainWriter { file }))
+            }
         }))
     }
 
@@ -113,25 +119,88 @@ fn check_sync(result: Option<i32>) -> io::Result<()> {
     }
 }
 
+/// Writes all of `bytes`, as often as it takes: `submit` may write a part of them, or be interrupted. The sync counts
+/// that came with the last part.
+fn write_all(
+    at: u64,
+    bytes: &[u8],
+    sync: bool,
+    mut submit: impl FnMut(u64, &[u8], bool) -> io::Result<Results>,
+) -> io::Result<()> {
+    let (mut at, mut rest) = (at, bytes);
+    loop {
+        let results = submit(at, rest, sync)?;
+        match results.written {
+            // Nothing was to be written.
+            None => {}
+            Some(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Some(n) if n > 0 => {
+                rest = rest.get(n as usize..).ok_or(io::ErrorKind::InvalidData)?;
+                at += n as u64;
+            }
+            Some(error) if passes(error) => {}
+            Some(error) => return Err(io::Error::from_raw_os_error(-error)),
+        }
+        if rest.is_empty() {
+            return if sync { check_sync(results.synced) } else { Ok(()) };
+        }
+    }
+}
+
 impl Writer for RingWriter {
     fn write(&mut self, at: u64, bytes: &[u8], sync: bool) -> io::Result<()> {
-        let (mut at, mut rest) = (at, bytes);
-        loop {
-            let results = self.submit(at, rest, sync)?;
-            match results.written {
-                // Nothing was to be written.
-                None => {}
-                Some(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Some(n) if n > 0 => {
-                    rest = &rest[n as usize..];
-                    at += n as u64;
-                }
-                Some(error) if passes(error) => {}
-                Some(error) => return Err(io::Error::from_raw_os_error(-error)),
-            }
-            if rest.is_empty() {
-                return if sync { check_sync(results.synced) } else { Ok(()) };
-            }
-        }
+        write_all(at, bytes, sync, |at, bytes, sync| self.submit(at, bytes, sync))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    /// What stands in a file after a write whose submissions give these results, and what the write gives.
+    fn check(script: &[(i32, i32)], expect: Result<(), io::ErrorKind>, file: &[u8]) {
+        let (mut written, mut script) = (Vec::new(), script.iter());
+        let result = write_all(100, b"abcdefgh", true, |at, bytes, sync| {
+            assert!(sync && at == 100 + written.len() as u64);
+            let (count, synced) = *script.next().expect("one submission more than there are results");
+            written.extend_from_slice(&bytes[..usize::try_from(count).unwrap_or(0)]);
+            Ok(Results { written: Some(count), synced: Some(synced) })
+        });
+        assert_eq!(result.map_err(|error| error.kind()), expect);
+        assert_eq!((written.as_slice(), script.len()), (file, 0));
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_go_on_where_they_ended() {
+        let error = |errno: Errno| -errno.raw_os_error();
+        check(&[(8, 0)], Ok(()), b"abcdefgh");
+        check(&[(3, 0), (1, 0), (4, 0)], Ok(()), b"abcdefgh");
+        let (again, interrupted) = (error(Errno::AGAIN), error(Errno::INTR));
+        check(&[(interrupted, 0), (3, 0), (again, 0), (5, 0)], Ok(()), b"abcdefgh");
+        // A sync that came with a part says nothing of the whole; the last one does.
+        check(&[(3, error(Errno::IO)), (5, 0)], Ok(()), b"abcdefgh");
+        let failed = io::Error::from(Errno::IO).kind();
+        check(&[(3, 0), (5, error(Errno::IO))], Err(failed), b"abcdefgh");
+        check(&[(3, 0), (error(Errno::IO), 0)], Err(failed), b"abc");
+        check(&[(error(Errno::NOSPC), 0)], Err(io::ErrorKind::StorageFull), b"");
+        check(&[(error(Errno::ROFS), 0)], Err(io::ErrorKind::ReadOnlyFilesystem), b"");
+        check(&[(2, 0), (0, 0)], Err(io::ErrorKind::WriteZero), b"ab");
+    }
+
+    #[test]
+    fn a_ring_writes_what_it_is_given() {
+        let Ok(ring) = IoUring::new(RING_ENTRIES) else {
+            println!("no io_uring here: nothing to be tested");
+            return;
+        };
+        let file = Arc::new(tempfile::tempfile().expect("a temporary file"));
+        let mut writer = RingWriter { ring, file: file.clone() };
+        writer.write(0, b"abc", true).expect("writes");
+        writer.write(3, b"", true).expect("syncs");
+        writer.write(3, b"def", false).expect("writes");
+        let mut all = [0; 6];
+        std::os::unix::fs::FileExt::read_exact_at(&*file, &mut all, 0).expect("reads");
+        assert_eq!(&all, b"abcdef");
     }
 }

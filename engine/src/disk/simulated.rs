@@ -1,16 +1,19 @@
 //! A disk in memory that behaves as badly as a disk may: it forgets what was not synced (whole, torn or
 //! in part), and fails the call it is told to. All chance comes from a seed.
 //!
-//! Faults: a crash keeps, of each file, all synced bytes and of the unsynced ones a random prefix, the
-//! rest of a random part of which may turn up as zeros (a file's length can reach the medium before its
-//! data); names are durable at once, as every caller syncs the directory. A call told to fail leaves a
-//! random prefix of its bytes behind, one for which there is no room what fits.
+//! Faults: a crash keeps, of each file, all synced bytes and of the unsynced ones a random prefix; of a random part
+//! of the rest each sector is there or is zeros (sectors reach the medium in any order, and a file's length before its
+//! data). What a failed sync should have brought there is lost by any part, even when a later sync of the same file
+//! succeeds: the kernel forgets such pages. Names are durable at once, as every caller syncs the directory. A call
+//! told to fail leaves a random prefix of its bytes behind, one for which there is no room what fits. A part of a file
+//! may be unreadable, and syncs may take their time.
 
 use super::mapped::Mapped;
 use super::{Disk, Log};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -20,7 +23,14 @@ use std::time::Duration;
 struct SimulatedFile {
     bytes: Vec<u8>,
     synced: usize,
+    /// What a failed sync did not bring to the medium, though a later one may have said so.
+    forgotten: Vec<Range<usize>>,
+    /// What the medium does not give back.
+    unreadable: Range<usize>,
 }
+
+/// Files here are small, and so are their sectors.
+const SECTOR_BYTES: usize = 64;
 
 #[derive(Debug)]
 struct Medium {
@@ -28,6 +38,9 @@ struct Medium {
     random: u64,
     calls: u64,
     fail_at: Option<u64>,
+    /// From this call on nothing is done any more.
+    dead_from: Option<u64>,
+    sync_takes: Duration,
     /// Bytes that all files together may have.
     capacity: usize,
     /// Sleeps until the disk has room again.
@@ -65,10 +78,14 @@ impl Medium {
         }
     }
 
-    /// Counts a call; `true` when it is the one that fails.
+    /// Counts a call; `true` when it is one that fails.
     fn fails(&mut self) -> bool {
         self.calls += 1;
-        self.fail_at == Some(self.calls)
+        self.fail_at == Some(self.calls) || self.is_dead()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dead_from.is_some_and(|from| self.calls >= from)
     }
 
     /// Bytes that still fit.
@@ -98,6 +115,8 @@ impl SimulatedDisk {
             random: seed,
             calls: 0,
             fail_at: None,
+            dead_from: None,
+            sync_takes: Duration::ZERO,
             capacity: usize::MAX,
             full_for: 0,
             most_unsynced: 0,
@@ -119,6 +138,24 @@ impl SimulatedDisk {
     pub fn fail_after(&self, n: u64) {
         let mut medium = self.medium.borrow_mut();
         medium.fail_at = Some(medium.calls + n);
+    }
+
+    /// The `n`th call from now is the last one, done in part: the power goes with it.
+    pub fn die_at(&self, n: u64) {
+        let mut medium = self.medium.borrow_mut();
+        medium.dead_from = Some(medium.calls + n);
+    }
+
+    /// So long takes each sync from now on, of the disk's own time ([`SimulatedDisk::pass`]).
+    pub fn slow_down(&self, sync_takes: Duration) {
+        self.medium.borrow_mut().sync_takes = sync_takes;
+    }
+
+    /// These bytes of a file cannot be read any more.
+    pub fn make_unreadable(&self, path: &Path, bytes: Range<usize>) {
+        if let Ok(file) = self.medium.borrow_mut().file(path) {
+            file.unreadable = bytes;
+        }
     }
 
     /// Only `bytes` more fit, until somebody has slept `sleeps` times; what does not fit fails in part.
@@ -162,13 +199,20 @@ impl SimulatedDisk {
             let (length, synced) = medium.files.get(&path).map_or((0, 0), |f| (f.bytes.len(), f.synced));
             let kept = synced + medium.below(length - synced);
             let stretched = kept + medium.below(length - kept);
+            let forgotten = medium.file(&path).map(|f| std::mem::take(&mut f.forgotten)).unwrap_or_default();
+            let unsure = forgotten.into_iter().chain(std::iter::once(kept..stretched));
+            let sectors = unsure.flat_map(|r| r.clone().step_by(SECTOR_BYTES).map(move |at| (at, r.end)));
+            let lost: Vec<_> = sectors.filter(|_| medium.random() & 1 == 0).collect();
             if let Ok(file) = medium.file(&path) {
-                file.bytes.truncate(kept);
-                file.bytes.resize(stretched, 0);
+                file.bytes.truncate(stretched);
+                for (at, end) in lost {
+                    let end = end.min(at + SECTOR_BYTES).min(stretched);
+                    file.bytes[at.min(end)..end].fill(0);
+                }
                 file.synced = stretched;
             }
         }
-        medium.fail_at = None;
+        (medium.fail_at, medium.dead_from) = (None, None);
     }
 
     /// Changes one byte of a file, as a bad medium does.
@@ -201,6 +245,10 @@ impl Disk for SimulatedDisk {
 
     /// Where nobody moves time ([`SimulatedDisk::pass`]), none passes: others run first, then it is over.
     async fn sleep(&self, time: Duration) {
+        if self.medium.borrow().is_dead() {
+            // Nobody wakes up again.
+            std::future::pending::<()>().await;
+        }
         self.medium.borrow_mut().slept();
         let until = self.medium.borrow().now.map(|now| now + time);
         let mut waited = false;
@@ -230,11 +278,17 @@ impl Disk for SimulatedDisk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.call(|medium| Ok(medium.file(path)?.bytes.clone()))
+        self.call(|medium| match medium.file(path)? {
+            file if file.unreadable.is_empty() => Ok(file.bytes.clone()),
+            _ => Err(rustix::io::Errno::IO.into()),
+        })
     }
 
     fn map(&self, path: &Path) -> io::Result<Mapped> {
-        self.call(|medium| Ok(Mapped::memory(&medium.file(path)?.bytes)))
+        self.call(|medium| {
+            let file = medium.file(path)?;
+            Ok(Mapped::memory_with_hole(&file.bytes, file.unreadable.clone()))
+        })
     }
 
     fn make_directory(&self, _: &Path) -> io::Result<()> {
@@ -243,7 +297,8 @@ impl Disk for SimulatedDisk {
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.call(|medium| {
-            let file = SimulatedFile { bytes: bytes.to_vec(), synced: bytes.len() };
+            let file =
+                SimulatedFile { bytes: bytes.to_vec(), synced: bytes.len(), ..SimulatedFile::default() };
             medium.files.insert(path.to_owned(), file);
             Ok(())
         })
@@ -292,7 +347,11 @@ pub struct SimulatedLog {
 impl SimulatedLog {
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut medium = self.disk.medium.borrow_mut();
+        let dead = medium.is_dead();
         let fails = medium.fails();
+        if dead {
+            return Err(injected());
+        }
         let length = if fails { medium.below(bytes.len()) } else { bytes.len() }.min(medium.room());
         medium.file(&self.path)?.bytes.extend_from_slice(&bytes[..length]);
         match length == bytes.len() {
@@ -313,10 +372,18 @@ impl Log for SimulatedLog {
     }
 
     async fn sync(&mut self) -> io::Result<()> {
-        self.disk.call(|medium| {
-            let file = medium.file(&self.path)?;
-            file.synced = file.bytes.len();
-            Ok(())
-        })
+        let takes = self.disk.medium.borrow().sync_takes;
+        if !takes.is_zero() {
+            self.disk.sleep(takes).await;
+        }
+        let mut medium = self.disk.medium.borrow_mut();
+        let fails = medium.fails();
+        let file = medium.file(&self.path)?;
+        if fails && file.synced < file.bytes.len() {
+            file.forgotten.push(file.synced..file.bytes.len());
+        }
+        // Whoever syncs again is told that all is well.
+        file.synced = file.bytes.len();
+        if fails { Err(injected()) } else { Ok(()) }
     }
 }

@@ -118,7 +118,7 @@ mod tests {
         for seed in 0..40 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (mut head, mut expect) = (Head::default(), BTreeMap::new());
-            head.set_window(i64::MAX);
+            head.set_window(i64::MAX, i64::MAX);
             let id = head.create(1, &Labels::from_pairs([("__name__", "up")]), None);
             let mut now = 0;
             for _ in 0..60 {

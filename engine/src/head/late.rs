@@ -26,9 +26,15 @@ pub(super) enum Value<'a> {
 }
 
 impl Head {
-    /// How much older than the newest sample of all one may be and still be taken out of order.
-    pub fn set_window(&mut self, window_ms: i64) {
-        self.window_ms = window_ms;
+    /// How much older than the newest sample of all one may be and still be taken out of order. Samples behind
+    /// `latest_ms`, which a clock that was ahead let in, do not count for that.
+    pub fn set_window(&mut self, window_ms: i64, latest_ms: i64) {
+        (self.window_ms, self.latest_ms) = (window_ms, latest_ms);
+    }
+
+    fn is_outside_window(&self, time: i64) -> bool {
+        let newest = self.figures.max_ms.map(|max| max.min(self.latest_ms));
+        newest.is_some_and(|newest| time < newest.saturating_sub(self.window_ms))
     }
 
     /// The slow path of an append: the time is not after the series' newest float, or the series has
@@ -55,9 +61,7 @@ impl Head {
             Some(true) => Err(Fate::Repeated),
             Some(false) => Err(Fate::Refused(Refusal::DuplicateTimestamp)),
             None if self.window_ms <= 0 => Err(Fate::Refused(Refusal::OutOfOrder)),
-            None if self.figures.max_ms.is_some_and(|max| time < max.saturating_sub(self.window_ms)) => {
-                Err(Fate::Refused(Refusal::TooOld))
-            }
+            None if self.is_outside_window(time) => Err(Fate::Refused(Refusal::TooOld)),
             None => Ok(Order::Late),
         }
     }
@@ -145,7 +149,7 @@ mod tests {
     #[track_caller]
     fn check(window_ms: i64, samples: &[(i64, f64)], fates: &str, times: &[i64]) {
         let mut head = Head::default();
-        head.set_window(window_ms);
+        head.set_window(window_ms, i64::MAX);
         let id = head.create(1, &Labels::from_pairs([("__name__", "up")]), None);
         let mut told = Vec::new();
         for (time, value) in samples {

@@ -74,6 +74,7 @@ pub struct Head {
     histograms: AHashMap<u32, Vec<(i64, Arc<Histogram>)>>,
     late: AHashMap<u32, Vec<Sample>>,
     window_ms: i64,
+    latest_ms: i64,
     /// The newest time deleted from each series, until the log cannot know it any more: till then the series
     /// keeps its name in the log.
     deleted: AHashMap<u32, i64>,
@@ -107,6 +108,7 @@ impl Default for Head {
             histograms: AHashMap::new(),
             late: AHashMap::new(),
             window_ms: 0,
+            latest_ms: i64::MAX,
             deleted: AHashMap::new(),
             next_reference: 1,
             other_references: Vec::new(),

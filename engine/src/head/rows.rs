@@ -261,7 +261,7 @@ mod tests {
 
     fn head(series: u32, samples: i64) -> Head {
         let mut head = Head::default();
-        head.set_window(i64::MAX);
+        head.set_window(i64::MAX, i64::MAX);
         for i in 0..series {
             let labels = [("__name__", "up".to_owned()), ("instance", format!("host-{i}"))];
             let id = head.create(u128::from(i) + 1, &Labels::from_pairs(labels), None);

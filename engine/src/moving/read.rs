@@ -8,7 +8,7 @@ use super::sealed::SealedDisk;
 use super::{AtOnce, MovingError};
 use crate::chunk::order;
 use crate::config::{self, Options};
-use crate::disk::names;
+use crate::disk::{faults, names};
 use crate::handle::{self, Identity};
 use crate::head::Head;
 use crate::head::read::Scratch;
@@ -123,7 +123,7 @@ impl Files {
             }
         }
         let mut sink = HeadData { head: Head::default(), ids: Vec::new() };
-        sink.head.set_window(i64::MAX);
+        sink.head.set_window(i64::MAX, i64::MAX);
         let (found, mut head) = HeadReader::new(&directory, sink).run().map_err(|error| match error {
             HeadError::File(error) => MovingError::File(error),
             HeadError::Sink(never) => match never {},
@@ -204,6 +204,7 @@ impl Files {
         range: TimeRange,
         mut sink: impl FnMut(&Labels, &Samples) -> Result<(), E>,
     ) -> Result<(), E> {
+        let faults_before = faults::count();
         let mut streams: Vec<Stream<'_>> = Vec::new();
         match &mut self.kind {
             Kind::Hearth { shards, .. } => {
@@ -227,6 +228,10 @@ impl Files {
         };
         let merged = merge(streams, wanted, range, &mut self.damages, &mut sink);
         self.note_damaged_blocks();
+        if faults::count() != faults_before {
+            let error = std::io::Error::other("a page of a block went bad while it was read");
+            return Err(MovingError::Io { path: self.path.clone(), error }.into());
+        }
         merged
     }
 

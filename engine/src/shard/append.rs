@@ -3,11 +3,15 @@
 
 use super::ShardState;
 use super::request::{AppendRequest, Appended, Elsewhere, Pick};
+use crate::config;
 use crate::exemplars::{self, Exemplars};
 use crate::head::{Fate, Head};
 use crate::wal::commit::Commit;
 use hearth_model::batch::{BatchSeries, Refusal, Refused};
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::{Ack, StoreError, WriteBatch, key};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// In place of the id of a series that is not here.
 const NOT_HERE: u32 = u32::MAX;
@@ -42,7 +46,7 @@ impl ShardState {
         let AppendRequest { batch, picks, latest_ms, ack, reply } = request;
         let (done, logged, oldest_ms) = self.queue.with_open(|commit| {
             let mut head = self.head.borrow_mut();
-            head.set_window(self.store.settings.out_of_order_ms());
+            head.set_window(self.store.settings.out_of_order_ms(), latest_ms);
             let mut exemplars = self.exemplars.borrow_mut();
             if exemplars.capacity() != self.store.max_exemplars() {
                 exemplars.set_capacity(self.store.max_exemplars());
@@ -59,6 +63,7 @@ impl ShardState {
                 done: Appended::default(),
             };
             appender.run(&picks, &mut self.ids.borrow_mut());
+            appender.metadata();
             (appender.done, appender.logged, appender.oldest_ms)
         });
         if oldest_ms < i64::MAX {
@@ -70,6 +75,18 @@ impl ShardState {
         let tell = move |result: Result<(), StoreError>| reply.tell(result.map(|()| done));
         self.queue.submit(ack, Box::new(tell));
     }
+}
+
+/// With texts that are not too long.
+fn bounded(metadata: &MetricMetadata) -> Cow<'_, MetricMetadata> {
+    let cut = |text: &Arc<str>| match text.len() {
+        ..=config::METADATA_TEXT_BYTES => text.clone(),
+        _ => text[..text.floor_char_boundary(config::METADATA_TEXT_BYTES)].into(),
+    };
+    if metadata.unit.len().max(metadata.help.len()) <= config::METADATA_TEXT_BYTES {
+        return Cow::Borrowed(metadata);
+    }
+    Cow::Owned(MetricMetadata { unit: cut(&metadata.unit), help: cut(&metadata.help), ..metadata.clone() })
 }
 
 /// So many series ahead their memory is asked for.
@@ -113,6 +130,22 @@ impl Appender<'_> {
             }
             if *id != NOT_HERE {
                 self.series(pick.series, &self.batch.series[pick.series as usize], *id);
+            }
+        }
+    }
+
+    /// Takes what the batch says of metrics that are this shard's.
+    fn metadata(&mut self) {
+        let state = self.state;
+        let ours = |name: &str| {
+            let router = &state.store.router;
+            router.shard(router.hash(name.as_bytes())) == state.number
+        };
+        for metadata in self.batch.metadata.iter().filter(|m| ours(&m.name)) {
+            let metadata = bounded(metadata);
+            if state.metadata.borrow_mut().say(&metadata) {
+                self.commit.push_metadata(&metadata);
+                self.logged = true;
             }
         }
     }

@@ -99,6 +99,12 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             writer.frame(fill).await?;
             self.pace.pause().await;
         }
+        let mut from = Some(0);
+        while let Some(number) = from {
+            let fill = |out: &mut Vec<u8>| from = self.fill_metadata(number, out);
+            writer.frame(fill).await?;
+            self.pace.pause().await;
+        }
         self.all_durable().await?;
         let len_bytes = writer.finish(frames.rows()).await?;
         self.read_back(path, header).await?;
@@ -110,6 +116,15 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         let limit = out.len() + FRAME_BYTES;
         self.state.exemplars.borrow().each(from, |labels, exemplar| {
             record::push_exemplar(out, &key::key_of(labels), exemplar);
+            out.len() < limit
+        })
+    }
+
+    /// The same with metadata.
+    fn fill_metadata(&self, from: u64, out: &mut Vec<u8>) -> Option<u64> {
+        let limit = out.len() + FRAME_BYTES;
+        self.state.metadata.borrow().each(from, |metadata| {
+            record::push_metadata(out, metadata);
             out.len() < limit
         })
     }

@@ -141,3 +141,47 @@ fn what_is_written_reaches_the_medium_in_time_under_constant_load() {
     let syncs = state.queue.figures().syncs;
     assert!((8..=10).contains(&syncs), "{syncs} syncs in ten seconds");
 }
+
+/// A medium on which each sync takes half a second: what waits is bounded, senders wait instead of memory growing;
+/// reads go on meanwhile; and in the end all of it is there.
+#[test]
+fn a_slow_medium_makes_senders_wait_and_nobody_else() {
+    let disk = SimulatedDisk::new(1);
+    disk.pass(Duration::ZERO);
+    disk.slow_down(Duration::from_millis(500));
+    let (state, committer) = open(&disk);
+    let mut pool = LocalPool::new();
+    pool.spawner().spawn_local(committer.run()).expect("spawns");
+    let (requests, each) = (40, 300);
+    let (mut sent, mut most, mut steps) = (0, 0, 0);
+    while sent < requests {
+        // What the shard's loop does: no more is taken while the open commit is full.
+        while sent < requests && state.queue.has_room() {
+            state.append(request(&state, sent * each, each, Ack::Synced));
+            sent += 1;
+        }
+        pool.run_until_stalled();
+        let open_bytes = state.queue.with_open(|commit| commit.len_bytes());
+        most = most.max(open_bytes);
+        assert_eq!(
+            super::simulation::read_all(&state).len(),
+            (sent * each) as usize,
+            "a reader waits for the medium"
+        );
+        disk.pass(Duration::from_millis(100));
+        steps += 1;
+        assert!(steps < 10_000, "nothing goes on");
+    }
+    // One request may go beyond the limit.
+    assert!(most < 2 * BUFFER_BYTES && steps > 10, "{most} bytes waited, {steps} steps");
+    for _ in 0..20 {
+        pool.run_until_stalled();
+        disk.pass(Duration::from_millis(100));
+    }
+    let syncs = state.queue.figures().syncs;
+    assert!(syncs as i64 * 2 < requests, "{syncs} syncs for {requests} requests: they do not share them");
+    drop(pool);
+    disk.crash();
+    let (state, _) = open(&disk);
+    assert_eq!(state.recovery.samples, (requests * each) as u64);
+}

@@ -7,7 +7,7 @@ use crate::block::{Block, tombstones};
 use crate::compact::choose::{Candidate, choose};
 use crate::compact::merge::{self, MergeError};
 use crate::config;
-use crate::disk::{Disk, names};
+use crate::disk::{Disk, faults, names};
 use crate::pace::Pace;
 use hearth_model::StoreError;
 use std::io;
@@ -92,6 +92,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
     }
 
     async fn compact_one(&self, sources: &[Rc<Block>]) -> Result<(), MergeError> {
+        let faults_before = faults::count();
         let (symbols, translated) = merge::strings(sources, &self.pace).await?.split();
         let number = self.state.blocks.take_number();
         let unfinished =
@@ -108,6 +109,10 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         if let Err(error) = merge::series(sources, &translated, &mut writer, &self.pace).await {
             writer.abandon();
             return Err(error);
+        }
+        if faults::count() != faults_before {
+            writer.abandon();
+            return Err(io::Error::other("a page of a block went bad while it was read").into());
         }
         self.adopt(writer, Ok(()), number, &unfinished, |_| {}).await?;
         for source in sources {
@@ -137,8 +142,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
 
     /// Deletes blocks past the retention, and the oldest where all of them take too much room.
     pub(super) fn expire(&self) {
-        let now = (self.state.store.clock)();
-        let cutoff_ms = now.saturating_sub(self.state.store.settings.retention_ms());
+        let cutoff_ms = self.state.retention_cutoff_ms((self.state.store.clock)());
         let list = self.state.blocks.list();
         for block in list.iter().filter(|b| b.range().max_ms < cutoff_ms) {
             tracing::info!(shard = self.state.number, block = block.number(), "block past retention deleted");

@@ -2,22 +2,24 @@
 //!
 //! 1. For each block, the series that match are put among its tombstones: the file beside the block is
 //!    replaced by one that holds them too, then readers see it.
-//! 2. The matching series lose their samples in memory, a few series at a time, and the log is told in
+//! 2. Exemplars go, whether their series is in memory or not; the log is told their keys.
+//! 3. The matching series lose their samples in memory, a few series at a time, and the log is told in
 //!    the same step: what is written behind it stays.
-//! 3. Once the log is on stable storage the deletion is acknowledged.
+//! 4. Once the log is on stable storage the deletion is acknowledged.
 
 use super::keeper::Keeper;
 use crate::block::Block;
 use crate::block::tombstones::{Grave, Tombstones};
 use crate::config;
-use crate::disk::{Disk, Log, names};
+use crate::disk::{Disk, Log, faults, names};
 use crate::index;
 use crate::pace::Pace;
 use futures_channel::oneshot;
 use hearth_model::store::MatcherSets;
-use hearth_model::{Ack, StoreError, TimeRange};
+use hearth_model::{Ack, Matcher, StoreError, TimeRange, key};
 use roaring::RoaringBitmap;
 use std::io;
+use std::sync::Arc;
 
 impl<D: Disk, P: Pace> Keeper<D, P> {
     /// See the module's head.
@@ -64,10 +66,14 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         range: TimeRange,
     ) -> Result<(), io::Error> {
         let damaged = |_| io::Error::other("its index is damaged, not all that matches can be found");
+        let faults_before = faults::count();
         let mut series = RoaringBitmap::new();
         for set in sets {
             series |= index::select(block, set).map_err(damaged)?;
             self.pace.pause().await;
+        }
+        if faults::count() != faults_before {
+            return Err(io::Error::other("a page went bad while it was read"));
         }
         let before = block.tombstones();
         let mut stones = Tombstones::clone(&before);
@@ -106,7 +112,37 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         result
     }
 
+    /// Takes exemplars away, whose series may have left memory; returns whether there were any.
+    async fn delete_exemplars(&self, sets: &MatcherSets, range: TimeRange) -> bool {
+        let mut some = false;
+        let series = self.state.exemplars.borrow().series();
+        for slice in series.chunks(config::DELETE_SERIES) {
+            some |= self.delete_exemplars_of(slice, sets, range);
+            self.state.queue.room().await;
+            self.pace.pause().await;
+        }
+        some
+    }
+
+    fn delete_exemplars_of(&self, series: &[u128], sets: &MatcherSets, range: TimeRange) -> bool {
+        let mut exemplars = self.state.exemplars.borrow_mut();
+        let wanted = |series: &u128| {
+            let (labels, mut found) = exemplars.of(*series)?;
+            let matches = |set: &Arc<[Matcher]>| set.iter().all(|m| m.matches(labels.value(&m.name)));
+            let is_wanted = sets.iter().any(matches) && found.any(|e| range.contains(e.timestamp_ms));
+            is_wanted.then(|| (*series, key::key_of(labels)))
+        };
+        let (hashes, keys): (Vec<u128>, Vec<Vec<u8>>) = series.iter().filter_map(wanted).unzip();
+        if hashes.is_empty() {
+            return false;
+        }
+        self.state.queue.with_open(|commit| commit.push_exemplar_deletion(range, keys));
+        hashes.into_iter().for_each(|series| exemplars.delete(series, range));
+        true
+    }
+
     async fn delete_from_head(&self, sets: &MatcherSets, range: TimeRange) -> Result<(), StoreError> {
+        let exemplars = self.delete_exemplars(sets, range).await;
         let mut ids = RoaringBitmap::new();
         for set in sets {
             ids |= self.state.head.borrow().select(set);
@@ -127,7 +163,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             self.state.queue.room().await;
             self.pace.pause().await;
         }
-        if ids.is_empty() {
+        if ids.is_empty() && !exemplars {
             return Ok(());
         }
         let (tell, told) = oneshot::channel();

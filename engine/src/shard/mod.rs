@@ -18,6 +18,7 @@ mod flush;
 pub mod gather;
 mod groups;
 pub mod keeper;
+mod leaps;
 pub mod readers;
 mod recent;
 pub mod recover;
@@ -38,6 +39,7 @@ use crate::disk::Disk;
 use crate::exemplars::Exemplars;
 use crate::head::Head;
 use crate::head::status::ShardStatus;
+use crate::metadata::MetadataTable;
 use crate::pace::Pace;
 use crate::router::Router;
 use crate::settings::Settings;
@@ -49,9 +51,10 @@ use hearth_model::StoreError;
 use hearth_model::store::StoreFigures;
 use hearth_model::watermark::Watermarks;
 use keeper::KeeperFigures;
+use leaps::Leaps;
 use readers::Readers;
 use recent::Recent;
-use recover::Recovery;
+use recover::{Filled, Recovery};
 use request::{Errand, Request, ShardFigures};
 use runtime::Runtime;
 use std::cell::{Cell, RefCell};
@@ -89,6 +92,7 @@ pub struct ShardState {
     pub store: Store,
     pub head: RefCell<Head>,
     pub exemplars: RefCell<Exemplars>,
+    pub metadata: RefCell<MetadataTable>,
     pub queue: Rc<CommitQueue>,
     /// Of the series of the request at hand: kept for the memory's sake.
     ids: RefCell<Vec<u32>>,
@@ -108,6 +112,7 @@ pub struct ShardState {
     last_delete_ms: Cell<i64>,
     recent: RefCell<Recent>,
     last_upkeep_ms: Cell<i64>,
+    leaps: Leaps,
 }
 
 /// Recovers a shard and returns its state and the committer that goes on with its log.
@@ -126,13 +131,15 @@ pub fn open<D: Disk>(
     exemplars.set_capacity(store.max_exemplars());
     // In the log a request's floats stand before its histograms, and late samples among the others: all of
     // it was taken.
-    head.set_window(i64::MAX);
-    let recovery = recover::recover(&disk, &options, &store.router, &mut head, &mut exemplars)?;
+    head.set_window(i64::MAX, i64::MAX);
+    let mut metadata = MetadataTable::new(config::METADATA_BYTES / store.router.shards());
+    let into = Filled { head: &mut head, exemplars: &mut exemplars, metadata: &mut metadata };
+    let recovery = recover::recover(&disk, &options, &store.router, into)?;
     exemplars.appended = 0;
     exemplars.out_of_order = 0;
     // The log names series whose samples are all in blocks.
     head.collect_idle();
-    head.set_window(store.settings.out_of_order_ms());
+    head.set_window(store.settings.out_of_order_ms(), i64::MAX);
     head.each_living(|labels| store.census.add(&labels));
     let queue = Rc::new(CommitQueue::new(options.commit_buffer_bytes));
     let committer = Committer::new(disk, options, queue.clone(), recovery.replayed.position.clone());
@@ -142,6 +149,7 @@ pub fn open<D: Disk>(
         store,
         head: RefCell::new(head),
         exemplars: RefCell::new(exemplars),
+        metadata: RefCell::new(metadata),
         queue,
         ids: RefCell::default(),
         recovery,
@@ -156,6 +164,7 @@ pub fn open<D: Disk>(
         errands: RefCell::default(),
         last_delete_ms: Cell::new(now),
         recent: RefCell::default(),
+        leaps: Leaps::default(),
         last_upkeep_ms: Cell::new(now),
     };
     Ok((Rc::new(state), committer))

@@ -1,4 +1,4 @@
-//! A shard's start: its head out of its checkpoint and its log.
+//! A shard's start: its head, exemplars and metadata out of its checkpoint and its log.
 
 use super::references::References;
 use crate::disk::Disk;
@@ -6,6 +6,7 @@ use crate::exemplars::Exemplars;
 use crate::head::rows::RowRestorer;
 use crate::head::{Fate, Head};
 use crate::index::symbols::Symbol;
+use crate::metadata::MetadataTable;
 use crate::router::Router;
 use crate::wal::commit::CommitOptions;
 use crate::wal::record::Record;
@@ -34,10 +35,18 @@ pub struct Recovery {
     pub bad_chunks: u64,
 }
 
+/// What a recovery fills; empty before.
+pub struct Filled<'a> {
+    pub head: &'a mut Head,
+    pub exemplars: &'a mut Exemplars,
+    pub metadata: &'a mut MetadataTable,
+}
+
 /// Fills an empty head.
 struct Filler<'a> {
     head: &'a mut Head,
     exemplars: &'a mut Exemplars,
+    metadata: &'a mut MetadataTable,
     router: &'a Router,
     by_reference: References,
     restorer: RowRestorer,
@@ -171,12 +180,30 @@ impl Filler<'_> {
                 None
             }
             Record::End { .. } => None,
+            other => {
+                self.beside_samples(other);
+                None
+            }
+        }
+    }
+
+    /// Exemplars and metadata.
+    fn beside_samples(&mut self, record: Record<'_>) {
+        match record {
             Record::Exemplar { key, exemplar } => {
                 if let Ok(decoded) = key::decode_key(key) {
                     self.exemplars.push(self.router.hash(key), || decoded.labels(), &exemplar);
                 }
-                None
             }
+            Record::ExemplarDeletion { range, keys } => {
+                for key in keys {
+                    self.exemplars.delete(self.router.hash(key), range);
+                }
+            }
+            Record::Metadata(metadata) => {
+                self.metadata.say(&metadata);
+            }
+            _ => {}
         }
     }
 
@@ -194,13 +221,14 @@ pub fn recover<D: Disk>(
     disk: &D,
     options: &CommitOptions,
     router: &Router,
-    head: &mut Head,
-    exemplars: &mut Exemplars,
+    into: Filled<'_>,
 ) -> Result<Recovery, ReplayError> {
     let started = Instant::now();
+    let Filled { head, exemplars, metadata } = into;
     let mut filler = Filler {
         head,
         exemplars,
+        metadata,
         router,
         by_reference: References::default(),
         restorer: RowRestorer::default(),

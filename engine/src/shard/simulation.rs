@@ -3,12 +3,13 @@
 //! 1. every sample acknowledged as `synced` is there, bit for bit, unless its retention is over or somebody
 //!    wanted it deleted after it was sent;
 //! 2. every sample that is there was sent, is there once, and was not deleted since;
-//! 3. start-up needs nobody.
+//! 3. the same holds for exemplars, and what was said of a metric is what was said last, or before the crash;
+//! 4. start-up needs nobody.
 //!
 //! Beside the requests the keeper works (flush, checkpoint, compaction), stopped at any point by the end of the
 //! world; now and then the medium spoils the newest checkpoint while the power is off; and a reader that began before it sees what it saw.
 //!
-//! `HEARTH_SIMULATION_SEEDS=FROM..TO` runs other seeds than the default ones.
+//! `HEARTH_SIMULATION_SEEDS=FROM..TO` runs other seeds than the default ones; with `HEARTH_LONG` set there are many.
 
 use super::cursor::Cursor;
 use super::gather::gather;
@@ -30,6 +31,8 @@ use futures_channel::oneshot;
 use futures_executor::{LocalPool, block_on};
 use futures_util::FutureExt;
 use futures_util::task::LocalSpawnExt;
+use hearth_model::batch::Exemplar;
+use hearth_model::metadata::{MetricKind, MetricMetadata};
 use hearth_model::store::{Columns, Projection, Select, SeriesCursor, ShardView};
 use hearth_model::{
     Ack, Histogram, Labels, Matcher, QueryContext, Sample, StoreError, TimeRange, WriteBatch,
@@ -47,7 +50,8 @@ const KEEPING: Keeping = Keeping {
     retention_bytes: 0,
     retention_percent: 0.0,
     out_of_order_window: Duration::from_millis(50),
-    max_exemplars: 0,
+    // All of them.
+    max_exemplars: 100_000,
 };
 
 const SEED: u64 = 7;
@@ -109,6 +113,12 @@ pub struct Simulation {
     pub disk: SimulatedDisk,
     sent: Samples,
     acknowledged: Samples,
+    /// Number of the trace of each exemplar, of all that were sent and of those acknowledged.
+    exemplars: Samples,
+    acknowledged_exemplars: Samples,
+    /// Number of what was said of each metric and acknowledged, and of what was said last of any.
+    said: BTreeMap<String, u64>,
+    last_said: u64,
     /// When each sample was sent last.
     moments: BTreeMap<(String, i64), u64>,
     now: u64,
@@ -125,6 +135,20 @@ pub struct Simulation {
     /// Checkpoints that the medium spoiled.
     spoiled: u64,
     compactions: u64,
+}
+
+fn trace_of(exemplar: &Exemplar) -> u64 {
+    exemplar.labels.value("trace").parse().expect("a number")
+}
+
+/// Something to say of a metric, by a number.
+fn said(name: &str, number: u64) -> MetricMetadata {
+    let help = format!("What was said {number}").into();
+    MetricMetadata { name: name.into(), kind: MetricKind::Counter, unit: "".into(), help }
+}
+
+fn number_said(metadata: &MetricMetadata) -> u64 {
+    metadata.help.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("a number")
 }
 
 /// Reads on, at most `series` of them.
@@ -164,6 +188,10 @@ impl Simulation {
             disk: SimulatedDisk::new(seed),
             sent: Samples::new(),
             acknowledged: Samples::new(),
+            exemplars: Samples::new(),
+            acknowledged_exemplars: Samples::new(),
+            said: BTreeMap::new(),
+            last_said: 0,
             moments: BTreeMap::new(),
             now: 0,
             deletions: Vec::new(),
@@ -199,7 +227,8 @@ impl Simulation {
                 if self.random.bool() { f64::from(self.random.u32(0..100)) } else { self.random.f64() };
             let mut sample = Sample { timestamp_ms: self.next_time, value };
             self.next_time += self.random.i64(1..4);
-            if self.random.u32(0..6) == 0 {
+            let is_late = self.random.u32(0..6) == 0;
+            if is_late {
                 sample.timestamp_ms -= self.random.i64(0..40);
             }
             let key = (name.clone(), sample.timestamp_ms);
@@ -221,6 +250,16 @@ impl Simulation {
                 }
             } else {
                 batch.push(&labels, &[sample]);
+            }
+            // Those of a series ascend, or are not taken.
+            if !is_late && self.random.u32(0..4) == 0 {
+                let trace = Labels::from_pairs([("trace", self.now.to_string())]);
+                batch.push_exemplar(Exemplar { timestamp_ms: sample.timestamp_ms, value, labels: trace });
+                self.exemplars.insert((name.clone(), sample.timestamp_ms), self.now);
+            }
+            if self.random.u32(0..10) == 0 {
+                self.last_said += 1;
+                batch.metadata.push(said(&name, self.last_said));
             }
             self.sent.insert((name, sample.timestamp_ms), value.to_bits());
         }
@@ -351,8 +390,16 @@ impl Simulation {
             return;
         }
         assert!(done.outcome.refused.is_empty(), "every sample is within the window");
+        for metadata in &batch.metadata {
+            let number = self.said.entry(metadata.name.to_string()).or_default();
+            *number = (*number).max(number_said(metadata));
+        }
         for series in &batch.series {
             let name = hearth_model::key::key_pairs(batch.key(series)).next().expect("a name").1;
+            for exemplar in batch.exemplars_of(series) {
+                let key = (name.to_owned(), exemplar.timestamp_ms);
+                self.acknowledged_exemplars.insert(key, trace_of(exemplar));
+            }
             let floats = batch.samples_of(series).iter().map(|s| (s.timestamp_ms, s.value.to_bits()));
             let histograms = batch.histograms_of(series).iter().map(|(t, h)| (*t, h.count.to_bits()));
             for (time, bits) in floats.chain(histograms) {
@@ -374,6 +421,33 @@ impl Simulation {
         for (at, bits) in &stored {
             assert_eq!(self.sent.get(at), Some(bits), "sample {at:?} is invented");
             assert!(!self.is_deleted(at), "sample {at:?} came back");
+        }
+        self.check_exemplars(state);
+        let table = state.metadata.borrow();
+        for (name, number) in &self.said {
+            let found = table.get(name).map(number_said);
+            assert!(
+                found.is_some_and(|found| found >= *number),
+                "{name}: {found:?} of {number} is what was said"
+            );
+        }
+        assert!(table.all().all(|m| number_said(m) <= self.last_said), "nobody said that");
+    }
+
+    fn check_exemplars(&self, state: &Rc<ShardState>) {
+        let all = state.exemplars.borrow();
+        let mut stored = Samples::new();
+        for (labels, found) in all.series().iter().filter_map(|series| all.of(*series)) {
+            let at = |e: &Exemplar| ((labels.metric_name().to_owned(), e.timestamp_ms), trace_of(e));
+            stored.extend(found.map(at));
+        }
+        let kept = self.acknowledged_exemplars.iter().filter(|(at, _)| at.1 >= self.expired_before);
+        for (at, trace) in kept.filter(|(at, _)| !self.may_be_gone(at)) {
+            assert_eq!(stored.get(at), Some(trace), "acknowledged exemplar {at:?} is lost");
+        }
+        for (at, trace) in &stored {
+            assert_eq!(self.exemplars.get(at), Some(trace), "exemplar {at:?} is invented");
+            assert!(!self.is_deleted(at), "exemplar {at:?} came back");
         }
     }
 
@@ -399,8 +473,13 @@ impl Simulation {
 
     /// Recovers, checks what is there, and starts the committer and the keeper.
     pub fn open(&mut self) -> (Rc<ShardState>, LocalPool) {
+        self.try_open().expect("recovers")
+    }
+
+    /// The same; none where the disk does nothing any more.
+    pub fn try_open(&mut self) -> Option<(Rc<ShardState>, LocalPool)> {
         // A fault strikes once.
-        let (state, committer) = self.recover().or_else(|| self.recover()).expect("recovers");
+        let (state, committer) = self.recover().or_else(|| self.recover())?;
         self.check(&state);
         let pool = LocalPool::new();
         pool.spawner().spawn_local(committer.run()).expect("spawns");
@@ -416,7 +495,7 @@ impl Simulation {
             }
         };
         pool.spawner().spawn_local(work).expect("spawns");
-        (state, pool)
+        Some((state, pool))
     }
 
     /// Changes a byte of the newest checkpoint.
@@ -461,12 +540,13 @@ fn seeds() -> std::ops::Range<u64> {
         let (from, to) = text.split_once("..")?;
         Some(from.parse().ok()?..to.parse().ok()?)
     });
-    parsed.unwrap_or(0..300)
+    let seeds = if std::env::var_os("HEARTH_LONG").is_some() { 20_000 } else { 300 };
+    parsed.unwrap_or(0..seeds)
 }
 
 #[test]
 fn no_acknowledged_sample_is_lost_and_none_invented() {
-    let (mut sent, mut acknowledged, mut calls) = (0, 0, 0);
+    let (mut sent, mut acknowledged, mut calls, mut exemplars) = (0, 0, 0, 0);
     let (mut flushes, mut compactions, mut deletions, mut checkpoints, mut spoiled) = (0, 0, 0, 0, 0);
     for seed in seeds() {
         let mut simulation = Simulation::new(seed);
@@ -478,6 +558,7 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
         sent += simulation.sent.len();
         deletions += simulation.deletions.iter().filter(|d| d.done).count();
         acknowledged += simulation.acknowledged.len();
+        exemplars += simulation.acknowledged_exemplars.len();
         calls += simulation.disk.calls();
         flushes += simulation.flushes;
         compactions += simulation.compactions;
@@ -486,11 +567,12 @@ fn no_acknowledged_sample_is_lost_and_none_invented() {
     }
     // A simulation in which nothing is acknowledged would prove nothing.
     assert!(acknowledged > sent / 5, "{acknowledged} of {sent}");
+    assert!(exemplars > sent / 40, "{exemplars} exemplars");
     assert!(deletions > 100 || sent < 100_000, "{deletions} deletions");
     assert!(flushes.min(compactions) > 100 || sent < 100_000, "{flushes} flushes, {compactions} compactions");
     assert!(checkpoints.min(spoiled) > 100 || sent < 100_000, "{checkpoints} checkpoints, {spoiled} spoiled");
     println!(
-        "{checkpoints} checkpoints, {spoiled} of them spoiled, {flushes} blocks written, {compactions} made of others, {deletions} deletions, {sent} samples sent, {acknowledged} acknowledged as synced, {calls} disk calls"
+        "{checkpoints} checkpoints, {spoiled} of them spoiled, {flushes} blocks written, {compactions} made of others, {deletions} deletions, {sent} samples sent, {acknowledged} acknowledged as synced, {exemplars} exemplars too, {calls} disk calls"
     );
 }
 

@@ -2,6 +2,7 @@
 //! in the log; and where memory is short, the oldest data goes into a block early.
 
 use super::ShardState;
+use std::time::Instant;
 
 /// Least time between two rounds.
 const UPKEEP_INTERVAL_MS: i64 = 60_000;
@@ -19,13 +20,19 @@ impl ShardState {
         }
         self.last_upkeep_ms.set(now);
         self.recent.borrow_mut().prune(now, &self.store.census);
-        let cutoff = now.saturating_sub(self.store.settings.retention_ms());
+        let cutoff = self.retention_cutoff_ms(now);
         let mut head = self.head.borrow_mut();
         if head.figures.min_ms.is_some_and(|min| min < cutoff) {
             head.drop_before(cutoff);
             self.store.watermarks.dropped(self.number, cutoff);
         }
         self.queue.expire_before(cutoff);
+    }
+
+    /// What is older than this has had its time, where the clock says `now_ms`.
+    pub(super) fn retention_cutoff_ms(&self, now_ms: i64) -> i64 {
+        let now_ms = self.leaps.believable_ms(now_ms, Instant::now());
+        now_ms.saturating_sub(self.store.settings.retention_ms())
     }
 
     pub(super) fn checkpoint_is_due(&self) -> bool {

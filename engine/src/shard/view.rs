@@ -13,6 +13,7 @@ use crate::index::symbols::Symbol;
 use crate::pace::Pace;
 use ahash::AHashSet;
 use hearth_model::context::Reservation;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::store::{Select, SeriesExemplars, ShardView};
 use hearth_model::{Labels, Matcher, QueryContext, StoreError, TimeRange};
 use roaring::RoaringBitmap;
@@ -269,6 +270,17 @@ impl<P: Pace> ShardView for View<P> {
             }
         }
         Ok(out)
+    }
+
+    async fn metadata(&self, metric: Option<&str>) -> Result<Vec<MetricMetadata>, StoreError> {
+        let table = self.place.state.metadata.borrow();
+        let found: Vec<MetricMetadata> = match metric {
+            Some(name) => table.get(name).cloned().into_iter().collect(),
+            None => table.all().cloned().collect(),
+        };
+        // The texts are the table's own.
+        self.context.reserve(std::mem::size_of_val(found.as_slice()))?;
+        Ok(found)
     }
 
     async fn pause(&self) -> Result<(), StoreError> {

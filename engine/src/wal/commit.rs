@@ -20,6 +20,7 @@ use crate::signal::Signal;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use hearth_model::batch::Exemplar;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::{Ack, Histogram, StoreError, TimeRange};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -56,6 +57,7 @@ pub struct Commit {
     samples: SampleWriter,
     histograms: Vec<u8>,
     exemplars: Vec<u8>,
+    metadata: Vec<u8>,
     waiters: Vec<Waiter>,
     sync: bool,
     boundary: Option<BoundaryRequest>,
@@ -82,6 +84,16 @@ impl Commit {
         record::push_exemplar(&mut self.exemplars, key, exemplar);
     }
 
+    /// The exemplars within the range that are there by now are gone, of the series with these keys.
+    pub fn push_exemplar_deletion(&mut self, range: TimeRange, keys: impl IntoIterator<Item = Vec<u8>>) {
+        self.settle();
+        record::push_exemplar_deletion(&mut self.settled, range, keys);
+    }
+
+    pub fn push_metadata(&mut self, metadata: &MetricMetadata) {
+        record::push_metadata(&mut self.metadata, metadata);
+    }
+
     /// The samples within the range that are there by now are gone, of these series.
     pub fn push_deletion(&mut self, range: TimeRange, references: impl IntoIterator<Item = u32>) {
         self.settle();
@@ -94,6 +106,7 @@ impl Commit {
         self.samples.finish(&mut self.settled);
         self.settled.append(&mut self.histograms);
         self.settled.append(&mut self.exemplars);
+        self.settled.append(&mut self.metadata);
     }
 
     fn has_records(&self) -> bool {
@@ -101,12 +114,13 @@ impl Commit {
             && self.series.is_empty()
             && self.samples.is_empty()
             && self.histograms.is_empty()
-            && self.exemplars.is_empty())
+            && self.exemplars.is_empty()
+            && self.metadata.is_empty())
     }
 
-    fn len_bytes(&self) -> usize {
+    pub fn len_bytes(&self) -> usize {
         let records = self.settled.len() + self.series.len() + self.samples.len();
-        records + self.histograms.len() + self.exemplars.len()
+        records + self.histograms.len() + self.exemplars.len() + self.metadata.len()
     }
 
     /// The records as a sealed frame behind what `out` holds already.
@@ -118,6 +132,7 @@ impl Commit {
         self.samples.finish(out);
         out.append(&mut self.histograms);
         out.append(&mut self.exemplars);
+        out.append(&mut self.metadata);
         frame::seal(&mut out[start..], number);
     }
 }

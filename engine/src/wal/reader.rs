@@ -1,6 +1,7 @@
 //! A log file read frame by frame, in as much memory as its largest frame takes.
 //!
-//! Only where there is damage is the rest of the file read whole, to look for the next frame in it.
+//! Only where there is damage is the rest of the file read whole, to look for the next frame in it. Sectors that the
+//! medium does not give count as zeros: what they held fails its checksum, and the rest is read.
 
 use super::frame::{self, FRAME_HEADER_BYTES, Frame, Next};
 use crate::disk::mapped::Mapped;
@@ -8,6 +9,8 @@ use std::io;
 
 /// Bytes read at once: few calls, little memory.
 const WINDOW_BYTES: usize = 1 << 20;
+/// What a medium gives or does not give.
+const SECTOR_BYTES: usize = 512;
 
 /// See the module's head.
 pub struct FileReader {
@@ -15,11 +18,17 @@ pub struct FileReader {
     window: Vec<u8>,
     /// Where the window begins within the file.
     start: usize,
+    unreadable: bool,
 }
 
 impl FileReader {
     pub fn new(file: Mapped) -> FileReader {
-        FileReader { file, window: Vec::new(), start: 0 }
+        FileReader { file, window: Vec::new(), start: 0, unreadable: false }
+    }
+
+    /// Whether the medium did not give some part of it.
+    pub fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     pub fn len_bytes(&self) -> usize {
@@ -34,13 +43,30 @@ impl FileReader {
             let rest = self.file.len_bytes().saturating_sub(at);
             self.window.resize(length.max(WINDOW_BYTES).min(rest), 0);
             self.start = at;
-            let read = self.file.read_at(at, &mut self.window);
+            let read = self.fill();
             if read.is_err() {
                 self.window.clear();
             }
             read?;
         }
         Ok(&self.window[at - self.start..][..length])
+    }
+
+    /// Reads what the window is over, sector by sector where the medium does not give all of it.
+    fn fill(&mut self) -> io::Result<()> {
+        let is_bad = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+        match self.file.read_at(self.start, &mut self.window) {
+            Err(error) if is_bad(&error) => {}
+            read => return read,
+        }
+        self.unreadable = true;
+        for (number, sector) in self.window.chunks_mut(SECTOR_BYTES).enumerate() {
+            match self.file.read_at(self.start + number * SECTOR_BYTES, sector) {
+                Err(error) if is_bad(&error) => sector.fill(0),
+                read => read?,
+            }
+        }
+        Ok(())
     }
 
     /// What is at `at`, its offsets within the file.

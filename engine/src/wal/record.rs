@@ -16,6 +16,12 @@
 //! * kind 9, *exemplar*: length of the series' key varint, the key, zigzag time, value f64, then the exemplar's
 //!   labels, written as a key.
 //!
+//! * kind 11, *exemplar deletion*: zigzag oldest and newest time, then to the body's end the keys of the series, each
+//!   behind its length varint. It concerns exemplars that were written before it.
+//!
+//! * kind 10, *metadata*: of a metric, its type u8 (by the order of [`MetricKind::ALL`]), then name, unit and help, each
+//!   behind its length varint. What was said last counts.
+//!
 //! Only in a checkpoint:
 //! * kind 5, *state*: next reference varint, number of the next frame varint, then the time of the newest
 //!   sample zigzag varint, where there is one.
@@ -29,6 +35,7 @@ use super::row::Row;
 use crate::bytes::{Reader, push_f64, push_varint, unzigzag, zigzag};
 use crate::chunk;
 use hearth_model::batch::Exemplar;
+use hearth_model::metadata::{MetricKind, MetricMetadata};
 use hearth_model::{Histogram, Labels, TimeRange, key};
 
 const SERIES: u8 = 1;
@@ -40,6 +47,8 @@ const STRINGS: u8 = 6;
 const ROW: u8 = 7;
 const END: u8 = 8;
 const EXEMPLAR: u8 = 9;
+const METADATA: u8 = 10;
+const EXEMPLAR_DELETION: u8 = 11;
 const RECORD_HEADER_BYTES: usize = 5;
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
@@ -157,6 +166,46 @@ fn exemplar<'a>(body: &mut Reader<'a>) -> Option<Record<'a>> {
     Some(Record::Exemplar { key, exemplar: Exemplar { timestamp_ms, value, labels } })
 }
 
+/// Says that the exemplars within the range are gone, of the series with these keys.
+pub fn push_exemplar_deletion(out: &mut Vec<u8>, range: TimeRange, keys: impl IntoIterator<Item = Vec<u8>>) {
+    let body = begin(out, EXEMPLAR_DELETION);
+    push_varint(out, zigzag(range.min_ms));
+    push_varint(out, zigzag(range.max_ms));
+    for key in keys {
+        push_varint(out, key.len() as u64);
+        out.extend_from_slice(&key);
+    }
+    end(out, body);
+}
+
+fn exemplar_deletion<'a>(body: &mut Reader<'a>) -> Option<Record<'a>> {
+    let range = TimeRange::new(unzigzag(body.varint()?), unzigzag(body.varint()?));
+    let mut keys = Vec::new();
+    while !body.is_empty() {
+        let length = usize::try_from(body.varint()?).ok()?;
+        keys.push(body.bytes(length)?);
+    }
+    Some(Record::ExemplarDeletion { range, keys })
+}
+
+pub fn push_metadata(out: &mut Vec<u8>, metadata: &MetricMetadata) {
+    let body = begin(out, METADATA);
+    out.push(metadata.kind as u8);
+    for text in [&metadata.name, &metadata.unit, &metadata.help] {
+        push_varint(out, text.len() as u64);
+        out.extend_from_slice(text.as_bytes());
+    }
+    end(out, body);
+}
+
+fn metadata<'a>(body: &mut Reader<'a>) -> Option<Record<'a>> {
+    let kind = *MetricKind::ALL.get(usize::from(body.bytes(1)?[0]))?;
+    let mut texts = StringReader { body: body.clone() };
+    let (name, unit, help) = (texts.read()?, texts.read()?, texts.read()?);
+    let (name, unit, help) = (name.into(), unit.into(), help.into());
+    Some(Record::Metadata(MetricMetadata { name, kind, unit, help }))
+}
+
 /// What the log had come to when a checkpoint began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
@@ -244,6 +293,8 @@ pub enum Record<'a> {
     Row(Row<'a>),
     End { rows: u64 },
     Exemplar { key: &'a [u8], exemplar: Exemplar },
+    Metadata(MetricMetadata),
+    ExemplarDeletion { range: TimeRange, keys: Vec<&'a [u8]> },
 }
 
 /// The payload is not what its checksum promised: written by a broken or later program.
@@ -287,6 +338,8 @@ impl<'a> RecordReader<'a> {
             ROW => Some(Record::Row(Row::read(&mut body)?)),
             END => Some(Record::End { rows: body.varint()? }),
             EXEMPLAR => exemplar(&mut body),
+            METADATA => metadata(&mut body),
+            EXEMPLAR_DELETION => exemplar_deletion(&mut body),
             _ => None,
         }
     }

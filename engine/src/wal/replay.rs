@@ -190,7 +190,7 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                 0
             }
         };
-        let mut frames = 0;
+        let (mut frames, mut unreadable) = (0, false);
         loop {
             let next = file.next(at);
             match self.tried(&path, next)? {
@@ -209,6 +209,12 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                 }
                 Next::Damage { resume: None } => {
                     let torn = (len_bytes - at) as u64;
+                    if file.is_unreadable() {
+                        // It may be there again another day.
+                        (found.damages, unreadable) = (found.damages + 1, true);
+                        tracing::error!(file = %path.display(), offset = at, "the end of a log segment cannot be read");
+                        break;
+                    }
                     found.torn_bytes += torn;
                     tracing::warn!(file = %path.display(), offset = at, bytes = torn, last, "torn end of log segment cut off");
                     drop(file);
@@ -217,7 +223,7 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                 }
             }
         }
-        if frames == 0 {
+        if frames == 0 && !unreadable {
             return self.remove(&path);
         }
         let max_ms = found.max_ms;

@@ -253,7 +253,7 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, ours: &Value, theirs: &Value, expect: &[&str]) {
-        let answer = |body: &Value| Answer { status: 200, body: body.to_string() };
+        let answer = |body: &Value| Answer { status: 200, body: body.to_string(), retry_after_s: None };
         let found = compare(query, &answer(ours), &answer(theirs)).expect("both are JSON").findings;
         assert_eq!(found.len(), expect.len(), "{found:?}");
         for (finding, part) in found.iter().zip(expect) {

@@ -1,4 +1,5 @@
-//! 100,000 series x 60 samples by remote write, with a kill -9 in the middle, twenty times: after every
+//! 100,000 series x 60 samples by remote write, with a kill -9 in the middle, twenty times (two hundred times where
+//! `HEARTH_LONG` is set): after every
 //! restart, which nobody helps, each acknowledged sample is there and no sample that was never sent.
 //!
 //! Each value is a whole number made from its series and round, so that a count and a sum over everything
@@ -16,6 +17,8 @@ use std::time::Duration;
 const SERIES: usize = 100_000;
 const ROUNDS: usize = 60;
 const KILLS: usize = 20;
+/// The same of a long run, which `HEARTH_LONG` asks for.
+const LONG_KILLS: usize = 200;
 const SAMPLES_PER_REQUEST: usize = 2000;
 const SENDERS: usize = 4;
 const INTERVAL_MS: i64 = 15_000;
@@ -116,6 +119,7 @@ impl Sender {
 
 #[test]
 fn twenty_kills_lose_and_invent_nothing() {
+    let kills = if std::env::var_os("HEARTH_LONG").is_some() { LONG_KILLS } else { KILLS };
     let seed = now_ms() as u64;
     println!("seed {seed}");
     let mut rng = Rng::with_seed(seed);
@@ -124,9 +128,9 @@ fn twenty_kills_lose_and_invent_nothing() {
     let launch = launch_hearth(folder.path()).flag(RECEIVER);
     let mut senders: Vec<_> = (0..SENDERS).map(Sender::new).collect();
     let mut server = launch.start().expect("hearth starts");
-    for kill in 1..=KILLS {
-        let until = REQUESTS * kill / KILLS;
-        let after = rng.usize(1..REQUESTS / KILLS);
+    for kill in 1..=kills {
+        let until = REQUESTS * kill / kills;
+        let after = rng.usize(1..REQUESTS / kills);
         let pause = Duration::from_micros(rng.u64(0..5000));
         send_and_kill(&mut senders, &data, &server, until, Some((after, pause)));
         // Killed once more for the reaping, where the senders were done before the kill came.

@@ -182,7 +182,13 @@ fn records(path: &Path, offset: u64, payload: &[u8], report: &mut Report) {
                     report.damage(path, offset, format!("exemplar record: {error}"));
                 }
             }
-            Ok(Record::Deletion { .. } | Record::State(_) | Record::End { .. }) => {}
+            Ok(
+                Record::Deletion { .. }
+                | Record::State(_)
+                | Record::End { .. }
+                | Record::Metadata(_)
+                | Record::ExemplarDeletion { .. },
+            ) => {}
             Err(_) => return report.damage(path, offset, "record is not readable"),
         }
     }
