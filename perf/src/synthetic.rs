@@ -118,12 +118,13 @@ impl Exporter {
         let times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed_ms = times.0.elapsed().as_secs_f64() * 1e3;
         let mut seen = Seen { scrapes: 0, left_out: 0, longest_gap_ms: 0.0, late_ms: Vec::new() };
+        let (due, mut known) = ((elapsed_ms / interval_ms) as usize, 0);
         for (path, times) in &times.1 {
             seen.scrapes += times.len();
             if !path.trim_start_matches('/').parse::<usize>().is_ok_and(|number| number < targets) {
                 continue;
             }
-            let due = (elapsed_ms / interval_ms) as usize;
+            known += 1;
             seen.left_out += due.saturating_sub(times.len());
             let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
             seen.longest_gap_ms = gaps.fold(seen.longest_gap_ms, f64::max);
@@ -135,7 +136,7 @@ impl Exporter {
             let earliest = beat.iter().map(|beat| shift(*beat)).fold(0.0, f64::min);
             seen.late_ms.extend(beat.iter().map(|beat| shift(*beat) - earliest));
         }
-        seen.left_out += targets.saturating_sub(times.1.len()) * (elapsed_ms / interval_ms) as usize;
+        seen.left_out += targets.saturating_sub(known) * due;
         seen.late_ms.sort_by(f64::total_cmp);
         seen
     }

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 const FLAGS: &[Flag] = &[
     ("hearth", "hearth", "the binary to measure"),
-    ("prometheus", "", "another one to measure beside it"),
-    ("victoria-metrics", "", "and a third"),
+    ("peers", "", "the folder of the servers to measure beside it; none where there is none"),
     ("targets", "50", "targets"),
     ("series", "1000", "series of each target"),
     ("interval-ms", "1000", "between two scrapes of a target"),
@@ -127,8 +126,9 @@ fn run() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let ours = measure(Kind::Hearth, flags.text("hearth"), &flags, &folder.path().join("hearth"))?;
     for (kind, name) in [(Kind::Prometheus, "prometheus"), (Kind::VictoriaMetrics, "victoria-metrics")] {
-        if !flags.text(name).is_empty() {
-            let theirs = measure(kind, flags.text(name), &flags, &folder.path().join(name))?;
+        if !flags.text("peers").is_empty() {
+            let binary = Path::new(flags.text("peers")).join("bin").join(name);
+            let theirs = measure(kind, &binary.to_string_lossy(), &flags, &folder.path().join(name))?;
             println!("    Hearth / {name}: {:.1}", ours / theirs);
         }
     }
