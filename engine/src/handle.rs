@@ -253,14 +253,11 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             options: options.clone(),
             ready: ready.clone(),
             core: pin.then_some(thread % cores),
+            _watch: Watch { thread, lost: lost.clone() },
         };
-        let watch = Watch { thread, lost: lost.clone() };
         let spawned = std::thread::Builder::new()
             .name(format!("hearth-core-{thread}"))
-            .spawn(move || {
-                let _watch = watch;
-                core.run(backend);
-            })
+            .spawn(move || core.run(backend))
             .map_err(at(&options.path))?;
         handles.push(spawned);
     }
@@ -353,6 +350,7 @@ struct CoreThread {
     options: Options,
     ready: Sender<Result<(), OpenError>>,
     core: Option<usize>,
+    _watch: Watch,
 }
 
 impl CoreThread {
@@ -665,6 +663,20 @@ impl Scatter for Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_core_thread_that_panics_is_told() {
+        let (lost, losses) = flume::bounded(1);
+        for thread in [3, 4] {
+            let watch = Watch { thread, lost: lost.clone() };
+            let work = move || {
+                let _watch = watch;
+                assert_ne!(thread, 4, "a panic on purpose");
+            };
+            assert_eq!(std::thread::spawn(work).join().is_err(), thread == 4);
+        }
+        assert_eq!(losses.try_iter().collect::<Vec<_>>(), [4]);
+    }
 
     #[test]
     fn an_identity_reads_back_and_damage_is_told() {
