@@ -2,7 +2,7 @@
 
 use hearth_model::testing::MemStore;
 use hearth_model::{Labels, QueryContext, Sample, WriteBatch};
-use hearth_promql::{Engine, EngineOptions, InstantRequest, Query, RequestOptions};
+use hearth_promql::{Engine, EngineOptions, InstantRequest, Query, RangeRequest, RequestOptions};
 
 /// The error of a query over `a{x="1"}`, `b{x="1"}`, `c{x="1"}` and `c{x="2"}`.
 fn error(text: &str) -> String {
@@ -17,6 +17,27 @@ fn error(text: &str) -> String {
     let options = RequestOptions::new(QueryContext::unlimited());
     let request = InstantRequest { text: text.to_owned(), time_ms: 60_000, options };
     futures_executor::block_on(engine.instant(request)).expect_err("fails").to_string()
+}
+
+#[test]
+fn a_sign_does_not_unite_what_never_meets() {
+    // `a` is there at 1 m, `d` at 2 m, and both become `{x="1"}`.
+    let (store, mut batch) = (MemStore::new(2), WriteBatch::default());
+    for (name, minute) in [("a", 1), ("d", 2)] {
+        let labels = Labels::from_pairs([("__name__", name), ("x", "1")]);
+        batch.push(&labels, &[Sample { timestamp_ms: minute * 60_000, value: 1.0 }]);
+    }
+    assert!(store.write(&batch).refused.is_empty());
+    let options = EngineOptions { lookback_ms: 60_000, ..EngineOptions::default() };
+    let engine = Engine::new(store, options);
+    let ask = |text: &str| {
+        let options = RequestOptions::new(QueryContext::unlimited());
+        let text = text.to_owned();
+        let request = RangeRequest { text, start_ms: 60_000, end_ms: 120_000, step_ms: 60_000, options };
+        futures_executor::block_on(engine.range(request)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(ask("-(a or d)"), Err("vector cannot contain metrics with the same labelset".to_owned()));
+    assert_eq!(ask("abs(a or d)"), Ok(()));
 }
 
 #[test]

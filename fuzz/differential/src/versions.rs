@@ -86,6 +86,13 @@ fn is_broken(object: &serde_json::Map<String, Value>) -> bool {
     (sum - count).abs() > 1e-9 * magnitude.max(count.abs())
 }
 
+/// Whether another of their lists has it: of what an operator met at one step only the last is told, be it an info or a
+/// warning.
+pub fn is_told_otherwise(text: &str, theirs: &[String]) -> bool {
+    let plain = |text: &str| text.split_once(": ").map_or(text, |(_, text)| text).to_owned();
+    text.contains("encountered for binary operator") && theirs.iter().any(|other| plain(other) == plain(text))
+}
+
 /// Of errors: the text as both versions have it.
 pub fn error(text: &str) -> String {
     // Which of several groups is found first is nobody's promise.
@@ -125,7 +132,9 @@ pub fn asks_what_changed(query: &str) -> bool {
     if angle && ["^", "exp(", "sinh(", "cosh("].iter().any(|f| query.contains(f)) {
         return true;
     }
-    let falls = query.contains("native_gauge") && (query.contains("rate(") || query.contains("increase("));
+    let differs = query.contains("native") && query.contains("delta(");
+    let falls = (query.contains("native_gauge") || differs)
+        && (query.contains("rate(") || query.contains("increase("));
     falls || parse(query, &ParseOptions::ALL).is_ok_and(|expr| has_pinned_parameter(&expr))
 }
 

@@ -122,7 +122,14 @@ impl Finish<'_> {
         match self.eval(inner, steps)? {
             Operand::Scalar(values) => Ok(Operand::Scalar(values.into_iter().map(|v| -v).collect())),
             Operand::Tile(tile) => {
-                let out = self.map_rows(&tile, math::negate)?;
+                // Series that become equal are never one here, though they may have no step in common.
+                let mut out = Tile::new(tile.steps(), tile.limits());
+                let mut column = StepColumn::default();
+                for row in 0..tile.len() {
+                    column.copy_from(tile.row(row));
+                    math::negate(&mut column);
+                    out.push(tile.labels(row).dropping_name(self.delayed()), column.view())?;
+                }
                 refuse_equal(&out)?;
                 Ok(vector_of(out))
             }
