@@ -73,7 +73,7 @@ impl Cycle {
 
     /// Goes on under another plan; series of the last scrape still end properly under the new rules.
     pub fn adopt(&mut self, plan: LoopPlan) {
-        if !Arc::ptr_eq(&plan.job, &self.plan.job) {
+        if !plan.job.shapes_as(&self.plan.job) {
             self.cache.forget_entries();
         }
         self.report = report_of(&plan);

@@ -19,6 +19,9 @@ pub enum Origin {
 pub struct Job {
     pub name: Arc<str>,
     pub config: ScrapeConfig,
+    /// The configuration without what only says which targets there are: jobs where it is equal make the same series
+    /// of the same target.
+    shaping: ScrapeConfig,
     pub target_rules: Vec<Rule>,
     pub metric_rules: Vec<Rule>,
     pub origin: Origin,
@@ -44,6 +47,14 @@ impl Job {
             None => Origin::Network(Box::new(Fetcher::new(&config, user_agent).map_err(context)?)),
         };
         let name = Arc::from(config.job_name.as_str());
-        Ok(Job { name, config, target_rules, metric_rules, origin, failure_log })
+        let mut shaping = ScrapeConfig { static_configs: Vec::new(), ..config.clone() };
+        shaping.file_sd_configs.clear();
+        shaping.discovery.entries.clear();
+        Ok(Job { name, config, shaping, target_rules, metric_rules, origin, failure_log })
+    }
+
+    /// Whether a target's series come out as with the other job: only the lists of targets differ.
+    pub fn shapes_as(&self, other: &Job) -> bool {
+        self.shaping == other.shaping
     }
 }

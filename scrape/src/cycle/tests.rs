@@ -288,6 +288,18 @@ async fn refusals_of_the_store_are_counted() {
 }
 
 #[tokio::test]
+async fn another_list_of_targets_costs_no_series_anew() {
+    let mut rig = rig("", vec![Answer::text("a{x=\"1\"} 1\n")]).await;
+    rig.scrape().await;
+    rig.cycle.adopt(plan("static_configs: [{targets: ['b:1']}]", &rig.address));
+    let expect = format!("a{{x=\"1\"}} 1@2000\n{}", report([1, 1, 1, 0], 2000));
+    assert_eq!(rig.scrape().await, expect);
+    rig.cycle.adopt(plan("sample_limit: 5", &rig.address));
+    let expect = format!("a{{x=\"1\"}} 1@3000\n{}", report([1, 1, 1, 1], 3000));
+    assert_eq!(rig.scrape().await, expect);
+}
+
+#[tokio::test]
 async fn new_rules_take_effect_and_a_leaving_target_ends_everything() {
     let mut rig = rig("", vec![Answer::text("a{x=\"1\"} 1\n")]).await;
     rig.scrape().await;
