@@ -122,8 +122,14 @@ pub fn asks_what_changed(query: &str) -> bool {
     if slope && (angle || computed || query.contains("atan") || query.contains("asin")) {
         return true;
     }
-    // Which of several label values are kept depends on each digit of them.
-    if query.contains("limit") && query.contains("count_values") && computed {
+    // Which labels there are, and how many have one, depends on each digit of a value.
+    if query.contains("count_values")
+        && (computed || angle || query.contains("atan(") || query.contains("asin("))
+    {
+        return true;
+    }
+    // 3.5 loses the offset of what `timestamp` looks at where that is pinned, too.
+    if query.contains("timestamp(") && query.contains(" offset ") && query.contains(" @ ") {
         return true;
     }
     if query.contains('%') && computed {
