@@ -96,16 +96,40 @@ impl Exemplars {
                 return Fate::OutOfOrder;
             }
         }
+        self.insert(series, labels, exemplar);
+        Fate::Taken
+    }
+
+    /// Adds an exemplar that was taken once, at a start: what is read back may be out of order, where a part of a
+    /// damaged checkpoint comes before the log that it stood for.
+    pub fn restore(&mut self, series: u128, labels: impl FnOnce() -> Labels, exemplar: &Exemplar) {
+        let is_there = self.series.get(&series).is_some_and(|of| {
+            let number = of.numbers.get(self.place(of, exemplar.timestamp_ms));
+            number
+                .and_then(|number| self.get(*number))
+                .is_some_and(|e| e.timestamp_ms == exemplar.timestamp_ms)
+        });
+        if self.capacity > 0 && !is_there {
+            self.insert(series, labels, exemplar);
+        }
+    }
+
+    /// Where among a series' exemplars one of that time belongs.
+    fn place(&self, of: &OfSeries, time_ms: i64) -> usize {
+        of.numbers.partition_point(|number| self.get(*number).is_some_and(|e| e.timestamp_ms < time_ms))
+    }
+
+    fn insert(&mut self, series: u128, labels: impl FnOnce() -> Labels, exemplar: &Exemplar) {
         while self.ring.len() >= self.capacity {
             self.pop();
         }
         let number = self.first + self.ring.len() as u64;
+        let place = self.series.get(&series).map_or(0, |of| self.place(of, exemplar.timestamp_ms));
         let of = self.series.entry(series);
         let of = of.or_insert_with(|| OfSeries { labels: labels(), numbers: VecDeque::new() });
-        of.numbers.push_back(number);
+        of.numbers.insert(place, number);
         self.ring.push_back(Kept { series, exemplar: Some(exemplar.clone()) });
         self.appended += 1;
-        Fate::Taken
     }
 
     fn pop(&mut self) {

@@ -192,7 +192,7 @@ impl Filler<'_> {
         match record {
             Record::Exemplar { key, exemplar } => {
                 if let Ok(decoded) = key::decode_key(key) {
-                    self.exemplars.push(self.router.hash(key), || decoded.labels(), &exemplar);
+                    self.exemplars.restore(self.router.hash(key), || decoded.labels(), &exemplar);
                 }
             }
             Record::ExemplarDeletion { range, keys } => {

@@ -237,6 +237,7 @@ impl Simulation {
             }
             self.now += 1;
             self.acknowledged.remove(&key);
+            self.acknowledged_exemplars.remove(&key);
             self.moments.insert(key, self.now);
             let labels = Labels::from_pairs([("__name__", name.as_str())]);
             if self.random.u32(0..8) == 0 {
@@ -398,7 +399,9 @@ impl Simulation {
             let name = hearth_model::key::key_pairs(batch.key(series)).next().expect("a name").1;
             for exemplar in batch.exemplars_of(series) {
                 let key = (name.to_owned(), exemplar.timestamp_ms);
-                self.acknowledged_exemplars.insert(key, trace_of(exemplar));
+                if self.moment(&key) <= moment {
+                    self.acknowledged_exemplars.insert(key, trace_of(exemplar));
+                }
             }
             let floats = batch.samples_of(series).iter().map(|s| (s.timestamp_ms, s.value.to_bits()));
             let histograms = batch.histograms_of(series).iter().map(|(t, h)| (*t, h.count.to_bits()));

@@ -8,6 +8,8 @@
 //! 3. Bytes that are no frame are stepped over up to the next whole frame. At the very end of the log
 //!    they are a torn tail, the mark of a crash: cut off and counted. Anywhere else they are damage:
 //!    counted, left for whoever wants to look.
+//!    Frames behind a lost one are left where a later segment begins at or before that one: after a failed sync all
+//!    frames since the last good one are written again, and that copy has none missing.
 //! 4. The writer goes on in a new segment.
 //!
 //! Where every checkpoint is damaged, what is whole of the newest is used, and all segments that there are.
@@ -78,7 +80,7 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
             if *number < base {
                 self.stood_for(*number, &mut found)?;
             } else {
-                self.segment(*number, at + 1 == segments.len(), &mut found)?;
+                self.segment(*number, &segments[at + 1..], &mut found)?;
             }
         }
         found.position.next_number = found.position.next_number.max(next_number).max(1);
@@ -167,7 +169,8 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
         Ok(())
     }
 
-    fn segment(&mut self, number: u64, last: bool, found: &mut Replayed) -> Result<(), ReplayError> {
+    /// `later`: the numbers of the segments behind it.
+    fn segment(&mut self, number: u64, later: &[u64], found: &mut Replayed) -> Result<(), ReplayError> {
         let path = names::segment(self.directory, number);
         let mut file = self.open(&path)?;
         let len_bytes = file.len_bytes();
@@ -190,10 +193,15 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                 0
             }
         };
-        let (mut frames, mut unreadable) = (0, false);
+        let (mut frames, mut keep) = (0, false);
         loop {
             let next = file.next(at);
             match self.tried(&path, next)? {
+                Next::Frame(frame) if self.is_written_again(frame.number, found, later)? => {
+                    tracing::warn!(file = %path.display(), offset = at, "the rest of a log segment was written again");
+                    keep = true;
+                    break;
+                }
                 Next::Frame(frame) => {
                     frames += 1;
                     at = frame.end;
@@ -211,24 +219,46 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                     let torn = (len_bytes - at) as u64;
                     if file.is_unreadable() {
                         // It may be there again another day.
-                        (found.damages, unreadable) = (found.damages + 1, true);
+                        (found.damages, keep) = (found.damages + 1, true);
                         tracing::error!(file = %path.display(), offset = at, "the end of a log segment cannot be read");
                         break;
                     }
                     found.torn_bytes += torn;
-                    tracing::warn!(file = %path.display(), offset = at, bytes = torn, last, "torn end of log segment cut off");
+                    tracing::warn!(file = %path.display(), offset = at, bytes = torn, last = later.is_empty(), "torn end of log segment cut off");
                     drop(file);
                     self.tried(&path, self.disk.truncate(&path, at as u64))?;
                     break;
                 }
             }
         }
-        if frames == 0 && !unreadable {
+        if frames == 0 && !keep {
             return self.remove(&path);
         }
         let max_ms = found.max_ms;
         found.position.closed.push(ClosedSegment { number, bytes: at as u64, max_ms });
         Ok(())
+    }
+
+    /// Whether frames are missing before this one, and a segment among `later` has them.
+    fn is_written_again(&self, frame: u64, found: &Replayed, later: &[u64]) -> Result<bool, ReplayError> {
+        let expected = found.position.next_number;
+        if expected == 0 || frame <= expected {
+            return Ok(false);
+        }
+        for number in later {
+            let path = names::segment(self.directory, *number);
+            let mut file = self.open(&path)?;
+            let mut at = SEGMENT_HEADER_BYTES;
+            loop {
+                let next = file.next(at);
+                match self.tried(&path, next)? {
+                    Next::Frame(first) if first.number <= expected => return Ok(true),
+                    Next::Damage { resume: Some(resume) } => at = resume,
+                    _ => break,
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn records(&mut self, payload: &[u8], found: &mut Replayed) {
@@ -263,4 +293,66 @@ fn is_new(number: u64, path: &Path, found: &mut Replayed) -> bool {
     found.position.next_number = number + 1;
     found.frames += 1;
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record;
+    use super::*;
+    use crate::disk::Log;
+    use crate::disk::simulated::SimulatedDisk;
+    use crate::wal::frame::FRAME_HEADER_BYTES;
+    use futures_executor::block_on;
+
+    const DIRECTORY: &str = "wal";
+
+    /// Writes a segment with frames of these numbers, each a series of the same reference; a negative one is damaged.
+    fn write(disk: &SimulatedDisk, number: u64, frames: &[i64]) {
+        let header = SegmentHeader { shard: 0, segment: number, seed: 1 };
+        let mut bytes = frame::segment_header(frame::SEGMENT_MAGIC, header).to_vec();
+        for number in frames {
+            let start = bytes.len();
+            bytes.resize(start + FRAME_HEADER_BYTES, 0);
+            record::push_series(&mut bytes, number.unsigned_abs() as u32, b"key");
+            frame::seal(&mut bytes[start..], number.unsigned_abs());
+            let last = bytes.len() - 1;
+            bytes[last] ^= u8::from(*number < 0);
+        }
+        let mut log = disk.create_log(&names::segment(Path::new(DIRECTORY), number)).expect("creates");
+        block_on(log.append(bytes, true)).0.expect("writes");
+    }
+
+    /// The frames that are replayed, and how many are known to be lost.
+    #[track_caller]
+    fn check(segments: &[&[i64]], expect: &[u32], lost: u64) {
+        let disk = SimulatedDisk::new(1);
+        for (at, frames) in segments.iter().enumerate() {
+            write(&disk, at as u64 + 1, frames);
+        }
+        for _ in 0..2 {
+            let mut seen = Vec::new();
+            let sink = |record: Record<'_>| {
+                if let Record::Series { reference, .. } = record {
+                    seen.push(reference);
+                }
+                None
+            };
+            let replay = Replay { disk: &disk, directory: Path::new(DIRECTORY), shard: 0, seed: 1, sink };
+            let found = replay.run().expect("replays");
+            assert_eq!((seen.as_slice(), found.lost_frames), (expect, lost));
+        }
+    }
+
+    /// A sync failed, all since the last good one was written again and acknowledged, and of the first copy a part in
+    /// its midst never reached the medium: the whole frames behind that made the second copy look like repetitions.
+    #[test]
+    fn what_was_written_again_is_taken_from_there() {
+        check(&[&[1, 2, 3], &[4, 5]], &[1, 2, 3, 4, 5], 0);
+        check(&[&[1, 2, 3], &[2, 3, 4]], &[1, 2, 3, 4], 0);
+        check(&[&[1, -2, 3], &[2, 3, 4]], &[1, 2, 3, 4], 0);
+        check(&[&[1, -2, -3, 4], &[2, 3, 4], &[5]], &[1, 2, 3, 4, 5], 0);
+        check(&[&[1, -2, 3], &[-2, 3], &[2, 3, 4]], &[1, 2, 3, 4], 0);
+        // Nobody has it.
+        check(&[&[1, -2, 3], &[4]], &[1, 3, 4], 1);
+    }
 }
