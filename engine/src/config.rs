@@ -56,7 +56,10 @@ pub const MAILBOX_REQUESTS: usize = 1024;
 pub const DRAIN_REQUESTS: usize = 64;
 /// Bytes the open commit may hold before the shard stops taking requests until one was written.
 pub const COMMIT_BUFFER_BYTES: usize = 16 << 20;
-/// A shard is asked to run this long at most before it looks at its mailbox again.
+/// A query runs this long at most before its shard looks at its mailbox again: a write meets up to one such stretch on
+/// each shard, and giving way costs a thousandth of it.
+pub const SLICE: Duration = Duration::from_micros(200);
+/// glommio's own preemption timer.
 pub const PREEMPT: Duration = Duration::from_millis(1);
 /// Longest sleep of a glommio executor: what a task waits when glommio overlooks that it is ready (see
 /// `shard/runtime.rs`). A shard that works does not notice a hundred wake-ups a second.

@@ -50,10 +50,10 @@ impl Runtime {
         }
     }
 
-    /// Lets other tasks run where this one ran for [`config::PREEMPT`].
+    /// Lets other tasks run where this one ran for [`config::SLICE`].
     pub async fn yield_if_needed(&self) {
         self.stirred.set(true);
-        if self.slice_start.get().elapsed() < config::PREEMPT {
+        if self.slice_start.get().elapsed() < config::SLICE {
             return;
         }
         let mut yielded = false;
