@@ -38,6 +38,10 @@ impl FileReader {
     /// The bytes from `at` on: so many, or as many as there are.
     pub fn bytes(&mut self, at: usize, length: usize) -> io::Result<&[u8]> {
         let length = length.min(self.file.len_bytes().saturating_sub(at));
+        if length == 0 {
+            // Behind the end there is nothing to read, and nothing to fail.
+            return Ok(&[]);
+        }
         let inside = at >= self.start && at + length <= self.start + self.window.len();
         if !inside {
             let rest = self.file.len_bytes().saturating_sub(at);
@@ -116,6 +120,15 @@ mod tests {
         let mut out = vec![number as u8; FRAME_HEADER_BYTES + bytes];
         seal(&mut out, number);
         out
+    }
+
+    #[test]
+    fn behind_the_end_there_is_nothing() {
+        for file in [&[][..], &[7; 9]] {
+            let mut reader = FileReader::new(Mapped::memory(file));
+            assert!(matches!(reader.next(40), Ok(Next::End)));
+            assert_eq!(reader.bytes(40, 20).expect("nothing"), &[] as &[u8]);
+        }
     }
 
     /// Numbers of the frames, and where damage begins and ends.
