@@ -2,8 +2,8 @@
 //!
 //! Credentials and configured headers go to the host that the configuration names and never, by way of
 //! a redirect, to another. A target of plain HTTP has a connection of its own ([`mod@line`]); TLS, proxies and
-//! redirects go through the client that discovery uses too. Files with secrets are read again for every request, so that a rotated
-//! password needs no reload; a changed certificate makes a new client.
+//! redirects go through the client that discovery uses too. Files with secrets are read again for every request, so
+//! that a rotated password needs no reload; a changed certificate makes a new client.
 
 pub(crate) mod answer;
 pub(crate) mod body;

@@ -185,11 +185,15 @@ impl Answer {
             }
             let rest = &bytes[self.at..];
             let Some(end) = memchr::memchr(b'\n', rest) else {
-                return if rest.len() > MAX_HEAD_BYTES {
-                    malformed("a line between chunks is too long")
-                } else {
-                    Ok(false)
-                };
+                if rest.len() > MAX_HEAD_BYTES {
+                    return malformed("a line between chunks is too long");
+                }
+                // Lines that were read are not kept: however many there are, they take no memory.
+                let left = rest.len();
+                bytes.copy_within(self.at.., self.body.end);
+                bytes.truncate(self.body.end + left);
+                self.at = self.body.end;
+                return Ok(false);
             };
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
             match self.chunk {
@@ -280,6 +284,26 @@ pub fn read_pieces(data: &[u8], piece_bytes: usize) -> Option<(Head, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An answer that goes on for ever in lines around its chunks, or behind them, takes no more memory for it.
+    #[test]
+    fn lines_between_chunks_are_not_kept() {
+        for (lines, most) in
+            [("1;a=bcdefghijklmnopqrstuvwxyz\r\nx\r\n", 1_000), ("A-Trailer: of no use\r\n", 0)]
+        {
+            let mut answer = Answer::new(2_000);
+            let mut bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            if most == 0 {
+                bytes.extend_from_slice(b"0\r\n");
+            }
+            for _ in 0..1_000 {
+                bytes.extend_from_slice(lines.as_bytes());
+                assert_eq!(answer.read(&mut bytes), Ok(false));
+                assert!(bytes.len() < 200 + most, "{} bytes are held", bytes.len());
+            }
+            assert_eq!(answer.body.len(), most);
+        }
+    }
 
     /// The answer in pieces of every length; its body, and whether the connection is kept.
     #[track_caller]
