@@ -157,6 +157,12 @@ impl Whole {
         self.directory.path().join("data")
     }
 
+    /// For whoever looks at a failure.
+    fn sizes(&self) -> Vec<(&Path, u64)> {
+        let length = |f: &PathBuf| std::fs::metadata(self.path().join(f)).map_or(0, |meta| meta.len());
+        self.files.iter().map(|f| (f.as_path(), length(f))).collect()
+    }
+
     /// A copy, with one file changed.
     fn changed(&self, file: &Path, change: &Change) -> tempfile::TempDir {
         let copy = place();
@@ -191,11 +197,7 @@ impl Whole {
                 && std::fs::metadata(self.path().join(f)).is_ok_and(|meta| meta.len() > SEGMENT_HEADER_BYTES)
         };
         let newest = self.files.iter().filter(has_frames).max().is_none_or(|newest| newest.as_path() <= file);
-        // An empty one looks as if it was made and never written to.
-        let cut_short = match change {
-            Change::Cut(length) => is_kind(file, "segment") && (newest || length == 0),
-            _ => false,
-        };
+        let cut_short = matches!(change, Change::Cut(_)) && is_kind(file, "segment") && newest;
         let unknown = change == Change::Gone || cut_short;
         let forgets = (known || unknown) && is_kind(file, "segment")
             || known && is_kind(file, "checkpoint")
@@ -209,7 +211,7 @@ impl Whole {
             |t: &String| self.held.traces.contains(t) || forgets && self.deleted.traces.contains(t);
         assert!(found.traces.iter().all(is_known), "{what}: {:?}", found.traces);
         let missing = self.held.samples.keys().any(|sample| !found.samples.contains_key(sample));
-        assert!(!missing || known || unknown, "{what}: loss unknown");
+        assert!(!missing || known || unknown, "{what}: loss unknown, files {:?}", self.sizes());
         // It serves: what comes now is taken.
         write(&handle, 500..501);
         assert!(read(&handle).samples.len() > found.samples.len(), "{what}: takes nothing");

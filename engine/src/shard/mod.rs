@@ -269,7 +269,10 @@ impl ShardState {
             wal_syncs: log.syncs,
             wal_sync_seconds: log.sync_time.as_secs_f64(),
             wal_failures: log.failures,
-            wal_corruptions: replayed.damages + u64::from(replayed.torn_bytes > 0),
+            // Frames that are missing where no damage was met are one: a segment in their midst was emptied.
+            wal_corruptions: replayed.damages
+                + u64::from(replayed.torn_bytes > 0)
+                + u64::from(replayed.lost_frames > 0 && replayed.damages == 0),
             replay_seconds: self.recovery.time.as_secs_f64(),
             read_only: self.queue.is_read_only(),
             blocks: blocks.len() as u64,
