@@ -6,8 +6,8 @@
 
 use crate::config::{MAX_CLUSTERS, MAX_REPLICA_LABEL_BYTES};
 use crate::metrics::Counter;
+use hearth_model::WriteBatch;
 use hearth_model::key::{decode_key, push_key};
-use hearth_model::{Labels, WriteBatch};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,10 +49,6 @@ pub struct Replicas {
 
 fn samples(batch: &WriteBatch) -> u64 {
     (batch.samples.len() + batch.histograms.len()) as u64
-}
-
-fn without(labels: &Labels, name: &str) -> Labels {
-    Labels::from_pairs(labels.iter().filter(|(other, _)| *other != name))
 }
 
 impl Replicas {
@@ -127,9 +123,11 @@ impl Replicas {
         for series in &mut batch.series {
             let raw = &batch.keys[series.key.start as usize..series.key.end as usize];
             let start = keys.len();
-            match decode_key(raw).map(|decoded| decoded.labels()) {
-                Ok(labels) if !labels.value(name).is_empty() => push_key(&mut keys, &without(&labels, name)),
-                _ => keys.extend_from_slice(raw),
+            match decode_key(raw) {
+                Ok(decoded) => {
+                    push_key(&mut keys, decoded.pairs.into_iter().filter(|(other, _)| *other != name))
+                }
+                Err(_) => keys.extend_from_slice(raw),
             }
             series.key = start as u32..keys.len() as u32;
         }
@@ -145,7 +143,7 @@ impl Replicas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearth_model::Sample;
+    use hearth_model::{Labels, Sample};
 
     fn batch(labels: &str) -> WriteBatch {
         let mut batch = WriteBatch::default();

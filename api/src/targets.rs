@@ -186,7 +186,7 @@ struct MetadataEntry<'a> {
 }
 
 fn entry(metadata: &Metadata) -> MetadataEntry<'_> {
-    MetadataEntry { kind: metadata.kind, unit: &metadata.unit, help: &metadata.help }
+    MetadataEntry { kind: metadata.kind.name(), unit: &metadata.unit, help: &metadata.help }
 }
 
 /// A bound that is not there or negative bounds nothing.
@@ -239,8 +239,7 @@ async fn stored_metadata(
     metric: Option<&str>,
 ) -> Result<Vec<(Arc<str>, Metadata)>, ApiError> {
     let found = bounded(state, |context| backend.catalogue.metadata(context, metric.map(str::to_owned)));
-    let entry =
-        |MetricMetadata { name, kind, unit, help }| (name, Metadata { kind: kind.name(), help, unit });
+    let entry = |MetricMetadata { name, kind, unit, help }| (name, Metadata { kind, help, unit });
     Ok(found.await?.into_iter().map(entry).collect())
 }
 
@@ -272,7 +271,7 @@ pub async fn targets_metadata(backend: Backend, params: Params) -> Result<Respon
             out.push(TargetMetadataEntry {
                 target: LabelObject(&target.labels),
                 metric: if metric.is_empty() { name } else { "" },
-                kind: found.kind,
+                kind: found.kind.name(),
                 help: &found.help,
                 unit: &found.unit,
             });

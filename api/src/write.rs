@@ -17,7 +17,7 @@ use axum::extract::{Request, State as Held};
 use axum::response::{IntoResponse, Response};
 use hearth_model::context::{Budget, Reservation};
 use hearth_model::key::decode_key;
-use hearth_model::metadata::{MetricKind, MetricMetadata};
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::{Refusal, StoreError, WriteBatch, WriteOutcome};
 use hearth_wire::remote_write::{DecodeError, Decoder};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -170,7 +170,7 @@ async fn receive(state: &State, backend: &Backend, request: Request) -> Result<R
 fn metadata_of(said: hearth_wire::metadata::Metadata<'_>) -> MetricMetadata {
     MetricMetadata {
         name: said.family.into(),
-        kind: MetricKind::named(said.metric_type.name()),
+        kind: said.metric_type,
         unit: said.unit.into(),
         help: said.help.into(),
     }

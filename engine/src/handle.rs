@@ -609,8 +609,7 @@ impl Drop for StopOnDrop {
 /// A job that panics is a bug of ours, and costs its query and not the shard.
 async fn unharmed<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
+        let text = hearth_model::panic::text(&*panic);
         tracing::error!(component = "tsdb", err = %text, "A query panicked on its shard");
         Err(StoreError::Io(format!("unexpected error: {text}")))
     })

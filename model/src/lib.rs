@@ -15,6 +15,7 @@ pub mod label;
 pub mod matcher;
 pub mod metadata;
 pub mod number;
+pub mod panic;
 pub mod range;
 pub mod relabel;
 pub mod sample;

@@ -1,8 +1,9 @@
 //! What is known of a metric besides its samples: type, help, unit.
 
+use std::fmt;
 use std::sync::Arc;
 
-/// Type of a metric, by the names of OpenMetrics.
+/// Type of a metric, by the names of OpenMetrics. `untyped` (the text format's word) is the same as unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum MetricKind {
     #[default]
@@ -28,6 +29,7 @@ impl MetricKind {
         MetricKind::StateSet,
     ];
 
+    /// The name the metadata endpoints and OpenMetrics use.
     pub fn name(self) -> &'static str {
         match self {
             MetricKind::Unknown => "unknown",
@@ -40,10 +42,11 @@ impl MetricKind {
             MetricKind::StateSet => "stateset",
         }
     }
+}
 
-    /// The kind of that name; unknown where there is none.
-    pub fn named(name: &str) -> MetricKind {
-        MetricKind::ALL.into_iter().find(|kind| kind.name() == name).unwrap_or_default()
+impl fmt::Display for MetricKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -60,18 +63,5 @@ impl MetricMetadata {
     /// Bytes of its texts.
     pub fn size_bytes(&self) -> usize {
         self.name.len() + self.unit.len() + self.help.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_are_found_by_their_names() {
-        for kind in MetricKind::ALL {
-            assert_eq!(MetricKind::named(kind.name()), kind);
-        }
-        assert_eq!(MetricKind::named("untyped"), MetricKind::Unknown);
     }
 }

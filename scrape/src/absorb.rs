@@ -229,7 +229,7 @@ impl Absorber<'_> {
             Entry::Type { family, metric_type } => {
                 self.enter(family);
                 self.family.kind = metric_type;
-                self.metadata().set_kind(family, metric_type.name());
+                self.metadata().set_kind(family, metric_type);
             }
             Entry::Unit { family, unit } => {
                 self.enter(family);

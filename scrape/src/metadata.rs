@@ -38,7 +38,7 @@ impl MetadataCache {
                 return None;
             }
             let (help, unit) = (Arc::clone(&self.empty), Arc::clone(&self.empty));
-            let metadata = Metadata { kind: "unknown", help, unit };
+            let metadata = Metadata { kind: MetricKind::Unknown, help, unit };
             let name = Arc::<str>::from(name);
             self.untold.insert(name.clone());
             self.metrics.insert(name, Kept { metadata, seen: 0 });
@@ -48,7 +48,7 @@ impl MetadataCache {
         Some(&mut kept.metadata)
     }
 
-    pub fn set_kind(&mut self, name: &str, kind: &'static str) {
+    pub fn set_kind(&mut self, name: &str, kind: MetricKind) {
         if let Some(metadata) = self.entry(name)
             && metadata.kind != kind
         {
@@ -86,7 +86,7 @@ impl MetadataCache {
         let names = std::mem::take(&mut self.untold);
         let of = |name: Arc<str>| {
             let Metadata { kind, help, unit } = self.metrics.get(&name)?.metadata.clone();
-            Some(MetricMetadata { name, kind: MetricKind::named(kind), unit, help })
+            Some(MetricMetadata { name, kind, unit, help })
         };
         names.into_iter().filter_map(of).collect()
     }
@@ -128,12 +128,12 @@ mod tests {
     #[test]
     fn metadata_outlives_its_metric_for_ten_scrapes() {
         let mut cache = MetadataCache::default();
-        cache.set_kind("a", "counter");
+        cache.set_kind("a", MetricKind::Counter);
         cache.set_help("a", "A.");
         cache.finish();
         for _ in 0..10 {
             let kept = &cache.read(Some("a"))[0].1;
-            assert_eq!((kept.kind, &*kept.help, &*kept.unit), ("counter", "A.", ""));
+            assert_eq!((kept.kind, &*kept.help, &*kept.unit), (MetricKind::Counter, "A.", ""));
             cache.finish();
         }
         cache.finish();
@@ -151,9 +151,9 @@ mod tests {
                 .join(", ")
         };
         for (help, expect) in [("A.", "a counter A., b unknown "), ("A.", ""), ("Ah.", "a counter Ah.")] {
-            cache.set_kind("a", "counter");
+            cache.set_kind("a", MetricKind::Counter);
             cache.set_help("a", help);
-            cache.set_kind("b", "unknown");
+            cache.set_kind("b", MetricKind::Unknown);
             assert_eq!(told(&mut cache), expect);
             cache.finish();
         }

@@ -3,6 +3,7 @@
 
 use crate::config::PromDuration;
 use hearth_model::Labels;
+use hearth_model::metadata::MetricKind;
 use std::sync::Arc;
 
 /// What the last scrape of a target said.
@@ -64,8 +65,7 @@ pub struct PoolStatus {
 /// What a target says of one of its metrics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Metadata {
-    /// `counter`, `gauge`, `histogram`, `gaugehistogram`, `summary`, `info`, `stateset`, `unknown`.
-    pub kind: &'static str,
+    pub kind: MetricKind,
     pub help: Arc<str>,
     pub unit: Arc<str>,
 }

@@ -147,14 +147,9 @@ fn describe(error: JoinError) -> String {
 }
 
 fn describe_panic(panic: &(dyn Any + Send)) -> String {
-    let text = panic_text(panic);
+    let text = hearth_model::panic::text(panic);
     tracing::error!(component = "query engine", err = %text, "A query panicked");
     format!("unexpected error: {text}")
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic")
 }
 
 impl<T: Query + 'static> Query for Threads<T> {

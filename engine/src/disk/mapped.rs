@@ -19,12 +19,22 @@ pub struct Mapped(Form);
 enum Form {
     /// Its bytes, and which of them cannot be read.
     Memory(Rc<[u8]>, Range<usize>),
-    Map {
-        address: *const u8,
-        length: usize,
-        file: File,
-        _watch: Watch,
-    },
+    /// Dropped in this order: a mapping is watched for less long than it is there, and never when it is another's.
+    Map { _watch: Watch, pages: Pages, file: File },
+}
+
+/// A mapping of ours.
+struct Pages {
+    address: *const u8,
+    length: usize,
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: whoever made this made the mapping, and no slice of it is left.
+        let result = unsafe { rustix::mm::munmap(self.address.cast_mut().cast(), self.length) };
+        debug_assert!(result.is_ok(), "a mapping of ours was not there");
+    }
 }
 
 impl Mapped {
@@ -47,18 +57,17 @@ impl Mapped {
         let address = unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)
         }?;
-        let address = address.cast::<u8>().cast_const();
-        let Some(watch) = faults::watch(address as usize..address as usize + length) else {
-            unmap(address, length);
+        let pages = Pages { address: address.cast::<u8>().cast_const(), length };
+        let Some(watch) = faults::watch(pages.address as usize..pages.address as usize + length) else {
             return Err(io::Error::other("too many files are mapped"));
         };
-        Ok(Mapped(Form::Map { address, length, file, _watch: watch }))
+        Ok(Mapped(Form::Map { _watch: watch, pages, file }))
     }
 
     pub fn len_bytes(&self) -> usize {
         match &self.0 {
             Form::Memory(bytes, _) => bytes.len(),
-            Form::Map { length, .. } => *length,
+            Form::Map { pages, .. } => pages.length,
         }
     }
 
@@ -70,7 +79,7 @@ impl Mapped {
             // SAFETY: the mapping is as long as that and lives as long as self. The file is sealed: nobody
             // writes to it while the server holds the data directory's lock. A page that is gone nevertheless
             // becomes zeros under the reader's hands, and the reader's work is thrown away.
-            Form::Map { address, length, .. } => unsafe { std::slice::from_raw_parts(*address, *length) },
+            Form::Map { pages, .. } => unsafe { std::slice::from_raw_parts(pages.address, pages.length) },
         }
     }
 
@@ -88,19 +97,4 @@ impl Mapped {
             Form::Map { file, .. } => file.read_exact_at(buffer, offset as u64),
         }
     }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        if let Form::Map { address, length, .. } = &self.0 {
-            unmap(*address, *length);
-        }
-    }
-}
-
-/// The mapping must be ours, and nobody's any more.
-fn unmap(address: *const u8, length: usize) {
-    // SAFETY: who calls this made the mapping, and no slice of it is left.
-    let result = unsafe { rustix::mm::munmap(address.cast_mut().cast(), length) };
-    debug_assert!(result.is_ok(), "a mapping of ours was not there");
 }

@@ -323,7 +323,7 @@ async fn new_rules_take_effect_and_a_leaving_target_ends_everything() {
 async fn metadata_is_kept() {
     let rig = check("", &[("# HELP a The \\\\ a.\n# TYPE a counter\na 1\n", "a 1@1000", [1, 1, 1, 1])]).await;
     let metadata = rig.entry.metadata().read(Some("a"));
-    assert_eq!((metadata[0].1.kind, &*metadata[0].1.help), ("counter", "The \\ a."));
+    assert_eq!((metadata[0].1.kind.name(), &*metadata[0].1.help), ("counter", "The \\ a."));
 }
 
 /// A page in OpenMetrics; what is stored of it, the report left out.
@@ -472,7 +472,7 @@ async fn pushed_groups_are_scraped_without_a_network() {
         report([1, 6, 6, 6], 1000)
     );
     assert_eq!(rig.scrape().await, expect);
-    assert_eq!(rig.entry.metadata().read(Some("x"))[0].1.kind, "counter");
+    assert_eq!(rig.entry.metadata().read(Some("x"))[0].1.kind.name(), "counter");
     gateway.delete(&gateway.group_of("job/a").expect("path"));
     let stored = rig.scrape().await;
     assert!(stored.contains("x{job=\"a\"} stale@2000") && stored.contains("up 1@2000"), "{stored}");

@@ -81,7 +81,7 @@ async fn jobs_are_scraped_shown_and_stopped() {
     assert_eq!(active.scrape_url, format!("http://{address}/metrics"));
     assert_eq!(active.labels.to_string(), format!("{{instance=\"{address}\", job=\"j\"}}"));
     assert_eq!(status[0].dropped[0].discovered_labels.value("__address__"), "x:1");
-    assert_eq!(rig.scraper.metadata(Some("a"))[0].metrics[0].1.kind, "gauge");
+    assert_eq!(rig.scraper.metadata(Some("a"))[0].metrics[0].1.kind.name(), "gauge");
     assert_eq!(rig.value("prometheus_target_scrape_pool_targets"), 1.0);
     assert_eq!(rig.value("prometheus_sd_discovered_targets"), 2.0);
     assert!(rig.value("prometheus_target_interval_length_seconds") >= 1.0);
