@@ -186,8 +186,9 @@ fn bare(pem: &[u8]) -> String {
     String::from_utf8_lossy(pem).lines().filter(|line| !line.starts_with("-----")).collect()
 }
 
+/// What this user may not see looks like what is not there. A key that is not taken (401) is no answer about anything.
 fn denied(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404)
+    matches!(status, 403 | 404)
 }
 
 impl Oci {
@@ -326,6 +327,9 @@ impl Oci {
     async fn compartment(&mut self, id: &str) -> Result<Vec<Labels>, String> {
         let query = [("compartmentId", id), ("lifecycleState", "RUNNING")];
         let found: Option<Vec<Instance>> = self.list("iaas", "/20160918/instances", &query).await?;
+        if found.is_none() && !self.config.compartments.is_empty() {
+            return Err("it is named in the configuration, and is not there or may not be seen".into());
+        }
         let mut targets = Vec::new();
         for instance in found.unwrap_or_default() {
             let vnics = self.vnics(&instance).await?;
@@ -357,7 +361,8 @@ impl Poll for Oci {
         self.config.refresh_interval
     }
 
-    /// A group for each compartment. One that cannot be seen has no targets; any other failure keeps what is known.
+    /// A group for each compartment. One that was found and cannot be seen has no targets; any other failure keeps what is
+    /// known.
     async fn refresh(&mut self) -> Result<Vec<TargetGroup>, String> {
         let mut groups = Vec::new();
         for id in self.compartments().await? {

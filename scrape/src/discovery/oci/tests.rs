@@ -2,6 +2,7 @@
 
 use super::{Oci, fingerprint};
 use crate::config::SdConfig;
+use crate::discovery::polling::Poll;
 use crate::discovery::signature::TEST_KEY;
 use crate::testing::{Answer, api, polled, section, tools};
 
@@ -61,6 +62,32 @@ async fn instances_of_all_compartments_become_targets() {
             r#"{__address__="10.0.0.1:9100", __meta_oci_availability_domain="AD-1", __meta_oci_compartment_id="c1", __meta_oci_defined_tag_Oracle_Tags_CreatedBy="me", __meta_oci_fault_domain="FD-1", __meta_oci_hostname_label="web", __meta_oci_image_id="img", __meta_oci_instance_id="i/1", __meta_oci_instance_name="web", __meta_oci_instance_shape="VM.E4", __meta_oci_instance_state="RUNNING", __meta_oci_ipv6_addresses=",fd::1,", __meta_oci_private_ip="10.0.0.1", __meta_oci_public_ip="1.2.3.4", __meta_oci_region="iad", __meta_oci_secondary_private_ips=",10.0.0.2,", __meta_oci_tag_my_tag="v", __meta_oci_tenancy_id="t", __meta_oci_vnic_id="v1"}"#
         ]
     );
+}
+
+/// The failure of a refresh that the API answers with this status throughout.
+async fn failure(compartments: &str, status: &'static str) -> String {
+    let folder = tempfile::tempdir().expect("folder");
+    let key = folder.path().join("key.pem");
+    std::fs::write(&key, TEST_KEY).expect("written");
+    let yaml = format!(
+        "{{tenancy: t, user: u, fingerprint: 'aa:bb', key_file: {}, region: iad{compartments}}}",
+        key.display()
+    );
+    let SdConfig::Oci(config) = section("oci", &yaml) else { panic!("a section") };
+    let mut oci = Oci::new(&config, &tools());
+    oci.base = Some(format!("http://{}", api(move |_| Answer::Whole(status.into(), Vec::new())).await));
+    oci.refresh().await.err().expect("no targets instead of a failure")
+}
+
+/// Neither a key that is not taken any more nor a compartment that cannot be found says that its instances are gone.
+#[tokio::test]
+async fn what_is_refused_is_a_failure() {
+    for compartments in ["", ", compartments: [c1]"] {
+        let error = failure(compartments, "401 Unauthorized").await;
+        assert!(error.contains("401"), "{error}");
+    }
+    let error = failure(", compartments: [c1]", "404 Not Found").await;
+    assert!(error.starts_with("compartment c1: it is named in the configuration"), "{error}");
 }
 
 #[test]
