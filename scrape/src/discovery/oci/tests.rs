@@ -76,7 +76,7 @@ async fn failure(compartments: &str, status: &'static str) -> String {
     let SdConfig::Oci(config) = section("oci", &yaml) else { panic!("a section") };
     let mut oci = Oci::new(&config, &tools());
     oci.base = Some(format!("http://{}", api(move |_| Answer::Whole(status.into(), Vec::new())).await));
-    oci.refresh().await.err().expect("no targets instead of a failure")
+    oci.refresh().await.expect_err("no targets instead of a failure")
 }
 
 /// Neither a key that is not taken any more nor a compartment that cannot be found says that its instances are gone.
