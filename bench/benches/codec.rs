@@ -17,7 +17,7 @@ struct Kind {
 
 /// The recorded series that move; those that rest cost nothing.
 fn recorded() -> Kind {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/corpus/node_exporter.chunks");
+    let path = "../kernels/corpus/node_exporter.chunks";
     let bytes = std::fs::read(path).expect("the corpus is there");
     let mut columns = Vec::new();
     let mut at = times::decode(&bytes, &mut Vec::new()).expect("a chunk of times");

@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 16 << 10;
 const FOOTER_BYTES: usize = 28;
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format_2.txt")
+    PathBuf::from("tests/golden/format_2.txt")
 }
 
 /// The files of the directory that is kept.

@@ -140,7 +140,7 @@ fn main() {
         }
         return;
     }
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let own = PathBuf::from("testdata");
     let given = std::env::var_os("PROMQLTEST_DIR").map(PathBuf::from);
     let folder = given.unwrap_or(own);
     let only = std::env::var("PROMQLTEST_ONLY").ok();

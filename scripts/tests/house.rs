@@ -9,8 +9,10 @@ use std::process::Command;
 /// How many allowances `exceptions.txt` holds. Lower this with the list; never raise it.
 const EXCEPTIONS: usize = 0;
 
+/// Tests run in their package's folder. What the compiler knew of it would be another checkout's where two share a
+/// folder of builds.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the repository").to_path_buf()
+    Path::new("..").canonicalize().expect("the crate stands in the repository")
 }
 
 fn tree() -> Tree {
@@ -25,7 +27,7 @@ fn metadata() -> Value {
 }
 
 fn metadata_of(manifest: &str) -> Value {
-    let output = Command::new(env!("CARGO"))
+    let output = Command::new(std::env::var_os("CARGO").expect("cargo runs its tests"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path", manifest])
         .current_dir(root())
         .output()
