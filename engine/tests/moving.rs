@@ -1,6 +1,7 @@
 //! Moving house, there and back: what Prometheus left is in Hearth, what Hearth holds is in blocks of
 //! Prometheus', another number of shards holds the same, and damage is named.
 
+use futures_executor::block_on;
 use hearth_engine::moving::backfill::{Source, backfill};
 use hearth_engine::moving::export::{Plan, export};
 use hearth_engine::moving::read::{Files, Nature, nature};
@@ -12,7 +13,9 @@ use hearth_engine::prometheus::chunks::Samples;
 use hearth_engine::prometheus::tombstones::{self, Tombstones};
 use hearth_engine::prometheus::ulid::Ulid;
 use hearth_engine::{IoChoice, Options, moving::MovingError};
-use hearth_model::{Histogram, Labels, Span, TimeRange};
+use hearth_model::batch::Exemplar;
+use hearth_model::store::{Catalogue, MatcherSets, SeriesExemplars};
+use hearth_model::{Histogram, Labels, QueryContext, Span, TimeRange};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +33,7 @@ fn options(path: &Path) -> Options {
     options.shards = Some(2);
     options.io = IoChoice::Threads;
     options.clock = clock;
+    options.keeping.max_exemplars = 1000;
     options
 }
 
@@ -118,12 +122,23 @@ fn log(path: &Path, times: &[i64], deleted: (i64, i64)) {
         samples.extend(zigzag(time - times[0]));
         samples.extend(eight((*time as f64).to_bits()));
     }
+    // Two exemplars, the second of what was deleted, and what is said of the series' metric, twice.
+    let mut exemplars = vec![4];
+    exemplars.extend(eight(5));
+    exemplars.extend(eight(times[0] as u64));
+    for (time, trace) in [(times[1], b"\x01\x05trace\x01a"), (deleted.0, b"\x01\x05trace\x01b")] {
+        exemplars.push(0);
+        exemplars.extend(zigzag(time - times[0]));
+        exemplars.extend(eight(1.5f64.to_bits()));
+        exemplars.extend(trace);
+    }
+    let said = |help: &[u8]| [b"\x06\x05\x01\x02\x04UNIT\x01s\x04HELP\x01", help].concat();
     let mut tombstone = vec![3];
     tombstone.extend(eight(5));
     tombstone.extend(zigzag(deleted.0));
     tombstone.extend(zigzag(deleted.1));
     let mut segment = Vec::new();
-    for record in [series, samples, tombstone] {
+    for record in [series, samples, exemplars, said(b"a"), said(b"b"), tombstone] {
         push_record(&mut segment, &record);
     }
     std::fs::create_dir_all(path.join("wal")).expect("makes");
@@ -153,6 +168,26 @@ fn dump(path: &Path) -> Vec<String> {
         .expect("reads");
     assert!(files.damages.is_empty(), "{:?}", files.damages);
     lines
+}
+
+/// Exemplars and metadata of ours.
+fn beside(path: &Path) -> (Vec<String>, Vec<String>) {
+    let store = takeover::open(&options(path), Originals::Keep).expect("opens");
+    let sets: MatcherSets = vec![Arc::new([])];
+    let found =
+        block_on(store.exemplars(QueryContext::unlimited(), sets, TimeRange::ALL)).expect("exemplars");
+    let of = |found: &SeriesExemplars| {
+        let of = |e: &Exemplar| format!("{} {} {} {}", found.labels, e.timestamp_ms, e.value, e.labels);
+        found.exemplars.iter().map(of).collect::<Vec<_>>()
+    };
+    let mut exemplars: Vec<String> = found.iter().flat_map(of).collect();
+    exemplars.sort();
+    let said = block_on(store.metadata(QueryContext::unlimited(), None)).expect("metadata");
+    let mut said: Vec<String> =
+        said.iter().map(|m| format!("{} {} {} {}", m.name, m.kind, m.unit, m.help)).collect();
+    said.sort();
+    store.close();
+    (exemplars, said)
 }
 
 /// A data directory of Prometheus: two blocks, the second with a deletion, and a log.
@@ -197,6 +232,10 @@ fn a_directory_of_prometheus_is_taken_over_and_goes_back() {
     let report = verify(&data).expect("checks");
     assert!(report.damages.is_empty() && report.samples > expect.len() as u64, "{report:?}");
 
+    let exemplar = format!("log {} 1.5 {{trace=\"a\"}}", START_MS + 26 * HOUR_MS + 60_000);
+    let expect_beside = (vec![exemplar], vec!["log counter s b".to_owned()]);
+    assert_eq!(beside(&data), expect_beside);
+
     // Nothing is left to do for the next start, which finds all of it.
     assert_eq!(serve(&data, Originals::Keep), (0, 0));
     assert_eq!(dump(&data), expect);
@@ -215,6 +254,7 @@ fn a_directory_of_prometheus_is_taken_over_and_goes_back() {
         let done = reshard(&more).expect("reshards");
         assert_eq!((done.to, done.block_samples + done.head_samples), (shards, expect.len() as u64));
         assert_eq!(dump(&data), expect, "{shards} shards");
+        assert_eq!((done.exemplars, done.metrics, beside(&data)), (1, 1, expect_beside.clone()));
         assert!(reshard(&more).expect_err("nothing to do").to_string().contains("already"));
         std::fs::remove_dir_all(data.join("before-reshard")).expect("what was set aside");
     }

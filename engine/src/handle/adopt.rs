@@ -1,19 +1,24 @@
-//! Blocks that were made beside the shards, for them; and the thread that makes them.
+//! What was made beside the shards, for them: blocks, exemplars, metadata; and the thread that makes them.
 
 use super::{Handle, Identity, OpenError, read_identity};
 use crate::disk::names;
 use crate::progress::Progress;
 use crate::router::Router;
-use crate::shard::request::{AdoptRequest, Request};
+use crate::shard::request::{AdoptRequest, Beside, Request, RestoreRequest};
 use futures_channel::oneshot;
 use futures_executor::block_on;
 use hearth_model::StoreError;
+use hearth_model::batch::Exemplar;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::store::{Admin, StoreFigures};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+
+/// Exemplars, or what is said of metrics, that go to a shard in one request: some megabytes at most.
+const RESTORED_AT_ONCE: usize = 1024;
 
 /// The identity of a data directory, if it has one; nothing is written.
 pub(crate) fn stored_identity(path: &Path) -> Result<Option<Identity>, OpenError> {
@@ -97,6 +102,36 @@ impl Handle {
         unfinished: PathBuf,
     ) -> Result<(), StoreError> {
         self.ask(shard, |reply| Request::AdoptBlock(AdoptRequest { number, unfinished, reply }))?
+    }
+
+    /// Gives the shards exemplars, each with the key of its series, and metadata, as they were taken elsewhere: nothing
+    /// is judged again, and the series need not be here.
+    pub(crate) fn restore(
+        &self,
+        exemplars: impl IntoIterator<Item = (Vec<u8>, Exemplar)>,
+        metadata: impl IntoIterator<Item = MetricMetadata>,
+    ) -> Result<(), StoreError> {
+        let mut parts: Vec<Beside> = (0..self.shards()).map(|_| Beside::default()).collect();
+        let router = self.router();
+        let send = |shard: usize, part: &mut Beside| {
+            let beside = std::mem::take(part);
+            self.ask(shard, |reply| Request::Restore(RestoreRequest { beside, reply }))?
+        };
+        for (key, exemplar) in exemplars {
+            let shard = router.shard(router.hash(&key));
+            parts[shard].exemplars.push((key, exemplar));
+            if parts[shard].exemplars.len() >= RESTORED_AT_ONCE {
+                send(shard, &mut parts[shard])?;
+            }
+        }
+        for said in metadata {
+            let shard = router.shard(router.hash(said.name.as_bytes()));
+            parts[shard].metadata.push(said);
+            if parts[shard].metadata.len() >= RESTORED_AT_ONCE {
+                send(shard, &mut parts[shard])?;
+            }
+        }
+        parts.iter_mut().enumerate().try_for_each(|(shard, part)| send(shard, part))
     }
 
     /// Closes the store; an error where not everything that was written is on stable storage.

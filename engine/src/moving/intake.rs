@@ -1,11 +1,16 @@
-//! Samples on their way into a store, many series at a time: collected, brought together by series, appended.
+//! Samples on their way into a store, many series at a time: collected, brought together by series, appended. Exemplars
+//! and what is said of metrics go along: the newest of them are kept until the end, as many as a store keeps.
 
 use super::MovingError;
+use crate::config::METADATA_BYTES;
 use crate::handle::Handle;
-use crate::prometheus::head::Sink;
+use crate::metadata::MetadataTable;
+use crate::prometheus::head::{Said, Sink};
 use futures_executor::block_on;
-use hearth_model::batch::{Refusal, WriteOutcome};
+use hearth_model::batch::{Exemplar, Refusal, WriteOutcome};
+use hearth_model::metadata::{MetricKind, MetricMetadata};
 use hearth_model::{Ack, Append, Histogram, Labels, Sample, StoreError, WriteBatch, key};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Samples that are collected before they are appended: enough for a batch to cost little, some megabytes.
@@ -22,6 +27,11 @@ pub struct Taken {
     pub repeated: u64,
     /// By reason, as [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
+    pub exemplars: u64,
+    /// Exemplars that others took the place of, or that no room is kept for.
+    pub exemplars_crowded_out: u64,
+    /// Metrics of which type, help or unit is known.
+    pub metrics: u64,
 }
 
 impl Taken {
@@ -41,20 +51,45 @@ impl Taken {
     }
 }
 
+/// The metric that a series is a part of: what is known of it is known under this name. Prometheus' log says it of
+/// each series.
+fn family(series: &str, kind: MetricKind) -> &str {
+    let ends: &[&str] = match kind {
+        MetricKind::Histogram => &["_bucket", "_count", "_sum"],
+        MetricKind::GaugeHistogram => &["_bucket", "_gcount", "_gsum"],
+        MetricKind::Summary => &["_count", "_sum"],
+        _ => &[],
+    };
+    ends.iter().find_map(|end| series.strip_suffix(end)).unwrap_or(series)
+}
+
 /// See the module's head.
 pub struct Intake {
     store: Handle,
     keys: Vec<Vec<u8>>,
     samples: Vec<(u32, Sample)>,
     histograms: Vec<(u32, i64, Histogram)>,
+    exemplars: VecDeque<(u32, Exemplar)>,
+    max_exemplars: usize,
+    metadata: MetadataTable,
     pub taken: Taken,
     told: Instant,
 }
 
 impl Intake {
-    pub fn new(store: Handle) -> Intake {
-        let (samples, histograms) = (Vec::with_capacity(BATCH_SAMPLES), Vec::new());
-        Intake { store, keys: Vec::new(), samples, histograms, taken: Taken::default(), told: Instant::now() }
+    /// With so many exemplars at most.
+    pub fn new(store: Handle, max_exemplars: usize) -> Intake {
+        Intake {
+            store,
+            keys: Vec::new(),
+            samples: Vec::with_capacity(BATCH_SAMPLES),
+            histograms: Vec::new(),
+            exemplars: VecDeque::new(),
+            max_exemplars,
+            metadata: MetadataTable::new(METADATA_BYTES),
+            taken: Taken::default(),
+            told: Instant::now(),
+        }
     }
 
     fn append_where_full(&mut self) -> Result<(), MovingError> {
@@ -101,6 +136,18 @@ impl Intake {
     /// Appends what is left.
     pub fn finish(mut self) -> Result<Taken, MovingError> {
         self.append()?;
+        let keys = &self.keys;
+        let exemplars = std::mem::take(&mut self.exemplars);
+        self.taken.exemplars = exemplars.len() as u64;
+        let exemplars =
+            exemplars.into_iter().map(|(series, exemplar)| (keys[series as usize].clone(), exemplar));
+        let mut said = Vec::new();
+        self.metadata.each(0, |one| {
+            said.push(one.clone());
+            true
+        });
+        self.taken.metrics = said.len() as u64;
+        self.store.restore(exemplars, said)?;
         Ok(self.taken)
     }
 }
@@ -124,6 +171,26 @@ impl Sink for Intake {
         self.append_where_full()
     }
 
+    fn exemplar(&mut self, series: u32, exemplar: Exemplar) {
+        self.exemplars.push_back((series, exemplar));
+        if self.exemplars.len() > self.max_exemplars {
+            self.exemplars.pop_front();
+            self.taken.exemplars_crowded_out += 1;
+        }
+    }
+
+    fn metadata(&mut self, series: u32, said: Said<'_>) {
+        let Ok(key) = key::decode_key(&self.keys[series as usize]) else { return };
+        let name = key.pairs.iter().find(|(name, _)| *name == "__name__").map_or("", |(_, value)| *value);
+        let name = family(name, said.kind);
+        let known = self.metadata.get(name);
+        if known.is_some_and(|k| (k.kind, &*k.unit, &*k.help) == (said.kind, said.unit, said.help)) {
+            return;
+        }
+        let (unit, help) = (said.unit.into(), said.help.into());
+        self.metadata.say(&MetricMetadata { name: name.into(), kind: said.kind, unit, help });
+    }
+
     fn progress(&mut self, done: u64, all: u64) -> Result<(), MovingError> {
         if self.told.elapsed() >= TELL {
             self.told = Instant::now();
@@ -136,5 +203,26 @@ impl Sink for Intake {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_metric_goes_by_its_name() {
+        for (series, kind, name) in [
+            ("a_bucket", MetricKind::Histogram, "a"),
+            ("a_sum", MetricKind::Histogram, "a"),
+            ("a", MetricKind::Histogram, "a"),
+            ("a_gcount", MetricKind::GaugeHistogram, "a"),
+            ("a_bucket", MetricKind::Summary, "a_bucket"),
+            ("a_count", MetricKind::Summary, "a"),
+            ("a_count", MetricKind::Gauge, "a_count"),
+            ("a_total", MetricKind::Counter, "a_total"),
+        ] {
+            assert_eq!(family(series, kind), name, "{series} {kind}");
+        }
     }
 }

@@ -37,6 +37,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Exemplars that are kept on the move: more than the log of a server holds that had a limit.
+const EVERY_EXEMPLAR: usize = u32::MAX as usize;
+
 /// Why a move did not come to its end. Each names what and where.
 #[derive(Debug)]
 pub enum MovingError {

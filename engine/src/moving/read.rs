@@ -5,7 +5,7 @@
 //! together, and a series that is in several of them comes once, its samples in order of time.
 
 use super::sealed::SealedDisk;
-use super::{AtOnce, MovingError};
+use super::{AtOnce, EVERY_EXEMPLAR, MovingError};
 use crate::chunk::order;
 use crate::config::{self, Options};
 use crate::disk::{faults, names};
@@ -23,8 +23,10 @@ use crate::shard::{self, ShardState};
 use crate::wal::commit::CommitOptions;
 use crate::wal::replay::ReplayError;
 use futures_executor::block_on;
+use hearth_model::batch::Exemplar;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::store::{Columns, Projection, Select, SeriesCursor};
-use hearth_model::{Histogram, Labels, Matcher, QueryContext, TimeRange};
+use hearth_model::{Histogram, Labels, Matcher, QueryContext, TimeRange, key};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -83,6 +85,7 @@ impl Files {
         let mut options = Options::new(path);
         // Nothing that is there is too old to be read.
         options.keeping.retention = std::time::Duration::MAX;
+        options.keeping.max_exemplars = EVERY_EXEMPLAR;
         let store = handle::shared(&options, identity);
         let (mut shards, mut damages) = (Vec::new(), Vec::new());
         for number in 0..identity.shards {
@@ -233,6 +236,25 @@ impl Files {
             return Err(MovingError::Io { path: self.path.clone(), error }.into());
         }
         merged
+    }
+
+    /// The exemplars of ours, in order of time, each with the key of its series; and what is known of metrics.
+    pub(super) fn beside(&self) -> (Vec<(Vec<u8>, Exemplar)>, Vec<MetricMetadata>) {
+        let (mut exemplars, mut metadata) = (Vec::new(), Vec::new());
+        let Kind::Hearth { shards, .. } = &self.kind else { return (exemplars, metadata) };
+        for state in shards {
+            state.exemplars.borrow().each(0, |labels, exemplar| {
+                exemplars.push((key::key_of(labels), exemplar.clone()));
+                true
+            });
+            state.metadata.borrow().each(0, |said| {
+                metadata.push(said.clone());
+                true
+            });
+        }
+        // Which came first in which shard, nobody knows.
+        exemplars.sort_by_key(|(_, exemplar)| exemplar.timestamp_ms);
+        (exemplars, metadata)
     }
 
     /// A block of ours leaves out what it cannot read, and counts it.

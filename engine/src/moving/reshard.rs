@@ -1,6 +1,7 @@
 //! Another number of shards: everything is written anew, aside, and then takes the place of what was there.
 //!
-//! What is in blocks goes into blocks, a day at a time; what is in memory and log goes into memory and log.
+//! What is in blocks goes into blocks, a day at a time; what is in memory and log goes into memory and log,
+//! with exemplars and metadata.
 
 use super::MovingError;
 use super::blocks::Blocks;
@@ -27,6 +28,9 @@ pub struct Resharded {
     /// Samples in blocks, and in memory and log.
     pub block_samples: u64,
     pub head_samples: u64,
+    pub exemplars: u64,
+    /// Metrics of which type, help or unit is known.
+    pub metrics: u64,
 }
 
 /// Rewrites the directory that the options name for as many shards as they name. Refuses where anything in it is
@@ -101,7 +105,7 @@ fn fill(
             blocks(files, store, staging, range, cut_ms, done)?;
         }
     }
-    let mut intake = Intake::new(store.clone());
+    let mut intake = Intake::new(store.clone(), 0);
     let mut series = 0;
     files.part(Part::Head, &[], TimeRange::ALL, |labels, samples| {
         intake.series(series, labels)?;
@@ -120,6 +124,9 @@ fn fill(
     if refused > 0 {
         return Err(MovingError::Refused(format!("the new shards did not take {}", taken.refusals())));
     }
+    let (exemplars, metadata) = files.beside();
+    (done.exemplars, done.metrics) = (exemplars.len() as u64, metadata.len() as u64);
+    store.restore(exemplars, metadata)?;
     Ok(())
 }
 

@@ -10,9 +10,9 @@
 //! whose samples are in ours, on stable storage.
 
 use super::convert::{Target, convert};
-use super::intake::Intake;
+use super::intake::{Intake, Taken};
 use super::switch::{self, Change, PROMETHEUS_ASIDE};
-use super::{MovingError, read};
+use super::{EVERY_EXEMPLAR, MovingError, read};
 use crate::config::{Limits, Options};
 use crate::disk::Disk;
 use crate::disk::blocking::BlockingDisk;
@@ -116,6 +116,7 @@ pub(super) fn unbounded(options: &Options, path: PathBuf) -> Options {
     all.keeping.retention = Duration::MAX;
     all.keeping.retention_bytes = 0;
     all.keeping.retention_percent = 0.0;
+    all.keeping.max_exemplars = EVERY_EXEMPLAR;
     all.max_ahead = Duration::from_millis(i64::MAX as u64);
     // With this much room nothing is cut from memory while samples of any time come.
     all.keeping.out_of_order_window = Duration::from_millis(i64::MAX as u64);
@@ -138,7 +139,7 @@ fn import_head(options: &Options) -> Result<Option<File>, MovingError> {
     let started = Instant::now();
     let staging = switch::prepare(path)?;
     let store = handle::open(&unbounded(options, staging.clone()))?;
-    let read = HeadReader::new(&directory, Intake::new(store.clone())).run();
+    let read = HeadReader::new(&directory, Intake::new(store.clone(), options.keeping.max_exemplars)).run();
     let taken = match read {
         Ok((found, intake)) => intake.finish().map(|taken| (found, taken)),
         Err(HeadError::File(error)) => Err(error.into()),
@@ -148,7 +149,7 @@ fn import_head(options: &Options) -> Result<Option<File>, MovingError> {
     let synced = store.close_synced(&staging);
     let (found, taken) = taken?;
     synced?;
-    tell(&found, &taken.refusals(), started.elapsed());
+    tell(&found, &taken, started.elapsed());
     switch::commit(path, Change::Takeover)?;
     tracing::info!(
         originals = %path.join(PROMETHEUS_ASIDE).display(),
@@ -157,7 +158,7 @@ fn import_head(options: &Options) -> Result<Option<File>, MovingError> {
     Ok(lock)
 }
 
-fn tell(found: &Found, refused: &str, time: Duration) {
+fn tell(found: &Found, taken: &Taken, time: Duration) {
     for damage in &found.damages {
         tracing::warn!(%damage, "damage in Prometheus' log");
     }
@@ -168,9 +169,11 @@ fn tell(found: &Found, refused: &str, time: Duration) {
         in_blocks = found.in_blocks,
         deleted = found.deleted,
         orphans = found.orphans,
-        exemplars_left_out = found.exemplars,
+        exemplars = taken.exemplars,
+        exemplars_left_out = taken.exemplars_crowded_out + found.long_exemplars,
+        metrics_described = taken.metrics,
         damages = found.damages.len() as u64 + found.more_damages,
-        refused,
+        refused = taken.refusals(),
         duration_ms = time.as_millis() as u64,
         "Prometheus' log was read"
     );

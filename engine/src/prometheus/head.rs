@@ -4,6 +4,7 @@
 //! 1. The log is read once for the series and for what was deleted of them, since a deletion hides samples that
 //!    stand before it.
 //! 2. It is read again for the samples; those that are in blocks already and those deleted are left out.
+//!    Exemplars and what is said of metrics stand among them.
 //! 3. The out-of-order log, whose samples may be of any time.
 //! 4. Where the log was damaged, the mapped chunks: they hold most of what the log has lost, and what is there
 //!    already does no harm a second time.
@@ -16,7 +17,9 @@ use super::record::{self, Entry};
 use super::wal::{self, Unpacker};
 use super::{FileError, FormatError, head_chunks, read_file, tombstones};
 use ahash::{AHashMap, AHashSet};
+use hearth_model::batch::Exemplar;
 use hearth_model::label::MAX_PART_BYTES;
+use hearth_model::metadata::MetricKind;
 use hearth_model::{Histogram, Labels};
 use std::path::{Path, PathBuf};
 
@@ -26,8 +29,20 @@ pub trait Sink {
     fn series(&mut self, series: u32, labels: &Labels) -> Result<(), Self::Error>;
     fn sample(&mut self, series: u32, time: i64, value: f64) -> Result<(), Self::Error>;
     fn histogram(&mut self, series: u32, time: i64, histogram: Histogram) -> Result<(), Self::Error>;
+    /// In the order in which they came. Who wants samples alone leaves them.
+    fn exemplar(&mut self, _series: u32, _exemplar: Exemplar) {}
+    /// What was said of a series' metric; what comes later counts.
+    fn metadata(&mut self, _series: u32, _said: Said<'_>) {}
     /// So many of all bytes are read.
     fn progress(&mut self, done: u64, all: u64) -> Result<(), Self::Error>;
+}
+
+/// Type, unit and help, as they stand in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said<'a> {
+    pub kind: MetricKind,
+    pub unit: &'a str,
+    pub help: &'a str,
 }
 
 /// Why reading did not come to its end.
@@ -50,7 +65,11 @@ pub struct Found {
     pub samples: u64,
     pub histograms: u64,
     pub exemplars: u64,
-    /// Samples of series that the log does not name.
+    /// Exemplars with more labels than Prometheus takes.
+    pub long_exemplars: u64,
+    /// How often something was said of a metric.
+    pub metadata: u64,
+    /// Samples and exemplars of series that the log does not name.
     pub orphans: u64,
     pub deleted: u64,
     /// Samples that are in blocks already.
@@ -60,6 +79,8 @@ pub struct Found {
     pub more_damages: u64,
 }
 
+/// Labels of an exemplar: 128 characters, as Prometheus takes them, of four bytes each.
+const MAX_EXEMPLAR_BYTES: usize = 512;
 /// Damages that are listed; more are counted.
 const LISTED_DAMAGES: usize = 100;
 
@@ -177,10 +198,34 @@ impl<'a, S: Sink> HeadReader<'a, S> {
                     self.sink.histogram(series, time, histogram)?;
                 }
             }
-            Entry::Exemplar { .. } => self.found.exemplars += 1,
-            Entry::Marker { .. } | Entry::Metadata { .. } => {}
+            Entry::Exemplar { reference, time, value, labels } => {
+                self.exemplar(reference, labels, (time, value));
+            }
+            Entry::Metadata { reference, kind, fields } => self.metadata(reference, kind, fields),
+            Entry::Marker { .. } => {}
         }
         Ok(())
+    }
+
+    /// It is wanted whatever its time: no block holds it.
+    fn exemplar(&mut self, reference: u64, pairs: &[(&str, &str)], (time, value): (i64, f64)) {
+        let Some(series) = self.wanted(reference, time, Pass::Samples { from_ms: i64::MIN }) else { return };
+        let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > MAX_EXEMPLAR_BYTES {
+            self.found.long_exemplars += 1;
+            return;
+        }
+        self.found.exemplars += 1;
+        let labels = Labels::from_pairs(pairs.iter().copied());
+        self.sink.exemplar(series, Exemplar { timestamp_ms: time, value, labels });
+    }
+
+    fn metadata(&mut self, reference: u64, kind: u8, fields: &[(&str, &str)]) {
+        let Some(series) = self.by_reference.get(&reference) else { return };
+        let field = |name: &str| fields.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| *text);
+        let kind = MetricKind::ALL.get(usize::from(kind)).copied().unwrap_or_default();
+        self.found.metadata += 1;
+        self.sink.metadata(*series, Said { kind, unit: field("UNIT"), help: field("HELP") });
     }
 
     fn series(&mut self, reference: u64, pairs: &[(&str, &str)]) -> Result<(), S::Error> {

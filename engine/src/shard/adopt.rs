@@ -1,9 +1,11 @@
-//! A block that was made elsewhere, for this shard: it gets its name and is shown to readers.
+//! What was made elsewhere, for this shard: a block gets its name and is shown to readers; exemplars and metadata are
+//! taken as a start takes them, and logged.
 
 use super::ShardState;
-use super::request::AdoptRequest;
+use super::append::bounded;
+use super::request::{AdoptRequest, RestoreRequest};
 use crate::disk::blocking::BlockingDisk;
-use hearth_model::StoreError;
+use hearth_model::{Ack, StoreError, key};
 
 impl ShardState {
     pub(super) fn adopt_block(&self, request: AdoptRequest) {
@@ -17,5 +19,29 @@ impl ShardState {
         });
         // Who asked may be gone; the block is here all the same.
         let _ = reply.send(result.map_err(|error| StoreError::Io(error.to_string())));
+    }
+
+    pub(super) fn restore(&self, request: RestoreRequest) {
+        let RestoreRequest { beside, reply } = request;
+        if let Some(error) = self.refuses_writes() {
+            // Who asked may be gone.
+            let _ = reply.send(Err(error));
+            return;
+        }
+        self.queue.with_open(|commit| {
+            let (mut exemplars, mut metadata) = (self.exemplars.borrow_mut(), self.metadata.borrow_mut());
+            for (raw, exemplar) in &beside.exemplars {
+                if let Ok(decoded) = key::decode_key(raw) {
+                    exemplars.restore(self.store.router.hash(raw), || decoded.labels(), exemplar);
+                    commit.push_exemplar(raw, exemplar);
+                }
+            }
+            for said in beside.metadata.iter().map(bounded) {
+                if metadata.say(&said) {
+                    commit.push_metadata(&said);
+                }
+            }
+        });
+        self.queue.submit(Ack::Memory, Box::new(move |result| drop(reply.send(result))));
     }
 }

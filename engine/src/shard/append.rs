@@ -78,7 +78,7 @@ impl ShardState {
 }
 
 /// With texts that are not too long.
-fn bounded(metadata: &MetricMetadata) -> Cow<'_, MetricMetadata> {
+pub(super) fn bounded(metadata: &MetricMetadata) -> Cow<'_, MetricMetadata> {
     let cut = |text: &Arc<str>| match text.len() {
         ..=config::METADATA_TEXT_BYTES => text.clone(),
         _ => text[..text.floor_char_boundary(config::METADATA_TEXT_BYTES)].into(),

@@ -217,6 +217,7 @@ impl ShardState {
             Request::Errand(errand) => self.take_errand(errand),
             Request::TakeBlockNumber(reply) => drop(reply.send(self.blocks.take_number())),
             Request::AdoptBlock(request) => self.adopt_block(request),
+            Request::Restore(request) => self.restore(request),
             Request::Close => {
                 self.queue.close();
                 return true;

@@ -4,6 +4,8 @@ use super::gather::Part;
 use super::view::Place;
 use crate::head::status::ShardStatus;
 use futures_channel::oneshot;
+use hearth_model::batch::Exemplar;
+use hearth_model::metadata::MetricMetadata;
 use hearth_model::store::{MatcherSets, StoreFigures};
 use hearth_model::{Ack, StoreError, TimeRange, WriteBatch, WriteOutcome};
 use std::future::Future;
@@ -53,6 +55,20 @@ pub struct AdoptRequest {
     pub reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
+/// What was taken once, by other shards or by another server, and stands beside samples.
+#[derive(Default)]
+pub struct Beside {
+    /// Each with the key of its series, of which nothing else need be here.
+    pub exemplars: Vec<(Vec<u8>, Exemplar)>,
+    pub metadata: Vec<MetricMetadata>,
+}
+
+/// See [`Beside`].
+pub struct RestoreRequest {
+    pub beside: Beside,
+    pub reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
 /// A task that lives on the shard's thread.
 pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 /// Makes the task, once it is on the shard's thread.
@@ -86,6 +102,7 @@ pub enum Request {
     /// A number that no block of the shard had.
     TakeBlockNumber(oneshot::Sender<u64>),
     AdoptBlock(AdoptRequest),
+    Restore(RestoreRequest),
     /// Write and sync everything, then end.
     Close,
 }

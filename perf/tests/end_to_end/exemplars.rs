@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-const FEATURE: &str = "--enable-feature=exemplar-storage";
+pub const FEATURE: &str = "--enable-feature=exemplar-storage";
 
 /// Serves one OpenMetrics page for as long as the test runs; its address.
-fn serve(page: String) -> String {
+pub fn serve(page: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it has one").to_string();
     std::thread::spawn(move || {
@@ -31,7 +31,7 @@ fn serve(page: String) -> String {
     address
 }
 
-fn ask(client: &Client, query: &str, start_ms: i64, end_ms: i64) -> (u16, Value) {
+pub fn ask(client: &Client, query: &str, start_ms: i64, end_ms: i64) -> (u16, Value) {
     let form = [("query", query), ("start", &seconds(start_ms)), ("end", &seconds(end_ms))];
     let answer = client.post_form("/api/v1/query_exemplars", &form).expect("it answers");
     (answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null))

@@ -1,6 +1,7 @@
 //! Moving house beside the real Prometheus: Hearth opens a data directory that it left and answers as it did, and
 //! Prometheus and promtool read what Hearth exports.
 
+mod beside;
 mod requests;
 
 use crate::setup::{RECEIVER, folder, hearth, launch_hearth, launch_prometheus, now_ms, peer};

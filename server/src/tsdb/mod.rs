@@ -272,12 +272,14 @@ fn divide(arguments: &Arguments, out: &mut impl Write) -> Result<u8, Failure> {
     let done = reshard(&options)?;
     writeln!(
         out,
-        "{} shards became {}: {} samples in {} blocks, {} in memory and log; what was there is in {}",
+        "{} shards became {}: {} samples in {} blocks, {} in memory and log, {} exemplars and what is known of {} metrics; what was there is in {}",
         done.from,
         done.to,
         done.block_samples,
         done.blocks,
         done.head_samples,
+        done.exemplars,
+        done.metrics,
         options.path.join("before-reshard").display()
     )?;
     Ok(0)
