@@ -15,6 +15,7 @@ use crate::router::Router;
 use crate::settings::{Settings, millis};
 use crate::shard::gather::gather;
 use crate::shard::keeper::Keeper;
+use crate::shard::members::Placed;
 use crate::shard::request::{AppendRequest, Appended, Job, Pick, Request};
 use crate::shard::runtime::{self, Runtime};
 use crate::shard::view::View;
@@ -30,7 +31,7 @@ use futures_util::future::{join_all, try_join_all};
 use hearth_model::context::Stop;
 use hearth_model::store::{BoxFuture, Written};
 use hearth_model::watermark::Watermarks;
-use hearth_model::{Ack, Append, QueryContext, Scatter, StoreError, WriteBatch};
+use hearth_model::{Ack, Append, Column, QueryContext, Sample, Scatter, StoreError, WriteBatch};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -539,7 +540,11 @@ impl Handle {
         let latest_ms = (self.inner.clock)().saturating_add(self.inner.max_ahead_ms);
         let parts = self.split(batch);
         let said = self.shards_of_metadata(batch);
-        let is_concerned = |shard: usize, picks: &[Pick]| !picks.is_empty() || said.get(shard) == Some(&true);
+        let placed = batch.column.roster.as_ref().and_then(|roster| Placed::of(roster, &self.inner.router));
+        let has_members = |shard| placed.is_some_and(|placed| !placed.shard(shard).is_empty());
+        let is_concerned = |shard: usize, picks: &[Pick]| {
+            !picks.is_empty() || has_members(shard) || said.get(shard) == Some(&true)
+        };
         let concerned = parts.iter().enumerate().filter(|(shard, picks)| is_concerned(*shard, picks)).count();
         if concerned == 0 {
             return Ok(Appended::default());
@@ -557,7 +562,11 @@ impl Handle {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn append_batch(&self, batch: WriteBatch, ack: Ack) -> Result<Written, StoreError> {
+    async fn append_batch(&self, mut batch: WriteBatch, ack: Ack) -> Result<Written, StoreError> {
+        // A roster that another store has put its mark on.
+        if batch.column.roster.as_ref().is_some_and(|r| Placed::of(r, &self.inner.router).is_none()) {
+            batch.spell_out();
+        }
         let batch = Arc::new(batch);
         let mut done = self.append_parts(&batch, ack).await?;
         if !done.elsewhere.is_empty() {
@@ -577,14 +586,20 @@ fn misplaced(batch: &WriteBatch, done: &Appended) -> (WriteBatch, Vec<u32>) {
     let mut second = WriteBatch { histograms: Vec::new(), ..WriteBatch::default() };
     let mut numbers = Vec::new();
     for elsewhere in &done.elsewhere {
-        let series = &batch.series[elsewhere.series as usize];
+        let at = elsewhere.series as usize;
+        numbers.push(elsewhere.series);
+        let Some(series) = batch.series.get(at) else {
+            let Column { timestamp_ms, ref values, .. } = batch.column;
+            let sample = Sample { timestamp_ms, value: values[at - batch.series.len()] };
+            second.push_keyed(&elsewhere.key, &[sample]);
+            continue;
+        };
         let first = second.histograms.len() as u32;
         second.push_keyed(&elsewhere.key, batch.samples_of(series));
         second.histograms.extend_from_slice(batch.histograms_of(series));
         if let Some(last) = second.series.last_mut() {
             last.histograms = first..second.histograms.len() as u32;
         }
-        numbers.push(elsewhere.series);
     }
     (second, numbers)
 }

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_128_with_secret;
 const SECRET_BYTES: usize = 192;
 
 /// Hashes keys under a data directory's seed: nobody who sends keys can foresee where they go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Router {
     secret: [u8; SECRET_BYTES],
     shards: usize,

@@ -8,6 +8,7 @@ use crate::histogram::Histogram;
 use crate::key;
 use crate::label::Labels;
 use crate::metadata::MetricMetadata;
+use crate::roster::Column;
 use crate::sample::Sample;
 use std::ops::Range;
 
@@ -35,6 +36,9 @@ pub struct Exemplar {
 pub struct WriteBatch {
     pub keys: Vec<u8>,
     pub series: Vec<BatchSeries>,
+    /// Series with a sample each that the sender names by a roster. They are counted behind those of `series`: where
+    /// series have numbers, the first of these has the number `series.len()`.
+    pub column: Column,
     pub samples: Vec<Sample>,
     pub histograms: Vec<(i64, Histogram)>,
     pub exemplars: Vec<Exemplar>,
@@ -47,6 +51,7 @@ impl WriteBatch {
     pub fn clear(&mut self) {
         self.keys.clear();
         self.series.clear();
+        self.column.clear();
         self.samples.clear();
         self.histograms.clear();
         self.exemplars.clear();
@@ -54,7 +59,16 @@ impl WriteBatch {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.series.is_empty() && self.metadata.is_empty()
+        self.series.is_empty() && self.column.is_empty() && self.metadata.is_empty()
+    }
+
+    /// Makes ordinary series of the column's, with the same numbers: for a store that does not know rosters.
+    pub fn spell_out(&mut self) {
+        let column = std::mem::take(&mut self.column);
+        let Some(roster) = &column.roster else { return };
+        for (key, value) in roster.keys().zip(&column.values) {
+            self.push_keyed(key, &[Sample { timestamp_ms: column.timestamp_ms, value: *value }]);
+        }
     }
 
     pub fn key(&self, series: &BatchSeries) -> &[u8] {
@@ -229,6 +243,22 @@ impl WriteOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roster::Roster;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_column_is_spelled_out_behind_the_other_series() {
+        let mut batch = WriteBatch::default();
+        batch.push_keyed(b"a", &[Sample { timestamp_ms: 1, value: 2.0 }]);
+        let roster = Some(Arc::new(Roster::new([&b"b"[..], b"c"])));
+        batch.column = Column { roster, timestamp_ms: 3, values: vec![4.0, 5.0] };
+        assert!(!batch.is_empty());
+        batch.spell_out();
+        let found: Vec<_> = batch.series.iter().map(|s| (batch.key(s), batch.samples_of(s)[0])).collect();
+        let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
+        assert_eq!(found, [(&b"a"[..], sample(1, 2.0)), (b"b", sample(3, 4.0)), (b"c", sample(3, 5.0))]);
+        assert!(batch.column.is_empty() && batch.column.roster.is_none());
+    }
 
     #[test]
     fn each_series_has_its_own_part_of_every_column() {

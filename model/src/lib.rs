@@ -18,6 +18,7 @@ pub mod number;
 pub mod panic;
 pub mod range;
 pub mod relabel;
+pub mod roster;
 pub mod sample;
 pub mod store;
 pub mod testing;
@@ -30,6 +31,7 @@ pub use histogram::{CounterReset, Histogram, Span};
 pub use label::{Labels, LabelsBuilder};
 pub use matcher::{MatchOp, Matcher};
 pub use range::TimeRange;
+pub use roster::{Column, Roster};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale, stale_nan};
 pub use store::{
     Ack, Append, Catalogue, Columns, Projection, Scatter, Select, SeriesCursor, ShardView, StoreError,

@@ -215,7 +215,8 @@ fn print(batch: &WriteBatch) -> String {
 }
 
 impl Append for Recorder {
-    fn append(&self, batch: WriteBatch, ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn append(&self, mut batch: WriteBatch, ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>> {
+        batch.spell_out();
         let text = print(&batch);
         Box::pin(async move {
             let written = self.store.append(batch, ack).await;

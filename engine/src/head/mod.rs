@@ -153,9 +153,18 @@ impl Head {
         })
     }
 
+    /// Whether the row is that of the living series with this hash.
     #[inline]
-    fn is(&self, id: u32, hash: u128) -> bool {
+    pub fn is(&self, id: u32, hash: u128) -> bool {
         self.series.get(id as usize).is_some_and(|s| s.hash == hash && s.living)
+    }
+
+    /// Asks for the row of a series, without waiting for it.
+    #[inline]
+    pub fn prefetch_row(&self, id: u32) {
+        if let Some(series) = self.series.get(id as usize) {
+            series.prefetch();
+        }
     }
 
     /// Asks for the memory that an append to the series touches, without waiting for it.

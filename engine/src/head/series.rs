@@ -5,6 +5,7 @@
 
 use super::streams::{Stream, Streams};
 use crate::config::CHUNK_SAMPLES;
+use hearth_kernels::arch::prefetch;
 use hearth_kernels::codec::bits::READ_SLACK_BYTES;
 use hearth_kernels::codec::gorilla::{self, GorillaState};
 use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, times, values};
@@ -119,6 +120,14 @@ impl Series {
             state: GorillaState::default(),
             closed: None,
         }
+    }
+
+    /// Asks for the row, without waiting for it: it reaches into two lines of memory, with its largest field at one
+    /// end and the smallest ones at the other.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch(&self.hash);
+        prefetch(&self.living);
     }
 
     pub fn has_histograms(&self) -> bool {

@@ -2,6 +2,7 @@
 //! and into the open commit.
 
 use super::ShardState;
+use super::members::Placed;
 use super::request::{AppendRequest, Appended, Elsewhere, Pick};
 use crate::config;
 use crate::exemplars::{self, Exemplars};
@@ -9,7 +10,7 @@ use crate::head::{Fate, Head};
 use crate::wal::commit::Commit;
 use hearth_model::batch::{BatchSeries, Refusal, Refused};
 use hearth_model::metadata::MetricMetadata;
-use hearth_model::{Ack, StoreError, WriteBatch, key};
+use hearth_model::{Ack, Sample, StoreError, WriteBatch, key};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ impl ShardState {
                 done: Appended::default(),
             };
             appender.run(&picks, &mut self.ids.borrow_mut());
+            appender.column();
             appender.metadata();
             (appender.done, appender.logged, appender.oldest_ms)
         });
@@ -91,6 +93,8 @@ pub(super) fn bounded(metadata: &MetricMetadata) -> Cow<'_, MetricMetadata> {
 
 /// So many series ahead their memory is asked for.
 const AHEAD: usize = 8;
+/// The same of the rows that tell where the series' samples are.
+const ROWS_AHEAD: usize = 24;
 
 impl Appender<'_> {
     /// First all series are found, then their samples appended: so memory that each will touch can be asked for
@@ -102,7 +106,14 @@ impl Appender<'_> {
             let guess = before.and_then(|id| self.head.successor(id));
             let found = match self.head.find(pick.hash, guess) {
                 Some(id) => Found::Series(id),
-                None => self.first_sight(pick.hash, &self.batch.series[pick.series as usize]),
+                None => {
+                    let series = &self.batch.series[pick.series as usize];
+                    // An exemplar alone makes no series; there is no sample to refuse either.
+                    match series.samples.is_empty() && series.histograms.is_empty() {
+                        true => Found::Refused(Refusal::InvalidLabels),
+                        false => self.first_sight(pick.hash, self.batch.key(series)),
+                    }
+                }
             };
             match found {
                 Found::Series(id) => {
@@ -117,7 +128,8 @@ impl Appender<'_> {
                     ids.push(NOT_HERE);
                 }
                 Found::Refused(reason) => {
-                    self.refuse_series(pick.series, &self.batch.series[pick.series as usize], reason);
+                    let series = &self.batch.series[pick.series as usize];
+                    self.refuse_series(pick.series, series.samples.len() + series.histograms.len(), reason);
                     ids.push(NOT_HERE);
                 }
             }
@@ -131,6 +143,53 @@ impl Appender<'_> {
             if *id != NOT_HERE {
                 self.series(pick.series, &self.batch.series[pick.series as usize], *id);
             }
+        }
+    }
+
+    /// Takes what the batch has by roster: where each series was the last time is known beforehand.
+    fn column(&mut self) {
+        let batch = self.batch;
+        let column = &batch.column;
+        let Some(roster) = &column.roster else { return };
+        let Some(placed) = Placed::of(roster, &self.state.store.router) else { return };
+        let members = placed.shard(self.state.number);
+        let (first, time) = (batch.series.len() as u32, column.timestamp_ms);
+        for at in 0..members.len() {
+            if let Some(row) = members.row(at + ROWS_AHEAD) {
+                self.head.prefetch_row(row);
+            }
+            if let Some(row) = members.row(at + AHEAD) {
+                self.head.prefetch_append(row);
+            }
+            let (hash, number, row) = members.get(at);
+            let id = match row.filter(|row| self.head.is(*row, hash)) {
+                Some(row) => row,
+                None => match self.find_member(hash, roster.key(number as usize)) {
+                    Found::Series(id) => {
+                        members.found(at, id);
+                        id
+                    }
+                    Found::Elsewhere(key) => {
+                        self.done.elsewhere.push(Elsewhere { series: first + number, key });
+                        continue;
+                    }
+                    Found::Refused(reason) => {
+                        self.refuse_series(first + number, 1, reason);
+                        continue;
+                    }
+                },
+            };
+            // A column that is too short has lost its last values.
+            let Some(value) = column.values.get(number as usize) else { continue };
+            self.float(first + number, 0, id, Sample { timestamp_ms: time, value: *value });
+        }
+    }
+
+    #[cold]
+    fn find_member(&mut self, hash: u128, key: &[u8]) -> Found {
+        match self.head.find(hash, None) {
+            Some(id) => Found::Series(id),
+            None => self.first_sight(hash, key),
         }
     }
 
@@ -151,12 +210,7 @@ impl Appender<'_> {
     }
 
     #[cold]
-    fn first_sight(&mut self, hash: u128, series: &BatchSeries) -> Found {
-        let raw = self.batch.key(series);
-        if series.samples.is_empty() && series.histograms.is_empty() {
-            // An exemplar alone makes no series; there is no sample to refuse either.
-            return Found::Refused(Refusal::InvalidLabels);
-        }
+    fn first_sight(&mut self, hash: u128, raw: &[u8]) -> Found {
         let Ok(decoded) = key::decode_key(raw) else { return Found::Refused(Refusal::InvalidLabels) };
         let mut canonical_hash = hash;
         let mut canonical_key = None;
@@ -194,8 +248,7 @@ impl Appender<'_> {
         Found::Series(id)
     }
 
-    fn refuse_series(&mut self, at: u32, series: &BatchSeries, reason: Refusal) {
-        let count = series.samples.len() + series.histograms.len();
+    fn refuse_series(&mut self, at: u32, count: usize, reason: Refusal) {
         for sample in 0..count as u32 {
             self.head.count(Fate::Refused(reason));
             self.done.outcome.refused.push(Refused { series: at, sample, reason });
@@ -204,20 +257,10 @@ impl Appender<'_> {
 
     #[inline]
     fn series(&mut self, at: u32, series: &BatchSeries, id: u32) {
-        let reference = self.head.reference(id);
         for (sample, one) in self.batch.samples_of(series).iter().enumerate() {
-            let fate = if one.timestamp_ms > self.latest_ms {
-                Fate::Refused(Refusal::OutOfBounds)
-            } else {
-                self.head.append(id, one.timestamp_ms, one.value)
-            };
-            if fate == Fate::Taken {
-                self.commit.push_sample(reference, one.timestamp_ms, one.value);
-                self.oldest_ms = self.oldest_ms.min(one.timestamp_ms);
-                self.logged = true;
-            }
-            self.count(at, sample as u32, fate, false);
+            self.float(at, sample as u32, id, *one);
         }
+        let reference = self.head.reference(id);
         let floats = series.samples.len() as u32;
         for (sample, (time, histogram)) in self.batch.histograms_of(series).iter().enumerate() {
             let fate = if *time > self.latest_ms {
@@ -237,6 +280,21 @@ impl Appender<'_> {
         if !series.exemplars.is_empty() && self.exemplars.capacity() > 0 {
             self.take_exemplars(series, id);
         }
+    }
+
+    #[inline]
+    fn float(&mut self, at: u32, number: u32, id: u32, sample: Sample) {
+        let fate = if sample.timestamp_ms > self.latest_ms {
+            Fate::Refused(Refusal::OutOfBounds)
+        } else {
+            self.head.append(id, sample.timestamp_ms, sample.value)
+        };
+        if fate == Fate::Taken {
+            self.commit.push_sample(self.head.reference(id), sample.timestamp_ms, sample.value);
+            self.oldest_ms = self.oldest_ms.min(sample.timestamp_ms);
+            self.logged = true;
+        }
+        self.count(at, number, fate, false);
     }
 
     #[cold]

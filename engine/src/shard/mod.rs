@@ -19,6 +19,7 @@ pub mod gather;
 mod groups;
 pub mod keeper;
 mod leaps;
+pub mod members;
 pub mod readers;
 mod recent;
 pub mod recover;

@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 impl Append for MemStore {
     /// Memory is all there is, so every `ack` is kept as well as it can be.
-    fn append(&self, batch: WriteBatch, _ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>> {
+    fn append(&self, mut batch: WriteBatch, _ack: Ack) -> BoxFuture<'_, Result<Written, StoreError>> {
         Box::pin(async move {
             if let Some(error) = lock(&self.failure).clone() {
                 return Err(error);
             }
+            batch.spell_out();
             let outcome = self.write(&batch);
             Ok(Written { outcome, batch: Some(batch) })
         })

@@ -1,0 +1,107 @@
+//! Series that a sender writes again and again, always the same ones in the same order: their keys are said once, and
+//! then each write is a column of values.
+//!
+//! Invariants: a roster never changes; what a store keeps beside it is a hint, which may be missing or out of date at
+//! any time (a series may have ended since), so the keys alone decide.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// See the module's head.
+#[derive(Default)]
+pub struct Roster {
+    keys: Vec<u8>,
+    /// Where each key ends within `keys`.
+    ends: Vec<u32>,
+    place: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Roster {
+    /// Of these keys (see [`crate::key`]), 4 GiB of them at most.
+    pub fn new<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Roster {
+        let mut roster = Roster::default();
+        for key in keys {
+            roster.keys.extend_from_slice(key);
+            roster.ends.push(roster.keys.len() as u32);
+        }
+        roster.keys.shrink_to_fit();
+        roster.ends.shrink_to_fit();
+        roster
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub fn key(&self, number: usize) -> &[u8] {
+        let start = if number == 0 { 0 } else { self.ends[number - 1] as usize };
+        &self.keys[start..self.ends[number] as usize]
+    }
+
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|number| self.key(number))
+    }
+
+    /// What the store that asked first keeps beside the roster; `None` where that was one of another kind.
+    pub fn place<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.place.get_or_init(|| Box::new(make())).downcast_ref()
+    }
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Roster({} series)", self.len())
+    }
+}
+
+impl PartialEq for Roster {
+    fn eq(&self, other: &Roster) -> bool {
+        self.ends == other.ends && self.keys == other.keys
+    }
+}
+
+/// One float for each series of a roster, all of one time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Column {
+    pub roster: Option<Arc<Roster>>,
+    pub timestamp_ms: i64,
+    /// As many as the roster has series; none where there is no roster.
+    pub values: Vec<f64>,
+}
+
+impl Column {
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.roster = None;
+        self.values.clear();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_roster_gives_its_keys_back_and_keeps_what_one_store_puts_beside_it() {
+        let roster = Roster::new([&b"a"[..], b"", b"bcd"]);
+        assert_eq!(roster.keys().collect::<Vec<_>>(), [&b"a"[..], b"", b"bcd"]);
+        assert_eq!((roster.len(), roster.key(2)), (3, &b"bcd"[..]));
+        assert_ne!(roster, Roster::new([&b"ab"[..], b"cd", b""]));
+        assert_eq!(roster.place(|| 7u32), Some(&7));
+        assert_eq!(roster.place(|| 8u32), Some(&7));
+        assert_eq!(roster.place(|| "of another store"), None);
+    }
+}
