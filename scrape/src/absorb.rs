@@ -15,8 +15,8 @@ use hearth_model::batch::Exemplar;
 use hearth_model::{CounterReset, Histogram, Labels, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
 use hearth_wire::exposition::{
-    Entry, ExemplarPart, Format, HistogramLine, Histograms, Parser, ProtobufParser, Protocol, SampleLine,
-    labels_of, pairs_of, unescape_help,
+    ContentTypeError, Entry, ExemplarPart, Format, HistogramLine, Histograms, Parser, ProtobufParser,
+    Protocol, SampleLine, labels_of, pairs_of, unescape_help,
 };
 use hearth_wire::metadata::MetricType;
 use std::borrow::Cow;
@@ -82,6 +82,15 @@ impl Turns {
     }
 }
 
+/// How a page of this type is read.
+pub fn protocol_of(job: &Job, content_type: &str) -> Result<Protocol, ContentTypeError> {
+    let fallback = match job.config.fallback_scrape_protocol.as_str() {
+        "" => None,
+        name => name.parse().ok(),
+    };
+    Protocol::from_content_type(content_type, fallback)
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -102,11 +111,7 @@ impl Absorber<'_> {
         if body.is_empty() {
             return Ok(());
         }
-        let fallback = match self.job.config.fallback_scrape_protocol.as_str() {
-            "" => None,
-            name => name.parse().ok(),
-        };
-        match Protocol::from_content_type(content_type, fallback).map_err(text)? {
+        match protocol_of(self.job, content_type).map_err(text)? {
             Protocol::Lines(format) => self.lines(format, body).await?,
             Protocol::Protobuf => self.protobuf(body).await?,
         }

@@ -93,6 +93,8 @@ pub struct Cache {
     scrape: u64,
     last: u32,
     seen: usize,
+    /// Entries of this scrape that were not the expected ones, new ones included.
+    strays: usize,
     current: Vec<u32>,
     previous: Vec<u32>,
     good_size: usize,
@@ -111,6 +113,7 @@ impl Cache {
             scrape: 1,
             last: NONE,
             seen: 0,
+            strays: 0,
             current: Vec::new(),
             previous: Vec::new(),
             good_size: 0,
@@ -146,8 +149,11 @@ impl Cache {
     }
 
     fn visit(&mut self, id: u32) -> Hit {
-        if self.last != NONE && self.entries.get(self.last).next != id {
+        if self.last == NONE {
+            self.strays += usize::from(id != 0);
+        } else if self.entries.get(self.last).next != id {
             self.entries.get_mut(self.last).next = id;
+            self.strays += 1;
         }
         self.last = id;
         let scrape = self.scrape;
@@ -156,6 +162,35 @@ impl Cache {
         entry.seen = scrape;
         self.seen += usize::from(!again);
         Hit { entry: id, again }
+    }
+
+    /// Whether this scrape had what the last one had, all of it in the same order and once, and counts all of it for
+    /// staleness but what was dropped.
+    pub fn is_calm(&self) -> bool {
+        let kept = self.entries.slots.iter().flatten().filter(|entry| entry.series != NONE);
+        self.strays == 0
+            && self.seen == self.entries.len()
+            && self.current.len() == self.series.len()
+            && self.previous.len() == self.current.len()
+            && kept.count() == self.current.len()
+    }
+
+    /// The key of these bytes; the inner `None` where relabelling dropped them.
+    pub fn look_up(&self, raw: &[u8]) -> Option<Option<&[u8]>> {
+        let slots = &self.entries;
+        let found = self.by_raw.find(self.hasher.hash_one(raw), |id| *slots.get(*id).raw == *raw)?;
+        Some(self.key(*found))
+    }
+
+    /// Takes these entries, a key with each that was not dropped, as those of the last scrape; the cache is empty.
+    pub fn restore<'a>(&mut self, entries: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>, slack: usize) {
+        for (raw, key) in entries {
+            let entry = self.insert(raw, key);
+            if key.is_some() {
+                self.track(entry);
+            }
+        }
+        self.finish(true, slack);
     }
 
     /// Adds an entry that [`Cache::find`] did not find, with its key, or without where it was dropped.
@@ -232,6 +267,7 @@ impl Cache {
         }
         self.scrape += 1;
         self.seen = 0;
+        self.strays = 0;
         self.last = NONE;
         forced
     }
@@ -293,6 +329,11 @@ impl Cache {
         }
         kept.orphans = true;
         *self = kept;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Cache::new(self.hasher.clone());
     }
 
     #[cfg(test)]

@@ -2,13 +2,13 @@
 //!
 //! 1. fetch the body ([`crate::fetch`]);
 //! 2. parse it line by line into the batch: a series seen before costs a lookup, a new one is relabelled,
-//!    checked and cached ([`crate::cache`]);
+//!    checked and cached ([`crate::cache`]); a page that is as the last one was costs a comparison ([`crate::trail`]);
 //! 3. end the series that vanished with stale markers; a scrape that failed anywhere ends all of them and
 //!    leaves nothing of its own behind;
 //! 4. add what the scrape says about itself ([`crate::report`]);
 //! 5. append the whole in one write, and count what the store refused.
 
-use crate::absorb::{Absorber, Family, Tally};
+use crate::absorb::{Absorber, Family, Tally, protocol_of};
 use crate::cache::Cache;
 use crate::classic::Collector;
 use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
@@ -20,8 +20,10 @@ use crate::pool::{LoopPlan, TargetEntry};
 use crate::push::Group;
 use crate::report::{Figures, Report};
 use crate::status::Health;
+use crate::trail::Trail;
 use ahash::RandomState;
 use hearth_model::{Refusal, Refused, Sample, WriteBatch, WriteOutcome, stale_nan};
+use hearth_wire::exposition::{Format, Protocol};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -32,6 +34,7 @@ pub struct Cycle {
     entry: Arc<TargetEntry>,
     plan: LoopPlan,
     cache: Cache,
+    trail: Trail,
     /// See [`Absorber::zeros`].
     zeros: Vec<u32>,
     report: Report,
@@ -51,6 +54,35 @@ struct Attempt {
     error: Option<String>,
     /// There was nothing to read: what is known of the target's series is kept, as after a failure.
     empty: bool,
+    course: Course,
+    /// What was fetched.
+    body: Option<Fetched>,
+}
+
+/// How a page compares to the one before.
+enum Course {
+    /// Only values differ, and they are in the batch's column.
+    Followed,
+    /// Only values differ.
+    Calm(Format),
+    Other,
+}
+
+impl Attempt {
+    fn failed(error: String, body_bytes: i64) -> Attempt {
+        let (tally, course) = (Tally::default(), Course::Other);
+        Attempt { tally, body_bytes, error: Some(error), empty: true, course, body: None }
+    }
+
+    fn of(tally: Tally, page: Page, course: Course) -> Attempt {
+        let body = match page {
+            Page::Fetched(fetched) => Some(fetched),
+            Page::Pushed(_) => None,
+        };
+        let (body_bytes, empty) =
+            body.as_ref().map_or((0, false), |f| (f.body().len() as i64, f.body().is_empty()));
+        Attempt { tally, body_bytes, error: None, empty, course, body }
+    }
 }
 
 impl Cycle {
@@ -61,6 +93,7 @@ impl Cycle {
             entry,
             plan,
             cache: Cache::new(RandomState::new()),
+            trail: Trail::default(),
             zeros: Vec::new(),
             report,
             asked,
@@ -73,6 +106,7 @@ impl Cycle {
 
     /// Goes on under another plan; series of the last scrape still end properly under the new rules.
     pub fn adopt(&mut self, plan: LoopPlan) {
+        self.trail.leave(&mut self.cache);
         if !plan.job.shapes_as(&self.plan.job) {
             self.cache.forget_entries();
         }
@@ -87,13 +121,16 @@ impl Cycle {
         let start = Instant::now();
         let mut batch = self.context.buffers.take_batch();
         let job = Arc::clone(&self.plan.job);
-        let attempt = tokio::select! {
+        let mut attempt = tokio::select! {
             biased;
             attempt = self.attempt(&job, at_ms, &mut batch) => attempt,
             () = quit => return,
         };
         let measured = batch.series.len() as u32;
-        self.end_vanished(&mut batch, at_ms, attempt.error.is_some(), attempt.empty);
+        self.end_vanished(&mut batch, at_ms, &attempt);
+        if let Some(fetched) = attempt.body.take() {
+            self.context.buffers.give_body(fetched.bytes);
+        }
         let duration_seconds = start.elapsed().as_secs_f64();
         let figures = Figures {
             up: attempt.error.is_none(),
@@ -116,16 +153,9 @@ impl Cycle {
 
     /// Steps 1 and 2.
     async fn attempt(&mut self, job: &Job, at_ms: i64, batch: &mut WriteBatch) -> Attempt {
-        let failed = |error: String, body_bytes| Attempt {
-            tally: Tally::default(),
-            body_bytes,
-            error: Some(error),
-            empty: true,
-        };
         if let Some(forced) = &self.plan.forced_error {
-            return failed(forced.to_string(), 0);
+            return Attempt::failed(forced.to_string(), 0);
         }
-        let target = Arc::clone(&self.plan.target);
         let page = match &job.origin {
             Origin::Pushed(gateway) => Page::Pushed(gateway.groups()),
             Origin::Network(fetcher) => {
@@ -134,12 +164,50 @@ impl Cycle {
                     Ok(fetched) => Page::Fetched(fetched),
                     Err(FetchError::BodyLimit) => {
                         self.context.counters.body_limit.add(1);
-                        return failed(FetchError::BodyLimit.to_string(), -1);
+                        return Attempt::failed(FetchError::BodyLimit.to_string(), -1);
                     }
-                    Err(error) => return failed(error.to_string(), 0),
+                    Err(error) => return Attempt::failed(error.to_string(), 0),
                 }
             }
         };
+        let format = match &page {
+            Page::Fetched(fetched) => self.format_to_follow(job, &fetched.content_type),
+            Page::Pushed(_) => None,
+        };
+        if let (Page::Fetched(fetched), Some(format)) = (&page, format)
+            && let Some(followed) =
+                self.trail.follow(&mut self.cache, format, fetched.body(), &mut batch.column)
+        {
+            batch.column.timestamp_ms = at_ms;
+            let tally = Tally { scraped: followed.scraped, kept: followed.kept, ..Tally::default() };
+            return Attempt::of(tally, page, Course::Followed);
+        }
+        self.trail.leave(&mut self.cache);
+        let (tally, error) = self.absorb(job, &page, at_ms, batch).await;
+        let calm = error.is_none()
+            && tally == Tally { scraped: tally.scraped, kept: tally.kept, ..Tally::default() }
+            && self.cache.is_calm();
+        let course = format.filter(|_| calm).map_or(Course::Other, Course::Calm);
+        Attempt { error, ..Attempt::of(tally, page, course) }
+    }
+
+    /// The format of a page that may follow a trail: one of lines, each of them a sample of its own.
+    fn format_to_follow(&self, job: &Job, content_type: &str) -> Option<Format> {
+        let Ok(Protocol::Lines(format)) = protocol_of(job, content_type) else { return None };
+        let gathers = job.config.convert_classic_histograms_to_nhcb == Some(true)
+            || (self.context.features.created_zeros && format == Format::OpenMetrics);
+        (!gathers).then_some(format)
+    }
+
+    /// Step 2 in full. After an error the batch is empty.
+    async fn absorb(
+        &mut self,
+        job: &Job,
+        page: &Page,
+        at_ms: i64,
+        batch: &mut WriteBatch,
+    ) -> (Tally, Option<String>) {
+        let target = Arc::clone(&self.plan.target);
         self.zeros.clear();
         let mut absorber = Absorber {
             job,
@@ -158,24 +226,24 @@ impl Cycle {
             offered: 0,
             tally: Tally::default(),
         };
-        let error = match &page {
+        let error = match page {
             Page::Fetched(fetched) => absorber.absorb(fetched.body(), &fetched.content_type).await.err(),
             Page::Pushed(groups) => absorber.absorb_pushed(groups).await.err(),
         };
         let tally = absorber.tally;
-        let (mut body_bytes, mut empty) = (0, false);
-        if let Page::Fetched(fetched) = page {
-            (body_bytes, empty) = (fetched.body().len() as i64, fetched.body().is_empty());
-            self.context.buffers.give_body(fetched.bytes);
-        }
         if error.is_some() {
             batch.clear();
         }
-        Attempt { tally, body_bytes, error, empty }
+        (tally, error)
     }
 
     /// Step 3.
-    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, failed: bool, empty: bool) {
+    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, attempt: &Attempt) {
+        if matches!(attempt.course, Course::Followed) {
+            return;
+        }
+        self.trail.leave(&mut self.cache);
+        let (failed, empty) = (attempt.error.is_some(), attempt.empty);
         if failed {
             self.cache.fail();
         }
@@ -186,8 +254,12 @@ impl Cycle {
         if self.cache.finish(!failed && !empty, CACHE_SLACK_ENTRIES) {
             self.context.counters.cache_flushes.add(1);
         }
-        if !failed && !empty {
-            self.entry.metadata().finish();
+        let settled = !failed && !empty && self.entry.metadata().finish();
+        match (&attempt.course, &attempt.body) {
+            (Course::Calm(format), Some(fetched)) if settled => {
+                self.trail.settle(&mut self.cache, *format, fetched.body());
+            }
+            _ => self.trail.stray(),
         }
     }
 
@@ -204,9 +276,10 @@ impl Cycle {
     /// came back while its old loop ended) are expected. So are those of the first sample of `zeros`: a
     /// series that began long ago has later samples.
     async fn append(&self, batch: WriteBatch, measured: u32, zeros: &[u32]) -> Result<(), String> {
+        let keyed = batch.series.len() as u32;
         match self.context.append.append(batch, self.context.ack).await {
             Ok(written) => {
-                self.count_refused(&written.outcome, measured, zeros);
+                self.count_refused(&written.outcome, [measured, keyed], zeros);
                 if let Some(batch) = written.batch {
                     self.context.buffers.give_batch(batch);
                 }
@@ -222,12 +295,15 @@ impl Cycle {
         }
     }
 
-    fn count_refused(&self, outcome: &WriteOutcome, measured: u32, zeros: &[u32]) {
+    fn count_refused(&self, outcome: &WriteOutcome, [measured, keyed]: [u32; 2], zeros: &[u32]) {
         let counters = &self.context.counters;
         let (mut out_of_order, mut duplicate, mut out_of_bounds, mut other) = (0, 0, 0, 0);
         counters.exemplar_out_of_order.add(outcome.exemplars_out_of_order);
-        let unexpected =
-            |r: &&Refused| r.series < measured && (r.sample > 0 || zeros.binary_search(&r.series).is_err());
+        let unexpected = |r: &&Refused| {
+            // Behind the others are those of a column.
+            let of_target = r.series < measured || r.series >= keyed;
+            of_target && (r.sample > 0 || zeros.binary_search(&r.series).is_err())
+        };
         for refused in outcome.refused.iter().filter(unexpected) {
             *match refused.reason {
                 Refusal::OutOfOrder => &mut out_of_order,
@@ -265,7 +341,7 @@ impl Cycle {
     /// Ends every series of a target that is gone.
     pub async fn end(&mut self, at_ms: i64) {
         let mut batch = self.context.buffers.take_batch();
-        self.end_vanished(&mut batch, at_ms, true, true);
+        self.end_vanished(&mut batch, at_ms, &Attempt::failed(String::new(), 0));
         self.report.push_stale(&mut batch, at_ms);
         // append has told of a failure already, and there is no next scrape to report it to.
         let _told = self.append(batch, 0, &[]).await;

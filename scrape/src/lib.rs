@@ -31,6 +31,7 @@ pub mod status;
 mod target;
 #[cfg(test)]
 mod testing;
+mod trail;
 
 pub use discovery::payload;
 pub use scraper::{Clock, Features, Options, Plan, Scraper};

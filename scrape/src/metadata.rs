@@ -96,11 +96,16 @@ impl MetadataCache {
         self.untold.extend(self.metrics.keys().cloned());
     }
 
-    /// Ends a good scrape.
-    pub fn finish(&mut self) {
+    /// Ends a good scrape; whether all that is kept was told by it: another one that tells the same changes nothing.
+    pub fn finish(&mut self) -> bool {
         let scrape = self.scrape;
-        self.metrics.retain(|_, kept| scrape - kept.seen <= METADATA_LIFE_SCRAPES);
+        let mut settled = true;
+        self.metrics.retain(|_, kept| {
+            settled &= kept.seen == scrape;
+            scrape - kept.seen <= METADATA_LIFE_SCRAPES
+        });
         self.scrape += 1;
+        settled
     }
 
     /// One metric's metadata, or all.
@@ -130,14 +135,15 @@ mod tests {
         let mut cache = MetadataCache::default();
         cache.set_kind("a", MetricKind::Counter);
         cache.set_help("a", "A.");
-        cache.finish();
+        assert!(cache.finish());
         for _ in 0..10 {
             let kept = &cache.read(Some("a"))[0].1;
             assert_eq!((kept.kind, &*kept.help, &*kept.unit), (MetricKind::Counter, "A.", ""));
-            cache.finish();
+            assert!(!cache.finish());
         }
         cache.finish();
         assert_eq!(cache.size(), (0, 0));
+        assert!(cache.finish());
     }
 
     #[test]

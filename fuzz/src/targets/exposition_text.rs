@@ -1,8 +1,11 @@
 //! The Prometheus text format. Every entry must lie within the body, move on, and read the same when its
-//! series is expected; labels that are valid must read back after they are printed.
+//! series is expected; labels that are valid must read back after they are printed. A page that has a shape reads by it
+//! as it does without.
 
 use hearth_wire::config::Limits;
-use hearth_wire::exposition::{Entry, Format, Parser, SampleLine, labels_of, pairs_of, print, unescape_help};
+use hearth_wire::exposition::{
+    Entry, Format, Parser, SampleLine, Shape, labels_of, pairs_of, print, unescape_help,
+};
 
 pub fn run(data: &[u8]) {
     walk(Format::Text, data);
@@ -11,16 +14,20 @@ pub fn run(data: &[u8]) {
 pub(super) fn walk(format: Format, data: &[u8]) {
     let limits = Limits { series_labels: 32, line_bytes: 4_096, ..Limits::default() };
     let mut parser = Parser::new(format, data, &limits);
-    let mut entries = 0;
+    let (mut entries, mut values, mut whole) = (0, Vec::new(), true);
     loop {
         let before = parser.clone();
         match parser.next() {
             Ok(Entry::Eof) => break,
-            Ok(Entry::Sample(sample)) => check_sample(format, before, &sample),
+            Ok(Entry::Sample(sample)) => {
+                values.push(sample.value.to_bits());
+                check_sample(format, before, &sample);
+            }
             Ok(Entry::Help { help, .. }) => assert!(unescape_help(help, format).len() <= help.len()),
             Ok(_) => {}
             Err(error) => {
                 assert!(error.line <= 1 + data.iter().filter(|&&b| b == b'\n').count(), "{error}");
+                whole = false;
                 break;
             }
         }
@@ -28,6 +35,11 @@ pub(super) fn walk(format: Format, data: &[u8]) {
         assert!(entries <= data.len(), "the parser does not move on");
     }
     assert_eq!(parser.next(), Ok(Entry::Eof), "the parser goes on after its end");
+    let Some(shape) = Shape::of(format, data, &limits, |_| true) else { return };
+    let mut read = Vec::new();
+    assert!(whole && shape.read(data, &mut read), "a page is not of its own shape");
+    assert_eq!(read.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), values);
+    assert!(!shape.read(&data[..data.len().saturating_sub(1)], &mut read) || data.last() != Some(&b'\n'));
 }
 
 fn check_sample(format: Format, mut before: Parser<'_>, sample: &SampleLine<'_>) {

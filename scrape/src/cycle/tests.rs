@@ -1,5 +1,7 @@
 //! Single scrapes: a job's YAML and a target's answers in, what is stored and shown out.
 
+mod following;
+
 use super::*;
 use crate::context::{Buffers, Context};
 use crate::counters::ScrapeCounters;

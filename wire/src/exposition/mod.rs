@@ -16,6 +16,7 @@ mod parser;
 pub mod print;
 mod protobuf;
 mod series;
+mod shape;
 mod text;
 
 pub use content_type::{ContentTypeError, Format, Protocol};
@@ -24,6 +25,7 @@ pub use escape::{Escaping, unescape_values};
 pub use parser::Parser;
 pub use protobuf::{Histograms, ProtobufError, ProtobufFault, ProtobufParser, write_bound};
 pub use series::{LabelsError, labels_of, pairs_of, unescape_help};
+pub use shape::Shape;
 
 use crate::metadata::MetricType;
 use hearth_model::Histogram;

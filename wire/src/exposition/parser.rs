@@ -68,6 +68,11 @@ impl<'a> Parser<'a> {
         self.was_expected
     }
 
+    /// Where the next entry begins, in bytes of the body.
+    pub fn offset(&self) -> usize {
+        self.cursor.at
+    }
+
     fn any_entry(&mut self) -> Result<Entry<'a>, ParseError> {
         match self.format {
             Format::Text => text::entry(self),

@@ -1,0 +1,171 @@
+//! Pages that stay the same are read another way than pages that are new: what is stored must not show it.
+
+use super::*;
+use crate::trail::Trail;
+
+/// Sorted: samples under a roster are counted behind the others.
+fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Pages in; for each, the stored samples, the four figures, and whether the next page may follow it.
+async fn follow(yaml: &str, steps: &[(&str, &str, [i64; 4], bool)]) -> Rig {
+    let mut rig = rig(yaml, steps.iter().map(|(body, ..)| Answer::text(body)).collect()).await;
+    for (body, expect, figures, laid) in steps {
+        let expect = expect.replace('@', &format!("@{}", rig.at_ms + 1_000));
+        let got = rig.scrape().await;
+        assert_eq!(sorted(&got), sorted(&format!("{expect}\n{}", report(*figures, rig.at_ms))), "{body}");
+        assert_eq!(rig.cycle.trail.is_laid(), *laid, "{body}");
+    }
+    rig
+}
+
+#[tokio::test]
+async fn a_page_that_stays_the_same_is_followed_until_it_changes() {
+    let rig = follow(
+        "",
+        &[
+            ("# TYPE a counter\na 1\nb{x=\"y\"} 2\n", "a 1@\nb{x=\"y\"} 2@", [1, 2, 2, 2], false),
+            ("# TYPE a counter\na 3\nb{x=\"y\"} 4\n", "a 3@\nb{x=\"y\"} 4@", [1, 2, 2, 0], true),
+            ("# TYPE a counter\na 5\nb{x=\"y\"} NaN\n", "a 5@\nb{x=\"y\"} NaN@", [1, 2, 2, 0], true),
+            // A type changes, which costs some patience.
+            ("# TYPE a gauge\na 7\nb{x=\"y\"} 8\n", "a 7@\nb{x=\"y\"} 8@", [1, 2, 2, 0], false),
+            ("# TYPE a gauge\na 7\nb{x=\"y\"} 8\n", "a 7@\nb{x=\"y\"} 8@", [1, 2, 2, 0], true),
+            ("# TYPE a gauge\na 9\nb{x=\"y\"} 1e3\n", "a 9@\nb{x=\"y\"} 1000@", [1, 2, 2, 0], true),
+            ("# TYPE a gauge\na 9\n", "a 9@\nb{x=\"y\"} stale@", [1, 1, 1, 0], false),
+            ("# TYPE a gauge\na 9\nb{x=\"y\"} 1\n", "a 9@\nb{x=\"y\"} 1@", [1, 2, 2, 1], false),
+        ],
+    )
+    .await;
+    let kinds: Vec<_> = rig.entry.metadata().read(None).into_iter().map(|(_, m)| m.kind.name()).collect();
+    assert_eq!(kinds, ["gauge"]);
+}
+
+#[tokio::test]
+async fn what_ends_while_a_page_is_followed_gets_its_markers() {
+    let same = ("a 1\nb 2\n", "a 1@\nb 2@");
+    let gone = ("a stale@\nb stale@", [0, 0, 0, 0]);
+    let step = |figures, laid| (same.0, same.1, figures, laid);
+    follow(
+        "",
+        &[
+            step([1, 2, 2, 2], false),
+            step([1, 2, 2, 0], true),
+            ("a 1\nb x\n", "a stale@\nb stale@", [0, 1, 1, 0], false),
+            step([1, 2, 2, 0], false),
+            step([1, 2, 2, 0], false),
+            step([1, 2, 2, 0], true),
+            ("", gone.0, [1, 0, 0, 0], false),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn dropped_series_and_those_of_a_target_that_ends_are_known_to_a_trail() {
+    let yaml = "metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]";
+    let mut rig = follow(
+        yaml,
+        &[
+            ("a 1\nb 2\nc 3\n", "a 1@\nc 3@", [1, 3, 2, 2], false),
+            ("a 1\nb 2\nc 3\n", "a 1@\nc 3@", [1, 3, 2, 0], true),
+            ("a 4\nb 5\nc 6\n", "a 4@\nc 6@", [1, 3, 2, 0], true),
+        ],
+    )
+    .await;
+    rig.cycle.end(4_000).await;
+    let stored = rig.stored();
+    assert!(stored.contains("a stale@4000\nc stale@4000\nup stale@4000"), "{stored}");
+}
+
+#[tokio::test]
+async fn pages_with_times_repeats_or_an_order_of_their_own_are_not_followed() {
+    for bodies in
+        [["a 1 500\n", "a 1 600\n"], ["a 1\na 1\n", "a 2\na 2\n"], ["a 1\nb 2\nc 3\n", "c 1\nb 2\na 3\n"]]
+    {
+        let answers = (0..8).map(|turn| Answer::text(bodies[turn % 2])).collect();
+        let mut rig = rig("", answers).await;
+        for _ in 0..8 {
+            rig.scrape().await;
+            assert!(!rig.cycle.trail.is_laid(), "{bodies:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_changes_is_heeded_by_the_next_page() {
+    let body = "a 1\nb 2\n";
+    let mut rig = rig("", vec![Answer::text(body)]).await;
+    for _ in 0..3 {
+        rig.scrape().await;
+    }
+    assert!(rig.cycle.trail.is_laid());
+    rig.cycle.adopt(plan("sample_limit: 1", &rig.address));
+    let stored = rig.scrape().await;
+    assert!(stored.starts_with("a stale@4000\nb stale@4000\nup 0@4000"), "{stored}");
+}
+
+/// A page of some of these lines; the next one is often the same but for its values.
+fn next_page(random: &mut fastrand::Rng, lines: &mut Vec<usize>) -> String {
+    const LINES: [&str; 10] = [
+        "# TYPE a counter\na V\n",
+        "# HELP b B.\n# TYPE b gauge\nb{x=\"y\"} V\n",
+        "b{x=\"z\"} V\n",
+        "{\"c d\",e=\"f\"} V\n",
+        "g V 700\n",
+        "dropped V\n",
+        "# a note\n\nh{i=\"j\\n\"} V\n",
+        // Two spellings of one series.
+        "k{l=\"m\",n=\"o\"} V\n",
+        "k{n=\"o\",l=\"m\"} V\n",
+        "broken{ V\n",
+    ];
+    if random.u32(0..5) == 0 {
+        match random.u32(0..4) {
+            0 => random.shuffle(lines),
+            1 => lines.truncate(random.usize(..=lines.len())),
+            _ => lines.insert(random.usize(..=lines.len()), random.usize(..LINES.len())),
+        }
+    }
+    if random.u32(0..3) == 0 {
+        lines.retain(|line| *line < 9);
+    }
+    let value = |random: &mut fastrand::Rng| match random.u32(0..8) {
+        0 => "NaN".to_owned(),
+        1 => format!("{:?}", random.f64()),
+        _ => random.u32(..).to_string(),
+    };
+    lines.iter().map(|line| LINES[*line].replacen('V', &value(random), 1)).collect()
+}
+
+/// The same pages for a cycle that follows trails, and for one that never does.
+#[tokio::test]
+async fn what_is_stored_does_not_depend_on_trails() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut followed = 0;
+    for _ in 0..30 {
+        let mut lines: Vec<usize> = (0..random.usize(1..8)).map(|_| random.usize(0..9)).collect();
+        let pages: Vec<_> = (0..60).map(|_| Answer::text(&next_page(&mut random, &mut lines))).collect();
+        let yaml = "metric_relabel_configs: [{source_labels: [__name__], regex: dropped, action: drop}]";
+        let (mut one, mut other) = (rig(yaml, pages.clone()).await, rig(yaml, pages).await);
+        other.cycle.trail = Trail::never();
+        for scrape in 0..60 {
+            followed += u32::from(one.cycle.trail.is_laid());
+            let (got, expect) = (one.scrape().await, other.scrape().await);
+            assert_eq!(sorted(&got), sorted(&expect), "scrape {scrape}, seed {seed}");
+            assert_eq!(one.last_error(), other.last_error(), "scrape {scrape}, seed {seed}");
+            let told = |rig: &Rig| format!("{:?}", rig.entry.metadata().read(None));
+            assert_eq!(told(&one), told(&other), "scrape {scrape}, seed {seed}");
+        }
+        let counted = |rig: &Rig| {
+            let c = &rig.context.counters;
+            [&c.duplicate, &c.out_of_order, &c.out_of_bounds].map(|counter| counter.get())
+        };
+        assert_eq!(counted(&one), counted(&other), "seed {seed}");
+    }
+    assert!(followed > 30, "seed {seed}: {followed} pages could follow a trail");
+}
