@@ -48,6 +48,12 @@ pub const MAX_AHEAD_MS: i64 = 10 * 60_000;
 /// Difference between a scrape's planned and true start that its timestamp does not show: what jitters
 /// less compresses better. At most 1 % of the interval counts.
 pub const TIMESTAMP_TOLERANCE_MS: i64 = 2;
+/// Longest time between two beats on which scrapes begin: those that share a beat share wake-ups of this server's threads
+/// and writes of its log, which together cost more than reading a page that is as the last one was. Long enough for
+/// some targets to meet, short enough that a beat's scrapes begin within [`TIMESTAMP_TOLERANCE_MS`].
+pub const MAX_BEAT_MS: i64 = 100;
+/// Beats in a shorter interval: its scrapes must be spread too.
+pub const BEATS_PER_INTERVAL: i64 = 50;
 /// Successful scrapes that metadata outlives its metric: Prometheus' number.
 pub const METADATA_LIFE_SCRAPES: u64 = 10;
 /// Entries that a cache may hold beyond twice its last successful size before it is flushed although

@@ -5,7 +5,7 @@
 //! 3. The special labels of the result say where and how often to scrape; what starts with `__` is then
 //!    left out of the labels that samples get.
 
-use crate::config::{PromDuration, ScrapeConfig, check_address};
+use crate::config::{BEATS_PER_INTERVAL, MAX_BEAT_MS, PromDuration, ScrapeConfig, check_address};
 use crate::discovery::TargetGroup;
 use hearth_model::relabel::{self, Rule};
 use hearth_model::{Labels, LabelsBuilder};
@@ -192,10 +192,11 @@ fn escape_query(out: &mut String, text: &str) {
 impl Target {
     /// Milliseconds from `now_ms` to the target's next turn. Turns lie at a fixed place within the
     /// interval, given by the identity and the seed alone, so that neither a restart nor a reload shifts
-    /// them, and targets spread evenly.
+    /// them, and targets spread evenly over the beats of their interval.
     pub fn offset_ms(&self, now_ms: i64, seed: u64) -> u64 {
         let interval = self.interval.ms;
-        let place = ((self.identity ^ seed) % interval as u64) as i64;
+        let beat_ms = (interval / BEATS_PER_INTERVAL).clamp(1, MAX_BEAT_MS);
+        let place = ((self.identity ^ seed) % interval as u64) as i64 / beat_ms * beat_ms;
         (place - now_ms).rem_euclid(interval) as u64
     }
 }
@@ -284,6 +285,7 @@ mod tests {
                 .iter()
                 .all(|now| at(*now) == at(0) && target.offset_ms(*now, 5) < 1_000)
         );
-        assert_ne!(target.offset_ms(0, 5), target.offset_ms(0, 6));
+        assert_ne!(target.offset_ms(0, 5), target.offset_ms(0, 500));
+        assert_eq!(at(0) % 20, 0, "on a beat");
     }
 }
