@@ -14,8 +14,9 @@ const PAGES: usize = 16;
 /// Stack of a thread that serves one connection.
 const STACK_BYTES: usize = 128 << 10;
 
-/// Counters and gauges with the labels that exporters have; what changes is what changes in life.
-pub fn page(series: usize, turn: usize) -> String {
+/// Counters and gauges with the labels that exporters have; what changes is what changes in life. `others` of the series,
+/// in the middle of the page, are others in each turn.
+pub fn page(series: usize, turn: usize, others: usize) -> String {
     let mut out = String::new();
     for i in 0..series {
         let (metric, member) = (i / 20, i % 20);
@@ -28,8 +29,10 @@ pub fn page(series: usize, turn: usize) -> String {
             1 => format!("{:.3}", 0.37 * (i + turn * 3) as f64),
             _ => i.to_string(),
         };
+        let generation =
+            if (series / 2..series / 2 + others).contains(&i) { format!("-{turn}") } else { String::new() };
         out.push_str(&format!(
-            "synthetic_metric_{metric}_total{{cpu=\"{member}\",mode=\"user\",device=\"disk{member}\"}} {value}\n"
+            "synthetic_metric_{metric}_total{{cpu=\"{member}\",mode=\"user\",device=\"disk{member}{generation}\"}} {value}\n"
         ));
     }
     out
@@ -70,9 +73,9 @@ impl Seen {
 }
 
 impl Exporter {
-    /// Made pages of so many series.
-    pub fn made(series: usize) -> Result<Exporter, String> {
-        Exporter::of((0..PAGES).map(|turn| page(series, turn)).collect())
+    /// Made pages of so many series, so many of them others in each page.
+    pub fn made(series: usize, others: usize) -> Result<Exporter, String> {
+        Exporter::of((0..PAGES).map(|turn| page(series, turn, others)).collect())
     }
 
     /// Pages that are there.
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn lateness_is_against_the_beat_of_each_target() {
-        let exporter = Exporter::made(25).expect("a port");
+        let exporter = Exporter::made(25, 1).expect("a port");
         assert_eq!(exporter.samples(), 25);
         let began = Instant::now() - std::time::Duration::from_millis(3_500);
         let lists = [("/0", vec![990.0, 1990.0, 3020.0]), ("/1", vec![5.0, 1000.0]), ("/9", vec![7.0])];

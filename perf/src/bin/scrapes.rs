@@ -15,6 +15,7 @@ const FLAGS: &[Flag] = &[
     ("peers", "", "the folder of the servers to measure beside it; none where there is none"),
     ("targets", "50", "targets"),
     ("series", "1000", "series of each target"),
+    ("others", "0", "of these, series that are others in each scrape"),
     ("interval-ms", "1000", "between two scrapes of a target"),
     ("warm-s", "10", "seconds before measuring"),
     ("seconds", "30", "seconds to measure"),
@@ -80,7 +81,7 @@ fn reload(
 fn measure(kind: Kind, binary: &str, flags: &Flags, folder: &Path) -> Result<f64, String> {
     let (recorded, targets) = (flags.text("page"), flags.number::<usize>("targets")?);
     let exporter = match recorded {
-        "" => Exporter::made(flags.number("series")?)?,
+        "" => Exporter::made(flags.number("series")?, flags.number("others")?)?,
         path => {
             Exporter::of(vec![std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?])?
         }

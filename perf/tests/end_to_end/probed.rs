@@ -50,7 +50,7 @@ fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
 #[test]
 fn probes_by_relabelled_parameters_are_the_same() {
     let folder = folder();
-    let exporter = Exporter::made(1).expect("an exporter");
+    let exporter = Exporter::made(1, 0).expect("an exporter");
     let closed = format!("127.0.0.1:{}", hearth_perf::process::free_port().expect("a port"));
     let blackbox =
         launch_blackbox_exporter(folder.path()).config(MODULES).start().expect("blackbox_exporter");
