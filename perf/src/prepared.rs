@@ -36,6 +36,20 @@ impl Plan {
     }
 }
 
+/// Where series and their values come from.
+pub trait Source {
+    /// Series.
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The encoded labels of a series.
+    fn labels(&self, number: usize) -> &[u8];
+    fn value(&self, number: usize) -> f64;
+    /// Moves every series on by one scrape.
+    fn advance(&mut self);
+}
+
 /// Where a request stands in the file.
 #[derive(Debug, Clone, Copy)]
 struct Span {
@@ -54,13 +68,17 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes the load into a new file at `path`.
+    /// Encodes the load generator's mix into a new file at `path`.
     pub fn write(plan: Plan, path: &Path) -> Result<Prepared, String> {
+        Prepared::of(plan, &mut Fleet::new(plan.series, plan.seed), path)
+    }
+
+    /// The same of another source, which moves on with every round.
+    pub fn of(plan: Plan, fleet: &mut dyn Source, path: &Path) -> Result<Prepared, String> {
         let fail = |error: std::io::Error| format!("{}: {error}", path.display());
         let file = File::options().create(true).truncate(true).read(true).write(true).open(path);
         let file = file.map_err(fail)?;
         let mut out = BufWriter::with_capacity(1 << 20, file.try_clone().map_err(fail)?);
-        let mut fleet = Fleet::new(plan.series, plan.seed);
         let mut encoder = Encoder::default();
         let mut requests = Vec::with_capacity(plan.rounds * plan.requests_per_round());
         let mut offset = 0;

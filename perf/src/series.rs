@@ -2,6 +2,7 @@
 //! series, and values mixed as on a real fleet: 30 % constants, 40 % integer counters, 20 % gauges with
 //! two decimals, 10 % floats of full precision. One of the counters is a histogram's buckets.
 
+use crate::prepared::Source;
 use crate::request::label_bytes;
 use fastrand::Rng;
 
@@ -85,26 +86,22 @@ impl Fleet {
         }
         Fleet { labels, tracks, rng }
     }
+}
 
-    pub fn len(&self) -> usize {
+impl Source for Fleet {
+    fn len(&self) -> usize {
         self.labels.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// The encoded labels of a series.
-    pub fn labels(&self, number: usize) -> &[u8] {
+    fn labels(&self, number: usize) -> &[u8] {
         &self.labels[number]
     }
 
-    pub fn value(&self, number: usize) -> f64 {
+    fn value(&self, number: usize) -> f64 {
         self.tracks[number].value
     }
 
-    /// Moves every series on by one scrape.
-    pub fn advance(&mut self) {
+    fn advance(&mut self) {
         // What the buckets of the bound before grew by, of each mode.
         let mut below = [0.0; MODES.len()];
         for (number, track) in self.tracks.iter_mut().enumerate() {
