@@ -17,6 +17,9 @@ pub const METRIC_NAME: &str = "__name__";
 /// Longest name or value a label set can hold, in bytes: what one scalar value can say (invariant 3).
 pub const MAX_PART_BYTES: usize = 0x10_FFFF - SURROGATES as usize;
 
+/// Room in which most label sets are put together without growing.
+const USUAL_BYTES: usize = 256;
+
 const FIRST_SURROGATE: u32 = 0xD800;
 const SURROGATES: u32 = 0x800;
 
@@ -62,7 +65,7 @@ impl Labels {
 
     /// From pairs that already ascend by unique names and have no empty value.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut text = String::new();
+        let mut text = String::with_capacity(USUAL_BYTES);
         let mut last: Option<&str> = None;
         for (name, value) in pairs {
             debug_assert!(

@@ -235,20 +235,74 @@ pub fn write_result(out: &mut Vec<u8>, value: f64) {
 /// The same into a buffer; returns how many bytes it took.
 #[inline]
 pub fn put_result(out: &mut [u8; RESULT_BYTES], value: f64) -> usize {
-    let mut put = |text: &[u8]| {
-        out[..text.len()].copy_from_slice(text);
-        text.len()
-    };
     if let Some(whole) = whole(value) {
-        return put(itoa::Buffer::new().format(whole).as_bytes());
+        return put_whole(out, whole);
     }
     if (1e-3..1e15).contains(&value.abs()) {
         // In this range the library prints the fixed form itself.
         let mut buffer = zmij::Buffer::new();
         let text = buffer.format_finite(value).as_bytes();
-        return put(text.strip_suffix(b".0").unwrap_or(text));
+        return put_text(out, text.strip_suffix(b".0").unwrap_or(text));
     }
-    put(&rare_result(value))
+    put_text(out, &rare_result(value))
+}
+
+/// A short text by two copies of a fixed size that overlap: a call for a handful of bytes costs more than they do.
+#[inline]
+fn put_text(out: &mut [u8; RESULT_BYTES], text: &[u8]) -> usize {
+    let length = text.len();
+    if let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) {
+        out[..16].copy_from_slice(first);
+        out[length - 16..length].copy_from_slice(last);
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        out[..8].copy_from_slice(first);
+        out[length - 8..length].copy_from_slice(last);
+    } else {
+        for (out, &byte) in out.iter_mut().zip(text) {
+            *out = byte;
+        }
+    }
+    length
+}
+
+/// A whole number of sixteen digits at most, as [`put_result`].
+#[inline]
+pub fn put_whole(out: &mut [u8; RESULT_BYTES], value: i64) -> usize {
+    // Always written, and written over where there is no sign.
+    out[0] = b'-';
+    let start = usize::from(value < 0);
+    let value = value.unsigned_abs();
+    let low = eight_digits(value % EIGHT_DIGITS);
+    let high = value / EIGHT_DIGITS;
+    if high == 0 {
+        return start + put_digits(out, start, low);
+    }
+    let end = start + put_digits(out, start, eight_digits(high));
+    out[end..end + 8].copy_from_slice(&(low | ZEROS).to_le_bytes());
+    end + 8
+}
+
+const EIGHT_DIGITS: u64 = 100_000_000;
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Eight digits in the order of memory, from 0 to 9 each, by halves, quarters and eighths at once: a product and a
+/// shift divide by 100 below 10,000 and by 10 below 100.
+#[inline]
+fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
+}
+
+/// Without zeros in front; returns how many there are. Eight bytes are written.
+#[inline]
+fn put_digits(out: &mut [u8; RESULT_BYTES], start: usize, digits: u64) -> usize {
+    // The last digit stays, if it is a zero.
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    out[start..start + 8].copy_from_slice(&((digits | ZEROS) >> (zeros * 8)).to_le_bytes());
+    8 - zeros as usize
 }
 
 /// What is neither whole nor of usual size.
@@ -290,6 +344,30 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, value);
         String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn whole_numbers_print_as_the_library_prints_them() {
+        let mut check = |value: i64| {
+            assert_eq!(print(write_result, value as f64), itoa::Buffer::new().format(value), "{value}");
+        };
+        for digits in 0..=15 {
+            let power = 10_i64.pow(digits);
+            for near in [-11, -10, -9, -2, -1, 0, 1, 2, 9, 10, 11] {
+                for factor in 1..=9 {
+                    let value = factor * power + near;
+                    if value.unsigned_abs() <= 1 << 53 {
+                        check(value);
+                        check(-value);
+                    }
+                }
+            }
+        }
+        (0..20_000).for_each(&mut check);
+        // Steps that are prime to ten, so that all digits come to all places.
+        (0..200_000).for_each(|i| check((i * 45_035_996_273_i64) % (1 << 53)));
+        check(1 << 53);
+        check(-(1 << 53));
     }
 
     #[test]

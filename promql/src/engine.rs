@@ -409,11 +409,14 @@ fn matrix_of(tile: &Tile, steps: &Steps) -> Value {
     for row in 0..tile.len() {
         let cells = tile.row(row);
         let mut series = MatrixSeries { labels: tile.labels(row).labels.clone(), ..MatrixSeries::default() };
-        series.floats.reserve_exact(cells.present.iter().map(|word| word.count_ones() as usize).sum());
-        for (step, &value) in cells.values.iter().enumerate() {
-            if cells.has_float(step) {
-                series.floats.push(Sample { timestamp_ms: steps.time_ms(step), value });
-            }
+        let sample = |(step, &value)| Sample { timestamp_ms: steps.time_ms(step), value };
+        let points = cells.values.iter().enumerate();
+        let count: usize = cells.present.iter().map(|word| word.count_ones() as usize).sum();
+        if count == cells.values.len() {
+            series.floats = points.map(sample).collect();
+        } else {
+            series.floats.reserve_exact(count);
+            series.floats.extend(points.filter(|&(step, _)| cells.has_float(step)).map(sample));
         }
         for (step, histogram) in cells.histograms.iter().enumerate() {
             if let Some(histogram) = histogram {

@@ -1,6 +1,7 @@
 //! Sockets in, requests to the router: binding, the limit on connections, the limits on what a connection
 //! may send, and draining.
 
+use crate::lanes::Sharing;
 use crate::request_line::Lenient;
 use axum::{Extension, Router};
 use hearth_api::{Peer, State};
@@ -8,11 +9,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Bytes of a request line with all headers: Go's limit, which long GET queries rely on.
 const HEADER_LIMIT_BYTES: usize = 1 << 20;
@@ -22,6 +23,13 @@ const HEADER_LIMIT: usize = 256;
 
 /// Pause after a failed accept: the usual reason, no free file descriptor, does not go away at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is served, and on which threads.
+pub struct Site {
+    pub router: Router,
+    pub state: Arc<State>,
+    pub lanes: Sharing,
+}
 
 /// What the listeners share.
 pub struct Listening {
@@ -50,19 +58,18 @@ pub async fn bind(addresses: &[String]) -> Result<Vec<TcpListener>, String> {
 /// Serves until `stop` turns true, then waits for the requests that run, at most `patience`.
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    router: Router,
-    state: Arc<State>,
+    site: Site,
     limits: Listening,
     stop: watch::Receiver<bool>,
     patience: Duration,
 ) {
     let graceful = Arc::new(GracefulShutdown::new());
     let slots = Arc::new(Semaphore::new(limits.max_connections.max(1)));
+    let site = Arc::new(site);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         let server = Server {
-            router: router.clone(),
-            state: state.clone(),
+            site: site.clone(),
             graceful: graceful.clone(),
             slots: slots.clone(),
             read_timeout: limits.read_timeout,
@@ -77,8 +84,7 @@ pub async fn serve(
 }
 
 struct Server {
-    router: Router,
-    state: Arc<State>,
+    site: Arc<Site>,
     graceful: Arc<GracefulShutdown>,
     slots: Arc<Semaphore>,
     read_timeout: Duration,
@@ -97,7 +103,11 @@ impl Server {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.serve(stream, Peer(peer), slot.ok()),
+                Ok((stream, peer)) => {
+                    if let Err(error) = self.serve(stream, Peer(peer), slot.ok()) {
+                        tracing::warn!(component = "web", err = %error, "Taking up a connection failed");
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(component = "web", err = %error, "Accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,7 +116,12 @@ impl Server {
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: Peer, slot: Option<tokio::sync::OwnedSemaphorePermit>) {
+    fn serve(&self, stream: TcpStream, peer: Peer, slot: Option<OwnedSemaphorePermit>) -> io::Result<()> {
+        let (lane, token) = self.site.lanes.least().ok_or_else(|| io::Error::other("no thread serves"))?;
+        // The lane itself waits for the socket from here on.
+        let stream = stream.into_std()?;
+        let entered = lane.enter();
+        let stream = TcpStream::from_std(stream)?;
         // Answers are written in whole pieces; waiting to fill packets would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(component = "web", err = %error, "no-delay could not be set");
@@ -123,18 +138,20 @@ impl Server {
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(self.read_timeout))
             .max_header_list_size(HEADER_LIMIT_BYTES as u32);
-        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
+        let service = TowerToHyperService::new(self.site.router.clone().layer(Extension(peer)));
         let connection = builder.serve_connection(TokioIo::new(Lenient::new(stream)), service).into_owned();
         let connection = self.graceful.watch(connection);
-        let state = self.state.clone();
+        let state = self.site.state.clone();
         state.metrics.connections_accepted.add(1);
-        tokio::spawn(async move {
+        lane.spawn(async move {
             // A client that hangs up in the middle is no event of ours.
             if let Err(error) = connection.await {
                 tracing::debug!(component = "web", err = %error, "Connection ended");
             }
             state.metrics.connections_closed.add(1);
-            drop(slot);
+            drop((slot, token));
         });
+        drop(entered);
+        Ok(())
     }
 }

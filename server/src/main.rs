@@ -102,11 +102,19 @@ fn serve(flags: &Flags, features: &Features) -> Result<(), run::Failure> {
         .map_err(|error| run::Failure::run(format!("starting the control threads: {error}")))?;
     let queries = query::threads(flags)
         .map_err(|error| run::Failure::run(format!("starting the query threads: {error}")))?;
-    let lanes = lanes::Lanes::start()
+    let scraping = lanes::Lanes::scraping()
         .map_err(|error| run::Failure::run(format!("starting the scraping threads: {error}")))?;
-    let outcome = runtime.block_on(run::run(flags, features, queries.handle(), lanes.handles()));
+    let serving = lanes::Lanes::serving()
+        .map_err(|error| run::Failure::run(format!("starting the serving threads: {error}")))?;
+    let threads = run::Threads {
+        queries: queries.handle().clone(),
+        scraping: scraping.handles(),
+        serving: serving.handles(),
+    };
+    let outcome = runtime.block_on(run::run(flags, features, threads));
     queries.shutdown_background();
-    lanes.stop();
+    scraping.stop();
+    serving.stop();
     // What still blocks (a slow disk) must not keep the process.
     runtime.shutdown_timeout(run::LAST_PATIENCE);
     outcome

@@ -9,7 +9,8 @@
 use crate::config::Source;
 use crate::config::storage::StorageConfig;
 use crate::flags::{Features, Flags};
-use crate::listen::{self, Listening};
+use crate::lanes::Sharing;
+use crate::listen::{self, Listening, Site};
 use crate::query_log::{Logged, QueryLog};
 use crate::reload::{self, Reloader};
 use crate::signals::Termination;
@@ -51,13 +52,17 @@ impl Failure {
     }
 }
 
-/// `queries` is where queries compute, away from the threads that run this; `lanes` are those that scrape.
-pub async fn run(
-    flags: &Flags,
-    features: &Features,
-    queries: &tokio::runtime::Handle,
-    lanes: Vec<tokio::runtime::Handle>,
-) -> Result<(), Failure> {
+/// Where work is done, away from the threads that run this.
+pub struct Threads {
+    /// What queries compute at length.
+    pub queries: tokio::runtime::Handle,
+    pub scraping: Vec<tokio::runtime::Handle>,
+    /// The HTTP side.
+    pub serving: Vec<tokio::runtime::Handle>,
+}
+
+/// See the module's head.
+pub async fn run(flags: &Flags, features: &Features, threads: Threads) -> Result<(), Failure> {
     let mut termination = Termination::catch().map_err(Failure::run)?;
     let hang_up = reload::hang_up().map_err(Failure::run)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -73,7 +78,7 @@ pub async fn run(
         .map_err(|error| Failure::usage(format!("Error loading config: {error}")))?;
     let (reload_requests, requests) = mpsc::channel(RELOAD_QUEUE);
     let state = State::new(options, reload_requests);
-    let serving = Serving::start(flags, listeners, &state);
+    let serving = Serving::start(flags, listeners, &state, threads.serving);
     let opened = tokio::select! {
         opened = open(flags, features, &config.storage) => opened,
         signal = termination.next() => {
@@ -83,7 +88,8 @@ pub async fn run(
     };
     let store = opened?;
     let gateway = pushed::start(flags).await?;
-    let scraper = Scraper::start(scrape_options(&store, flags, features, gateway.gateway(), lanes));
+    let scraper =
+        Scraper::start(scrape_options(&store, flags, features, gateway.gateway(), threads.scraping));
     let query_log = QueryLog::start(state.clone(), flags.duration("query.log-slower-than"))
         .map_err(|error| Failure::run(format!("starting the query log: {error}")))?;
     let reloader = Reloader {
@@ -105,7 +111,7 @@ pub async fn run(
     }
     let memory = state.query_memory.clone();
     let engine = query::engine(store.clone(), flags, features, subquery_step_ms, memory);
-    state.set_ready(backend(&store, engine, &scraper, &query_log, queries));
+    state.set_ready(backend(&store, engine, &scraper, &query_log, &threads.queries));
     tracing::info!("Server is ready to receive web requests.");
     let reloading = tokio::spawn(reloader.run(requests, hang_up));
     let lost = asked_to_end(&mut termination, &state, &store).await;
@@ -176,14 +182,23 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(flags: &Flags, listeners: Vec<tokio::net::TcpListener>, state: &Arc<State>) -> Serving {
+    fn start(
+        flags: &Flags,
+        listeners: Vec<tokio::net::TcpListener>,
+        state: &Arc<State>,
+        lanes: Vec<tokio::runtime::Handle>,
+    ) -> Serving {
         let (stop, stopping) = watch::channel(false);
         let limits = Listening {
             read_timeout: flags.duration("web.read-timeout"),
             max_connections: flags.count("web.max-connections"),
         };
-        let router = hearth_api::router(state.clone());
-        let serve = listen::serve(listeners, router, state.clone(), limits, stopping, DRAIN_PATIENCE);
+        let site = Site {
+            router: hearth_api::router(state.clone()),
+            state: state.clone(),
+            lanes: Sharing::new(lanes),
+        };
+        let serve = listen::serve(listeners, site, limits, stopping, DRAIN_PATIENCE);
         Serving { task: tokio::spawn(serve), stop }
     }
 

@@ -34,6 +34,9 @@ pub struct View<P = Runtime> {
     context: QueryContext,
 }
 
+/// Ids between two looks at the clock, which cost as much as one of them.
+const IDS_AT_ONCE: usize = 16;
+
 impl<P: Pace> View<P> {
     pub fn new(place: Place<P>, context: QueryContext) -> Self {
         View { place, context }
@@ -57,10 +60,12 @@ impl<P: Pace> View<P> {
     ) -> Result<Merged, StoreError> {
         let mut merged = Merged::default();
         for (source, ids) in found {
-            for id in ids {
+            for (i, id) in ids.into_iter().enumerate() {
                 reservation.grow_small(Merged::SERIES_BYTES)?;
                 merged.add(sources, (source, id));
-                self.breathe().await?;
+                if i % IDS_AT_ONCE == 0 {
+                    self.breathe().await?;
+                }
             }
         }
         merged.finish();

@@ -20,7 +20,7 @@ pub(super) struct Opened<'a> {
 
 /// Words of room that [`Opened::read`] needs for so many samples: whole granules, and one more for those
 /// that are spread.
-pub(super) fn room(count: usize) -> usize {
+pub(super) const fn room(count: usize) -> usize {
     count.next_multiple_of(GRANULE) + GRANULE
 }
 

@@ -67,16 +67,6 @@ fn pack(words: &[u64], width: u8, bytes: &mut [u8; WINDOW_BYTES + 8]) {
     bytes[at..at + 8].copy_from_slice(&pending.to_le_bytes());
 }
 
-/// The bytes from `at` on, zeros past the end.
-#[cold]
-fn window(payload: &[u8], at: usize) -> [u8; WINDOW_BYTES] {
-    let mut window = [0; WINDOW_BYTES];
-    let rest = &payload[at..];
-    let length = rest.len().min(WINDOW_BYTES);
-    window[..length].copy_from_slice(&rest[..length]);
-    window
-}
-
 /// Bytes of a run of `words` words whose granules have these widths.
 pub(super) fn run_bytes(widths: &[u8], words: usize) -> usize {
     let whole: usize = widths.iter().map(|w| usize::from(*w)).sum();
@@ -90,13 +80,23 @@ pub(super) fn run_bytes(widths: &[u8], words: usize) -> usize {
 /// are anything. The payload is at least [`run_bytes`] long.
 #[inline(always)]
 pub(super) fn unpack_run<V: Vectors>(vectors: V, payload: &[u8], widths: &[u8], words: &mut [u64]) {
+    let mut granules = widths.iter().zip(words.as_chunks_mut::<GRANULE>().0);
     let mut at = 0;
-    for (&width, words) in widths.iter().zip(words.as_chunks_mut::<GRANULE>().0) {
-        match payload[at..].first_chunk() {
-            Some(window) => vectors.unpack(window, width, words),
-            None => vectors.unpack(&window(payload, at), width, words),
+    while let Some(window) = payload[at..].first_chunk() {
+        let Some((&width, words)) = granules.next() else { return };
+        vectors.unpack(window, width, words);
+        at += usize::from(width);
+    }
+    // The last windows reach beyond the payload: they look at a copy that goes on with zeros.
+    let rest = &payload[at..];
+    let mut end = [0; 2 * WINDOW_BYTES];
+    end[..rest.len()].copy_from_slice(rest);
+    let mut at = 0;
+    for (&width, words) in granules {
+        if let Some(window) = end[at..].first_chunk() {
+            vectors.unpack(window, width, words);
         }
-        at = (at + usize::from(width)).min(payload.len());
+        at = (at + usize::from(width)).min(rest.len());
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
             pack_run(&words, &[width], &mut bytes);
             prop_assert_eq!(bytes.len(), granule_bytes(width, words.len()));
             let mut out = [0; GRANULE];
-            Scalar.unpack(&window(&bytes, 0), width, &mut out);
+            unpack_run(Scalar, &bytes, &[width], &mut out);
             prop_assert_eq!(&out[..words.len()], &words[..]);
         }
     }

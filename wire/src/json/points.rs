@@ -3,7 +3,7 @@
 
 use super::write_time;
 use hearth_model::Sample;
-use hearth_model::number::{RESULT_BYTES, put_result};
+use hearth_model::number::{RESULT_BYTES, put_result, put_whole};
 
 /// `,[`, a time, `,"`: all that stands before a value.
 const TIME_BYTES: usize = 32;
@@ -11,7 +11,8 @@ const TIME_BYTES: usize = 32;
 /// A value with what stands around it.
 const POINT_BYTES: usize = TIME_BYTES + RESULT_BYTES + 2;
 
-/// Times that are kept; those beyond are written anew for each series. 96 KiB for each answer on its way.
+/// Times that are kept, and one more for all beyond, which are written anew for each series. 96 KiB for each answer on
+/// its way.
 const KEPT: usize = 2_048;
 
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +24,24 @@ struct Time {
 
 impl Time {
     fn of(timestamp_ms: i64) -> Time {
-        let mut out = Vec::with_capacity(TIME_BYTES);
-        out.extend_from_slice(b",[");
-        write_time(&mut out, timestamp_ms);
-        out.extend_from_slice(b",\"");
         let mut text = [0; TIME_BYTES];
-        text[..out.len()].copy_from_slice(&out);
-        Time { timestamp_ms, length: out.len(), text }
+        let mut length = 0;
+        let mut put = |bytes: &[u8]| {
+            text[length..length + bytes.len()].copy_from_slice(bytes);
+            length += bytes.len();
+        };
+        put(b",[");
+        if timestamp_ms >= 0 && timestamp_ms % 1000 == 0 {
+            let mut seconds = [0; RESULT_BYTES];
+            let digits = put_whole(&mut seconds, timestamp_ms / 1000);
+            put(&seconds[..digits]);
+        } else {
+            let mut seconds = Vec::with_capacity(TIME_BYTES);
+            write_time(&mut seconds, timestamp_ms);
+            put(&seconds);
+        }
+        put(b",\"");
+        Time { timestamp_ms, length, text }
     }
 }
 
@@ -41,42 +53,49 @@ pub struct Times {
 
 impl Times {
     #[inline]
-    fn at(&mut self, place: usize, timestamp_ms: i64) -> Time {
-        match self.texts.get(place) {
-            Some(time) if time.timestamp_ms == timestamp_ms => *time,
-            _ => self.new_at(place, timestamp_ms),
-        }
+    fn at(&mut self, place: usize, timestamp_ms: i64) -> &Time {
+        let known = self.texts.get(place).is_some_and(|time| time.timestamp_ms == timestamp_ms);
+        let place = if known { place } else { self.new_at(place, timestamp_ms) };
+        &self.texts[place]
     }
 
+    /// Returns where it is.
     #[cold]
-    fn new_at(&mut self, place: usize, timestamp_ms: i64) -> Time {
+    fn new_at(&mut self, place: usize, timestamp_ms: i64) -> usize {
         let time = Time::of(timestamp_ms);
-        if let Some(known) = self.texts.get_mut(place) {
-            *known = time;
-        } else if place < KEPT {
-            // Places before it that were never asked for.
-            self.texts.resize(place, time);
-            self.texts.push(time);
+        let place = place.min(KEPT);
+        if place >= self.texts.len() {
+            // Places before it may never have been asked for.
+            self.texts.resize(place + 1, time);
         }
-        time
+        self.texts[place] = time;
+        place
     }
 }
 
+/// Points for which room is made at once.
+const BLOCK: usize = 32;
+
 /// `,[time,"value"]` for each.
 pub(super) fn write(out: &mut Vec<u8>, times: &mut Times, from: usize, samples: &[Sample]) {
-    let start = out.len();
-    out.resize(start + samples.len() * POINT_BYTES, 0);
-    let mut at = start;
-    for (place, sample) in (from..).zip(samples) {
-        let Some((point, _)) = out[at..].split_first_chunk_mut::<POINT_BYTES>() else { break };
-        let time = times.at(place, sample.timestamp_ms);
-        point[..TIME_BYTES].copy_from_slice(&time.text);
-        let mut length = time.length;
-        if let Some((value, _)) = point[length..].split_first_chunk_mut::<RESULT_BYTES>() {
-            length += put_result(value, sample.value);
+    // What is behind `at` is room, made clean once and then written over.
+    let mut at = out.len();
+    for (block, samples) in samples.chunks(BLOCK).enumerate() {
+        let room = at + samples.len() * POINT_BYTES;
+        if out.len() < room {
+            out.resize(room, 0);
         }
-        point[length..length + 2].copy_from_slice(b"\"]");
-        at += length + 2;
+        for (place, sample) in (from + block * BLOCK..).zip(samples) {
+            let Some((point, _)) = out[at..].split_first_chunk_mut::<POINT_BYTES>() else { break };
+            let time = times.at(place, sample.timestamp_ms);
+            point[..TIME_BYTES].copy_from_slice(&time.text);
+            let mut length = time.length;
+            if let Some((value, _)) = point[length..].split_first_chunk_mut::<RESULT_BYTES>() {
+                length += put_result(value, sample.value);
+            }
+            point[length..length + 2].copy_from_slice(b"\"]");
+            at += length + 2;
+        }
     }
     out.truncate(at);
 }
@@ -121,7 +140,7 @@ mod tests {
                 write_point(&mut expect, sample.timestamp_ms, sample.value);
             }
             assert_eq!(String::from_utf8(got), String::from_utf8(expect), "round {round}");
-            assert!(known.texts.len() <= KEPT);
+            assert!(known.texts.len() <= KEPT + 1);
         }
     }
 }
