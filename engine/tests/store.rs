@@ -57,6 +57,7 @@ fn read(
 ) -> Vec<(String, Vec<(i64, f64)>)> {
     let matchers: Arc<[Matcher]> = matchers.into();
     let parts = block_on(handle.scatter(QueryContext::unlimited(), move |view| {
+        let projection = projection.clone();
         let select = Select { matchers: matchers.clone(), range, projection: projection.clone() };
         async move {
             let mut cursor = view.select(select).await?;
@@ -64,7 +65,11 @@ fn read(
             while cursor.next(&mut columns).await? {
                 let samples: Vec<(i64, f64)> =
                     columns.times.iter().copied().zip(columns.values.iter().copied()).collect();
-                out.push((cursor.group_labels(columns.group).to_string(), samples));
+                let group = cursor.group_labels(columns.group);
+                let mut all = Vec::new();
+                cursor.visit_labels(|name, value| all.push((name.to_owned(), value.to_owned())));
+                assert_eq!(projection.apply(&Labels::from_pairs(all)), group);
+                out.push((group.to_string(), samples));
             }
             Ok(out)
         }

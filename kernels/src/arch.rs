@@ -1,4 +1,5 @@
-//! Which vector instructions this machine has: detected once, used by every kernel.
+//! What is asked of the machine itself: which vector instructions it has (detected once, used by every kernel), memory
+//! ahead of its use, and turns on its processors.
 
 use std::sync::LazyLock;
 
@@ -44,4 +45,59 @@ pub fn prefetch<T: ?Sized>(place: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
+}
+
+/// Lets the calling thread run as soon as it wakes, before those that have work for long: it asks the scheduler for turns
+/// of this length, and who asks for short ones has them early. Its share of the processors stays what it is. A thread
+/// with another policy than the ordinary one keeps it; a kernel without such turns (before Linux 6.12) takes no notice.
+#[cfg(target_os = "linux")]
+pub fn ask_for_short_turns(length: std::time::Duration) -> std::io::Result<()> {
+    let size = size_of::<libc::sched_attr>() as u32;
+    let mut wanted = libc::sched_attr {
+        size,
+        sched_policy: 0,
+        sched_flags: 0,
+        sched_nice: 0,
+        sched_priority: 0,
+        sched_runtime: 0,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the kernel writes at most `size` bytes of the structure, which is alive and ours alone.
+    let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut wanted, size, 0) };
+    if known != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    if wanted.sched_policy != libc::SCHED_OTHER as u32 {
+        return Ok(());
+    }
+    wanted.size = size;
+    wanted.sched_runtime = length.as_nanos() as u64;
+    // SAFETY: the kernel reads at most the size that the structure names.
+    match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn ask_for_short_turns(_length: std::time::Duration) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_thread_may_ask_for_short_turns_and_keeps_what_else_it_has() {
+        let policy_and_nice = || {
+            // SAFETY: both ask of the calling thread and take no memory of ours.
+            unsafe { (libc::sched_getscheduler(0), libc::getpriority(libc::PRIO_PROCESS, 0)) }
+        };
+        let before = policy_and_nice();
+        ask_for_short_turns(Duration::from_micros(100)).expect("an ordinary thread may");
+        assert_eq!(policy_and_nice(), before);
+    }
 }

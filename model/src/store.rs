@@ -260,6 +260,9 @@ pub trait SeriesCursor: 'static {
 
     /// The labels that group number stands for (all labels of the series, under [`Projection::All`]).
     fn group_labels(&self, group: u32) -> Labels;
+
+    /// Shows each label of the series that came last, whatever the projection, in the order of their names.
+    fn visit_labels(&self, each: impl FnMut(&str, &str));
 }
 
 /// Matcher sets: a series counts when it matches all of one set. No set at all means every series.

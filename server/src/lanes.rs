@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Cores for one scraping lane: it takes in millions of samples a second, and the store needs the others.
@@ -12,6 +13,9 @@ const CORES_PER_SCRAPE_LANE: usize = 4;
 const MOST_SCRAPE_LANES: usize = 8;
 /// The same of those that serve.
 const MOST_SERVING_LANES: usize = 32;
+
+/// Turns that lanes ask for: the shortest that Linux grants.
+const TURN: Duration = Duration::from_micros(100);
 
 /// Lanes of one kind.
 pub struct Lanes(Vec<Runtime>);
@@ -28,7 +32,10 @@ impl Lanes {
     }
 
     fn start(name: &str, count: usize) -> io::Result<Lanes> {
-        let lane = |_| Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build();
+        let lane = |_| {
+            let mut lane = Builder::new_multi_thread();
+            lane.worker_threads(1).thread_name(name).on_thread_start(be_prompt).enable_all().build()
+        };
         (0..count).map(lane).collect::<io::Result<_>>().map(Lanes)
     }
 
@@ -39,6 +46,14 @@ impl Lanes {
     /// Ends them; a loop that still runs ends where it waits.
     pub fn stop(self) {
         self.0.into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+/// What comes in and what is to be answered does not wait for the turn of a long query to end.
+fn be_prompt() {
+    if let Err(error) = hearth_kernels::arch::ask_for_short_turns(TURN) {
+        // As in a container that forbids it: the server works, and waits longer beside long queries.
+        tracing::debug!(err = %error, "The system grants no short turns");
     }
 }
 

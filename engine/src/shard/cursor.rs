@@ -236,4 +236,10 @@ impl<P: Pace> SeriesCursor for Cursor<P> {
     fn group_labels(&self, group: u32) -> Labels {
         self.groups.labels(&self.sources, group)
     }
+
+    fn visit_labels(&self, each: impl FnMut(&str, &str)) {
+        if let Some(place) = self.places.last() {
+            self.sources.visit_texts(place.0, self.groups.last_pairs(), each);
+        }
+    }
 }

@@ -66,6 +66,14 @@ impl Groups {
         }
     }
 
+    /// Name and value symbols of the series that was numbered last, as its source has them.
+    pub fn last_pairs(&self) -> &[Symbol] {
+        match self {
+            Groups::All { pairs, .. } => pairs,
+            Groups::Projected(groups) => &groups.pairs,
+        }
+    }
+
     pub fn labels(&self, sources: &Sources, group: u32) -> Labels {
         match self {
             Groups::All { places, .. } => {

@@ -117,6 +117,19 @@ impl Sources {
         }
     }
 
+    /// Shows the texts of name and value symbols.
+    pub fn visit_texts(&self, source: u16, pairs: &[Symbol], mut each: impl FnMut(&str, &str)) {
+        let pairs = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        if let Some(block) = self.block(source) {
+            let text = |symbol| block.text(symbol).unwrap_or_default();
+            pairs.for_each(|(name, value)| each(text(name), text(value)));
+        } else {
+            let head = self.state.head.borrow();
+            let text = |symbol| head.index().symbols.text(symbol);
+            pairs.for_each(|(name, value)| each(text(name), text(value)));
+        }
+    }
+
     pub fn find(&self, source: u16, text: &str) -> Option<Symbol> {
         match self.block(source) {
             Some(block) => block.find(text).ok().flatten(),

@@ -49,13 +49,16 @@ fn name(name: &str) -> Arc<[Matcher]> {
 fn scan(store: &MemStore, context: QueryContext, select: &Select) -> Result<String, StoreError> {
     let select = select.clone();
     let parts = wait(store.scatter(context, move |view| {
-        let select = select.clone();
+        let (select, projection) = (select.clone(), select.projection.clone());
         async move {
             let mut cursor = view.select(select).await?;
             let (mut columns, mut text) = (Columns::default(), String::new());
             while cursor.next(&mut columns).await? {
                 view.pause().await?;
                 let labels = cursor.group_labels(columns.group);
+                let mut all = Vec::new();
+                cursor.visit_labels(|name, value| all.push((name.to_owned(), value.to_owned())));
+                assert_eq!(projection.apply(&Labels::from_pairs(all)), labels);
                 let _ = write!(text, "{} {} {labels} |", columns.group, columns.times_id);
                 for (time, value) in columns.times.iter().zip(&columns.values) {
                     let _ = write!(text, " {time}:{value}");

@@ -258,4 +258,11 @@ impl SeriesCursor for MemCursor {
     fn group_labels(&self, group: u32) -> Labels {
         self.group_labels[group as usize].clone()
     }
+
+    fn visit_labels(&self, mut each: impl FnMut(&str, &str)) {
+        let Some(&number) = self.position.checked_sub(1).and_then(|last| self.found.get(last)) else {
+            return;
+        };
+        lock(&self.view.shard).series[number].labels.iter().for_each(|(name, value)| each(name, value));
+    }
 }

@@ -6,7 +6,7 @@ use hearth_model::Labels;
 use hearth_model::label::{METRIC_NAME, is_classic_label_name, write_quoted};
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 pub const TYPE: &str = "__type__";
 
@@ -25,15 +25,44 @@ pub fn without_name(labels: &Labels) -> Labels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(u64, u64);
 
-impl Identity {
-    /// What a series is once its name is gone; the same on every shard of this process.
-    pub fn without_name(labels: &Labels) -> Identity {
+/// Stands between names and values: no text has this byte.
+const BETWEEN: u8 = 0xff;
+
+/// What a fold asks of a series whose labels it does not keep.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub metric: String,
+    pub kind: String,
+    /// All labels but those that name the metric.
+    rest: Vec<u8>,
+}
+
+impl Seen {
+    pub fn clear(&mut self) {
+        self.metric.clear();
+        self.kind.clear();
+        self.rest.clear();
+    }
+
+    pub fn add(&mut self, name: &str, value: &str) {
+        match name {
+            METRIC_NAME => self.metric.push_str(value),
+            TYPE => self.kind.push_str(value),
+            _ if names_the_metric(name) => {}
+            _ => {
+                for text in [name, value] {
+                    self.rest.extend_from_slice(text.as_bytes());
+                    self.rest.push(BETWEEN);
+                }
+            }
+        }
+    }
+
+    /// What the series is once its name is gone; the same on every shard of this process.
+    pub fn identity(&self) -> Identity {
         let half = |seed: u64| {
             let mut hasher = ahash::RandomState::with_seeds(seed, 1, 2, 3).build_hasher();
-            for (name, value) in labels.iter().filter(|(name, _)| !names_the_metric(name)) {
-                name.hash(&mut hasher);
-                value.hash(&mut hasher);
-            }
+            hasher.write(&self.rest);
             hasher.finish()
         };
         Identity(half(0x9e37_79b9), half(0x85eb_ca6b))

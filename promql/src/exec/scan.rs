@@ -4,7 +4,7 @@
 use super::aggregate::Accumulator;
 use super::call::math;
 use super::histogram::reset;
-use super::labels::{Identity, TYPE, result_labels};
+use super::labels::{Identity, Seen, result_labels};
 use super::limits::{Held, Limits};
 use super::meter::{Spent, measured};
 use super::notes::{Note, Notes};
@@ -15,11 +15,9 @@ use super::window::{self, Bounds, RangeCall, Scratch};
 use crate::explain::Cost;
 use crate::functions::RangeKind;
 use crate::plan::grid::Steps;
-use crate::plan::{Fold, Fragment, Read, RowOp};
+use crate::plan::{Fragment, Read, RowOp};
 use crate::query::QueryError;
-use hearth_model::label::METRIC_NAME;
 use hearth_model::{Columns, Labels, Projection, Select, SeriesCursor, ShardView};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// All fragments of a query, for one shard after the other.
@@ -123,8 +121,8 @@ async fn run_fragment<V: ShardView>(
         matchers: fragment.matchers.clone(),
         range: fragment.read.windows().covers(),
         projection: match &fragment.fold {
-            Some(fold) if !fold.loses_names => fold.projection.clone(),
-            _ => Projection::All,
+            Some(fold) => fold.projection.clone(),
+            None => Projection::All,
         },
     };
     let mut cursor = view.select(select).await?;
@@ -132,12 +130,13 @@ async fn run_fragment<V: ShardView>(
     let mut columns = Columns::default();
     while cursor.next(&mut columns).await? {
         scan.prepare(&mut columns)?;
+        scan.look(&cursor);
         for part in scan.parts(&columns) {
             // Never between two short series: the cursor gives way there by itself.
             if part.from > 0 {
                 view.pause().await?;
             }
-            scan.evaluate(&part, &mut columns, |group| cursor.group_labels(group))?;
+            scan.evaluate(&part, &mut columns)?;
         }
         scan.keep(&mut columns, |group| cursor.group_labels(group))?;
     }
@@ -156,7 +155,11 @@ struct Scan<'a> {
     reached: Columns,
     part: StepColumn,
     into: Into,
-    groups: Groups,
+    /// Groups of a fold so far.
+    groups: usize,
+    /// Of folds that lose names.
+    nameless: Option<Nameless>,
+    seen: Seen,
     notes: Notes,
     read: u64,
     looks: u64,
@@ -172,77 +175,10 @@ struct Part {
     all: usize,
 }
 
-/// The groups of a fold, by those of the cursor.
-enum Groups {
-    AsRead { count: usize },
-    Untyped(Untyped),
-    Nameless(Nameless),
-}
-
-/// Where the cursor tells more apart than the fold: series that only differ in their type.
-#[derive(Default)]
-struct Untyped {
-    /// By number of the cursor's group.
-    known: HashMap<u32, usize, ahash::RandomState>,
-    by_labels: HashMap<Labels, usize, ahash::RandomState>,
-    labels: Vec<Labels>,
-}
-
-/// Where names that differ are dropped: each series is looked at, and leaves what it is without its name.
+/// Where names that differ are dropped: what each series is without its name.
 struct Nameless {
-    projection: Projection,
-    by_labels: HashMap<Labels, usize, ahash::RandomState>,
-    labels: Vec<Labels>,
     identities: Vec<Identity>,
     held: Held,
-}
-
-impl Nameless {
-    fn of(&mut self, labels: &Labels) -> Result<usize, QueryError> {
-        self.held.grow_small(size_of::<Identity>())?;
-        self.identities.push(Identity::without_name(labels));
-        let group = self.projection.apply(labels);
-        if let Some(&number) = self.by_labels.get(&group) {
-            return Ok(number);
-        }
-        self.held.grow(group.size_bytes() + size_of::<(Labels, usize, Labels)>(), 0)?;
-        self.labels.push(group.clone());
-        self.by_labels.insert(group, self.labels.len() - 1);
-        Ok(self.labels.len() - 1)
-    }
-}
-
-impl Groups {
-    fn new(fold: Option<&Fold>, limits: &Arc<Limits>) -> Groups {
-        match fold {
-            Some(fold) if fold.loses_names => Groups::Nameless(Nameless {
-                projection: fold.projection.clone(),
-                by_labels: HashMap::default(),
-                labels: Vec::new(),
-                identities: Vec::new(),
-                held: Held::nothing(limits),
-            }),
-            Some(fold) if fold.hides_type => Groups::Untyped(Untyped::default()),
-            _ => Groups::AsRead { count: 0 },
-        }
-    }
-
-    fn of(&mut self, read: u32, labels: impl Fn(u32) -> Labels) -> Result<usize, QueryError> {
-        Ok(match self {
-            Groups::AsRead { count } => {
-                *count = (*count).max(read as usize + 1);
-                read as usize
-            }
-            Groups::Untyped(groups) => *groups.known.entry(read).or_insert_with(|| {
-                let untyped = labels(read).filter(|name| name != TYPE);
-                *groups.by_labels.entry(untyped).or_insert_with_key(|key| {
-                    groups.labels.push(key.clone());
-                    groups.labels.len() - 1
-                })
-            }),
-            Groups::Nameless(groups) => groups.of(&labels(read))?,
-        })
-    }
 }
 
 enum Into {
@@ -272,7 +208,13 @@ impl<'a> Scan<'a> {
             reached: Columns::default(),
             part: StepColumn::default(),
             into,
-            groups: Groups::new(fragment.fold.as_ref(), &job.limits),
+            groups: 0,
+            nameless: fragment
+                .fold
+                .as_ref()
+                .filter(|fold| fold.loses_names)
+                .map(|_| Nameless { identities: Vec::new(), held: Held::nothing(&job.limits) }),
+            seen: Seen::default(),
             notes: Notes::default(),
             read: 0,
             looks: 0,
@@ -314,12 +256,19 @@ impl<'a> Scan<'a> {
         (0..all).step_by(at_once).map(move |from| Part { from, count: at_once.min(all - from), all })
     }
 
-    fn evaluate(
-        &mut self,
-        part: &Part,
-        columns: &mut Columns,
-        labels: impl Fn(u32) -> Labels,
-    ) -> Result<(), QueryError> {
+    /// Looks at the labels of the series at hand, where anything of them is asked.
+    fn look(&mut self, cursor: &impl SeriesCursor) {
+        let asks_name = match &self.fragment.read {
+            Read::Range(call) => self.fragment.metric.is_none() || call.counter_by_type,
+            Read::Instant { .. } | Read::Samples { .. } => false,
+        };
+        if asks_name || self.nameless.is_some() {
+            self.seen.clear();
+            cursor.visit_labels(|name, value| self.seen.add(name, value));
+        }
+    }
+
+    fn evaluate(&mut self, part: &Part, columns: &mut Columns) -> Result<(), QueryError> {
         match &self.fragment.read {
             Read::Samples { .. } => {}
             Read::Instant { windows, value } => {
@@ -327,11 +276,7 @@ impl<'a> Scan<'a> {
                 self.looks += found;
             }
             Read::Range(call) => {
-                // The name is pinned whenever a fold has hidden the labels.
-                let pinned = self.fragment.metric.as_deref();
-                let shown = (pinned.is_none() || call.counter_by_type).then(|| labels(columns.group));
-                let label = |name| shown.as_ref().map_or("", |labels| labels.value(name));
-                let metric = pinned.unwrap_or_else(|| label(METRIC_NAME));
+                let metric = self.fragment.metric.as_deref().unwrap_or(&self.seen.metric);
                 if part.count == part.all {
                     self.looks +=
                         self.scratch.evaluate(call, columns, metric, &mut self.column, &mut self.notes)?;
@@ -348,7 +293,7 @@ impl<'a> Scan<'a> {
                         return Ok(());
                     }
                 }
-                note_result(call, metric, label(TYPE), &self.column, &mut self.notes);
+                note_result(call, metric, &self.seen.kind, &self.column, &mut self.notes);
             }
         }
         Ok(())
@@ -370,8 +315,13 @@ impl<'a> Scan<'a> {
         }
         match &mut self.into {
             Into::Fold(accumulator) => {
-                let group = self.groups.of(columns.group, &labels)?;
-                accumulator.reach(group + 1)?;
+                if let Some(nameless) = &mut self.nameless {
+                    nameless.held.grow_small(size_of::<Identity>())?;
+                    nameless.identities.push(self.seen.identity());
+                }
+                let group = columns.group as usize;
+                self.groups = self.groups.max(group + 1);
+                accumulator.reach(self.groups)?;
                 accumulator.add(group, self.column.view())
             }
             Into::Tile(tile) if self.column.any() => {
@@ -452,17 +402,9 @@ impl<'a> Scan<'a> {
             Into::Tile(tile) => Partial::Tile(tile),
             Into::Samples(series, held) => Partial::Samples { series, held },
             Into::Fold(accumulator) => {
-                let mut nameless = None;
-                let labels = match self.groups {
-                    Groups::AsRead { count } => (0..count).map(|group| labels(group as u32)).collect(),
-                    Groups::Untyped(untyped) => untyped.labels,
-                    Groups::Nameless(groups) => {
-                        nameless = Some((groups.identities, groups.held));
-                        groups.labels
-                    }
-                };
-                let labels =
-                    labels.into_iter().map(|labels| RowLabels { labels, drop_name: false }).collect();
+                let labels = (0..self.groups).map(|group| labels(group as u32));
+                let labels = labels.map(|labels| RowLabels { labels, drop_name: false }).collect();
+                let nameless = self.nameless.map(|nameless| (nameless.identities, nameless.held));
                 Partial::Fold { accumulator, labels, nameless }
             }
         })

@@ -114,9 +114,6 @@ pub enum RowOp {
 pub struct Fold {
     pub op: FoldOp,
     pub projection: Projection,
-    /// The projection tells series of different types apart, which the result does not: the labels of its
-    /// groups are without the type.
-    pub hides_type: bool,
     /// Names that differ are dropped: series that become equal have to be found over all shards.
     pub loses_names: bool,
     pub position: PositionRange,

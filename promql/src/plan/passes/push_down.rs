@@ -2,7 +2,7 @@
 //! shard computes by itself.
 
 use crate::exec::aggregate::FoldOp;
-use crate::exec::labels::{NAMES, TYPE, names_the_metric};
+use crate::exec::labels::{NAMES, names_the_metric};
 use crate::plan::lower::constant;
 use crate::plan::{AggregateNode, Fold, Fragment, Node, Read, RowOp};
 use hearth_model::Projection;
@@ -65,16 +65,12 @@ fn fold_of(aggregate: &AggregateNode, fragments: &[Fragment], delayed: bool) -> 
         return None;
     }
     let mut names = aggregate.grouping.clone();
-    let asks_type = !loses_names
-        && matches!(&fragment.read, Read::Range(call) if call.counter_by_type && call.wants_counter());
     let projection = if aggregate.without {
         let dropped = if fragment.drops_name { &NAMES[..] } else { &[METRIC_NAME] };
         names.extend(dropped.iter().map(|&name| name.to_owned()));
-        names.retain(|name| !asks_type || name != TYPE);
         Projection::Without(names)
     } else {
-        names.extend(asks_type.then(|| TYPE.to_owned()));
         Projection::Only(names)
     };
-    Some((i, Fold { op, projection, hides_type: asks_type, loses_names, position: aggregate.input_position }))
+    Some((i, Fold { op, projection, loses_names, position: aggregate.input_position }))
 }
