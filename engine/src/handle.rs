@@ -356,6 +356,10 @@ struct CoreThread {
 
 impl CoreThread {
     fn run(self, backend: Backend) {
+        // Queries run here, and give way by themselves to what comes in.
+        if let Err(error) = hearth_kernels::arch::Turns::Long.ask() {
+            tracing::debug!(%error, "the system grants no turns");
+        }
         if let (Backend::Plain | Backend::Ring, Some(core)) = (backend, self.core) {
             runtime::pin(core);
         }

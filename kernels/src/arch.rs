@@ -1,7 +1,9 @@
 //! What is asked of the machine itself: which vector instructions it has (detected once, used by every kernel), memory
 //! ahead of its use, and turns on its processors.
 
+use std::io;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// The machine's best instruction set.
 pub(crate) static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
@@ -47,11 +49,34 @@ pub fn prefetch<T: ?Sized>(place: &T) {
     let _ = place;
 }
 
-/// Lets the calling thread run as soon as it wakes, before those that have work for long: it asks the scheduler for turns
-/// of this length, and who asks for short ones has them early. Its share of the processors stays what it is. A thread
-/// with another policy than the ordinary one keeps it; a kernel without such turns (before Linux 6.12) takes no notice.
+/// How a thread uses its processor, which the scheduler is told: a thread of short turns runs as soon as it wakes, before
+/// those with work for long ones. Its share of the processors stays what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// Takes in requests and sends answers: [`SHORT_TURN`].
+    Short,
+    /// Has work at length, which gives way by itself: [`LONG_TURN`].
+    Long,
+}
+
+/// The shortest that Linux grants.
+const SHORT_TURN: Duration = Duration::from_micros(100);
+/// Twice what Linux gives by itself, and below its tick.
+const LONG_TURN: Duration = Duration::from_millis(3);
+
+impl Turns {
+    /// Asks for them for the calling thread. A thread with another policy than the ordinary one keeps it; a kernel
+    /// without such turns (before Linux 6.12) takes no notice. A container may forbid to ask.
+    pub fn ask(self) -> io::Result<()> {
+        ask_for_turns(match self {
+            Turns::Short => SHORT_TURN,
+            Turns::Long => LONG_TURN,
+        })
+    }
+}
+
 #[cfg(target_os = "linux")]
-pub fn ask_for_short_turns(length: std::time::Duration) -> std::io::Result<()> {
+fn ask_for_turns(length: Duration) -> io::Result<()> {
     let size = size_of::<libc::sched_attr>() as u32;
     let mut wanted = libc::sched_attr {
         size,
@@ -66,7 +91,7 @@ pub fn ask_for_short_turns(length: std::time::Duration) -> std::io::Result<()> {
     // SAFETY: the kernel writes at most `size` bytes of the structure, which is alive and ours alone.
     let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut wanted, size, 0) };
     if known != 0 {
-        return Err(std::io::Error::last_os_error());
+        return Err(io::Error::last_os_error());
     }
     if wanted.sched_policy != libc::SCHED_OTHER as u32 {
         return Ok(());
@@ -76,28 +101,29 @@ pub fn ask_for_short_turns(length: std::time::Duration) -> std::io::Result<()> {
     // SAFETY: the kernel reads at most the size that the structure names.
     match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) } {
         0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn ask_for_short_turns(_length: std::time::Duration) -> std::io::Result<()> {
+fn ask_for_turns(_length: Duration) -> io::Result<()> {
     Ok(())
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
-    fn a_thread_may_ask_for_short_turns_and_keeps_what_else_it_has() {
+    fn a_thread_may_ask_for_turns_and_keeps_what_else_it_has() {
         let policy_and_nice = || {
             // SAFETY: both ask of the calling thread and take no memory of ours.
             unsafe { (libc::sched_getscheduler(0), libc::getpriority(libc::PRIO_PROCESS, 0)) }
         };
         let before = policy_and_nice();
-        ask_for_short_turns(Duration::from_micros(100)).expect("an ordinary thread may");
-        assert_eq!(policy_and_nice(), before);
+        for turns in [Turns::Short, Turns::Long] {
+            turns.ask().expect("an ordinary thread may");
+            assert_eq!(policy_and_nice(), before);
+        }
     }
 }

@@ -2,9 +2,9 @@
 //! last. What runs on a lane never blocks, and gives way every few hundred microseconds: nobody takes over what waits
 //! behind it.
 
+use hearth_kernels::arch::Turns;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Cores for one scraping lane: it takes in millions of samples a second, and the store needs the others.
@@ -13,9 +13,6 @@ const CORES_PER_SCRAPE_LANE: usize = 4;
 const MOST_SCRAPE_LANES: usize = 8;
 /// The same of those that serve.
 const MOST_SERVING_LANES: usize = 32;
-
-/// Turns that lanes ask for: the shortest that Linux grants.
-const TURN: Duration = Duration::from_micros(100);
 
 /// Lanes of one kind.
 pub struct Lanes(Vec<Runtime>);
@@ -51,9 +48,14 @@ impl Lanes {
 
 /// What comes in and what is to be answered does not wait for the turn of a long query to end.
 fn be_prompt() {
-    if let Err(error) = hearth_kernels::arch::ask_for_short_turns(TURN) {
-        // As in a container that forbids it: the server works, and waits longer beside long queries.
-        tracing::debug!(err = %error, "The system grants no short turns");
+    ask_for(Turns::Short);
+}
+
+/// Asks for turns for the calling thread, if the system grants any: without them the server works, and waits longer
+/// beside long queries.
+pub fn ask_for(turns: Turns) {
+    if let Err(error) = turns.ask() {
+        tracing::debug!(err = %error, "The system grants no turns");
     }
 }
 

@@ -7,8 +7,10 @@
 //! looks into a query.
 
 use crate::flags::{Features, Flags};
+use crate::lanes::ask_for;
 use crate::settings;
 use futures_util::FutureExt;
+use hearth_kernels::arch::Turns;
 use hearth_model::context::Budget;
 use hearth_model::metadata::MetricMetadata;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets, SeriesExemplars};
@@ -63,6 +65,7 @@ pub fn threads(flags: &Flags) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads((cores * THREADS_PER_CORE).min(most))
         .thread_name("query")
+        .on_thread_start(|| ask_for(Turns::Long))
         .build()
 }
 
