@@ -409,14 +409,15 @@ fn matrix_of(tile: &Tile, steps: &Steps) -> Value {
     for row in 0..tile.len() {
         let cells = tile.row(row);
         let mut series = MatrixSeries { labels: tile.labels(row).labels.clone(), ..MatrixSeries::default() };
-        let sample = |(step, &value)| Sample { timestamp_ms: steps.time_ms(step), value };
-        let points = cells.values.iter().enumerate();
-        let count: usize = cells.present.iter().map(|word| word.count_ones() as usize).sum();
-        if count == cells.values.len() {
-            series.floats = points.map(sample).collect();
-        } else {
-            series.floats.reserve_exact(count);
-            series.floats.extend(points.filter(|&(step, _)| cells.has_float(step)).map(sample));
+        series.floats.reserve_exact(cells.present.iter().map(|word| word.count_ones() as usize).sum());
+        // Values mostly stand in runs.
+        let mut step = 0;
+        while step < cells.values.len() {
+            let run = cells.run(step);
+            let values = cells.values[step..step + run].iter().enumerate();
+            let time = |i| steps.time_ms(step + i);
+            series.floats.extend(values.map(|(i, &value)| Sample { timestamp_ms: time(i), value }));
+            step += run.max(1);
         }
         for (step, histogram) in cells.histograms.iter().enumerate() {
             if let Some(histogram) = histogram {

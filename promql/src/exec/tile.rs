@@ -160,6 +160,13 @@ impl<'a> Row<'a> {
         self.present[step / 64] >> (step % 64) & 1 == 1
     }
 
+    /// How many steps in a row have floats from this one on, looked at up to the end of a word: possibly more follow.
+    #[inline]
+    pub fn run(&self, step: usize) -> usize {
+        let rest = self.present[step / 64] >> (step % 64);
+        (rest.trailing_ones() as usize).min(self.values.len() - step)
+    }
+
     #[inline]
     pub fn histogram(&self, step: usize) -> Option<&'a Arc<Histogram>> {
         self.histograms.get(step).and_then(Option::as_ref)
