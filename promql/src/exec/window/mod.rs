@@ -189,7 +189,7 @@ pub struct Scratch {
     pub sorted: Vec<f64>,
     falls: counter::Falls,
     pub sorted_window: over_time::SortedWindow,
-    pub queue: std::collections::VecDeque<u32>,
+    pub front: Vec<f64>,
 }
 
 impl Scratch {
@@ -267,8 +267,8 @@ impl Scratch {
             Delta => counter::delta(samples.values, bounds, &self.extrapolation, out),
             Irate => counter::instant(samples, bounds, true, out),
             Idelta => counter::instant(samples, bounds, false, out),
-            Max => over_time::extreme(samples.values, bounds, &mut self.queue, |a, b| a > b, out),
-            Min => over_time::extreme(samples.values, bounds, &mut self.queue, |a, b| a < b, out),
+            Max => over_time::extreme(samples.values, bounds, &mut self.front, |a, b| a > b, out),
+            Min => over_time::extreme(samples.values, bounds, &mut self.front, |a, b| a < b, out),
             Quantile => over_time::quantile(call, samples.values, bounds, &mut self.sorted_window, out),
             Mad => over_time::mad(samples.values, bounds, &mut self.sorted, out),
             Deriv => regression::deriv(samples, bounds, out),

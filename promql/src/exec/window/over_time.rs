@@ -5,7 +5,6 @@ use crate::exec::sum::{Mean, Neumaier, Variance};
 use crate::exec::tile::StepColumn;
 use crate::functions::RangeKind;
 use hearth_kernels::math::scan;
-use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Calls `f` for every window that has samples.
@@ -66,37 +65,37 @@ pub fn variance(values: &[f64]) -> f64 {
     variance.value()
 }
 
-/// The extreme of every window, each sample looked at once or twice: the queue holds the candidates,
-/// best first. NaN counts only where there is nothing else.
+/// The extreme of every window, each sample looked at twice: what came since the window passed `middle` is folded as it
+/// comes; what is before it has the extremes from each sample on in `front`. Of equal values the first stays; NaN counts
+/// only where there is nothing else, and then the last.
 pub fn extreme(
     values: &[f64],
     bounds: &Bounds,
-    queue: &mut VecDeque<u32>,
+    front: &mut Vec<f64>,
     better: impl Fn(f64, f64) -> bool,
     out: &mut StepColumn,
 ) {
-    queue.clear();
-    let mut taken = 0;
+    let of = |first: f64, second: f64| if first.is_nan() || better(second, first) { second } else { first };
+    let (mut base, mut middle, mut taken, mut back) = (0, 0, 0, f64::NAN);
     for step in 0..bounds.lo.len() {
         let window = bounds.window(step);
-        taken = taken.max(window.start);
-        while taken < window.end {
-            let value = values[taken];
-            if !value.is_nan() {
-                // Of equal values the first stays in front.
-                while queue.back().is_some_and(|&i| better(value, values[i as usize])) {
-                    queue.pop_back();
-                }
-                queue.push_back(taken as u32);
+        let Some((&last, _)) = values.get(window.clone()).and_then(<[f64]>::split_last) else { continue };
+        if window.start >= middle {
+            (base, middle, taken) = (window.start, window.end, window.end);
+            front.clear();
+            front.resize(window.len(), last);
+            let mut from_here = last;
+            for (place, &value) in front.iter_mut().zip(&values[window.clone()]).rev() {
+                from_here = of(value, from_here);
+                *place = from_here;
             }
-            taken += 1;
         }
-        while queue.front().is_some_and(|&i| (i as usize) < window.start) {
-            queue.pop_front();
+        for (at, &value) in (taken..).zip(values.get(taken..window.end).unwrap_or_default()) {
+            back = if at == middle { value } else { of(back, value) };
         }
-        if !window.is_empty() {
-            out.set(step, queue.front().map_or(values[window.end - 1], |&i| values[i as usize]));
-        }
+        taken = taken.max(window.end);
+        let before = front[window.start - base];
+        out.set(step, if taken > middle { of(before, back) } else { before });
     }
 }
 
@@ -273,6 +272,42 @@ mod tests {
             0 => ODD[random.usize(0..ODD.len())],
             1 => f64::from_bits(random.u64(..)),
             _ => f64::from(random.u8(0..9)),
+        }
+    }
+
+    #[test]
+    fn extremes_of_moving_windows_are_those_of_each_window() {
+        let mut front = Vec::new();
+        for seed in 0..400 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let values: Vec<f64> = (0..random.usize(0..80)).map(|_| value(&mut random)).collect();
+            let mut bounds = Bounds::default();
+            let (mut lo, mut hi) = (0, 0);
+            let longest = random.u32(1..30);
+            for _ in 0..60 {
+                lo = (lo + random.u32(0..longest)).min(values.len() as u32);
+                hi = (hi + random.u32(0..longest)).clamp(lo, values.len() as u32);
+                bounds.lo.push(lo);
+                bounds.hi.push(hi);
+            }
+            let mut out = StepColumn::default();
+            out.reset(60);
+            extreme(&values, &bounds, &mut front, |a, b| a > b, &mut out);
+            for step in 0..60 {
+                let window = &values[bounds.window(step)];
+                let greater = |best: Option<f64>, &value: &f64| match best {
+                    Some(best) if value.is_nan() || best >= value => Some(best),
+                    _ => Some(value),
+                };
+                let numbers = window.iter().filter(|value| !value.is_nan()).fold(None, greater);
+                let expect = numbers.or(window.last().copied());
+                let got = out.present.get(step).then(|| out.values[step]);
+                assert_eq!(
+                    got.map(f64::to_bits),
+                    expect.map(f64::to_bits),
+                    "seed {seed}, step {step}: {window:?}"
+                );
+            }
         }
     }
 
