@@ -68,6 +68,10 @@ impl SeriesCursor for Cursor {
     fn group_labels(&self, group: u32) -> Labels {
         self.projection.apply(&self.labels(group as usize))
     }
+
+    fn visit_labels(&self, mut each: impl FnMut(&str, &str)) {
+        self.labels(self.next.saturating_sub(1)).iter().for_each(|(name, value)| each(name, value));
+    }
 }
 
 impl ShardView for Source {
