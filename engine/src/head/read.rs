@@ -130,6 +130,7 @@ impl Head {
         }
         prefetch(&self.pairs[row.pairs().start as usize..]);
         row.closed().first().into_iter().for_each(prefetch);
+        self.streams.prefetch(row.stream());
     }
 
     /// Name and value symbols of a series, in label order.

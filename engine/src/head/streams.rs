@@ -7,7 +7,8 @@
 use hearth_kernels::arch::prefetch;
 use hearth_kernels::codec::bits::WordSink;
 
-/// Words in a block; behind them is the number of the block before.
+/// Words in a block; behind them is the link: the number of the block before in its lower half, and a hint at the one
+/// before that in its upper half.
 const WORDS: usize = 7;
 /// Blocks in a page: what the arena grows by.
 const PAGE: usize = 1 << 10;
@@ -84,8 +85,13 @@ impl Streams {
     /// Asks for the block that the stream's next word goes to, without waiting for it.
     #[inline]
     pub fn prefetch(&self, stream: Stream) {
-        if let Some(page) = self.pages.get(stream.last as usize / PAGE) {
-            prefetch(&page[stream.last as usize % PAGE]);
+        self.prefetch_block(stream.last);
+    }
+
+    #[inline]
+    fn prefetch_block(&self, number: u32) {
+        if let Some(page) = self.pages.get(number as usize / PAGE) {
+            prefetch(&page[number as usize % PAGE]);
         }
     }
 
@@ -96,6 +102,7 @@ impl Streams {
         let mut number = stream.last;
         for part in out[start..].chunks_mut(WORDS * 8).rev() {
             let block = &self.pages[number as usize / PAGE][number as usize % PAGE].0;
+            self.prefetch_block((block[WORDS] >> 32) as u32);
             for (bytes, word) in part.chunks_exact_mut(8).zip(block) {
                 bytes.copy_from_slice(&word.to_be_bytes());
             }
@@ -146,8 +153,10 @@ impl WordSink for StreamWriter<'_> {
     fn push_word(&mut self, word: u64) {
         let at = self.stream.words as usize % WORDS;
         if at == 0 {
-            let number = self.streams.take();
-            self.streams.block(number)[WORDS] = u64::from(self.stream.last);
+            let (before, number) = (self.stream.last, self.streams.take());
+            // Anything for a first block: hints are looked at by nobody but the processor.
+            let hint = self.streams.pages[before as usize / PAGE][before as usize % PAGE].0[WORDS] as u32;
+            self.streams.block(number)[WORDS] = u64::from(hint) << 32 | u64::from(before);
             self.stream.last = number;
         }
         self.streams.block(self.stream.last)[at] = word;
