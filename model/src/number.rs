@@ -296,7 +296,7 @@ fn eight_digits(value: u64) -> u64 {
     tens | ((twos - tens * 10) << 8)
 }
 
-/// Without zeros in front; returns how many there are. Eight bytes are written.
+/// Without zeros in front; returns how many digits are left. Eight bytes are written.
 #[inline]
 fn put_digits(out: &mut [u8; RESULT_BYTES], start: usize, digits: u64) -> usize {
     // The last digit stays, if it is a zero.

@@ -18,11 +18,18 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Of these keys (see [`crate::key`]), 4 GiB of them at most.
+    /// Bytes of all keys together, at most.
+    pub const MOST_BYTES: usize = u32::MAX as usize;
+
+    /// Of these keys (see [`crate::key`]).
+    ///
+    /// # Panics
+    /// Where they have more than [`Roster::MOST_BYTES`].
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Roster {
         let mut roster = Roster::default();
         for key in keys {
             roster.keys.extend_from_slice(key);
+            assert!(roster.keys.len() <= Roster::MOST_BYTES, "a roster's keys are too long");
             roster.ends.push(roster.keys.len() as u32);
         }
         roster.keys.shrink_to_fit();

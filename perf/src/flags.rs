@@ -2,6 +2,7 @@
 //! run without any does the standard thing and an unknown one is an error.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 /// A flag: name, default, what it is.
 pub type Flag = (&'static str, &'static str, &'static str);
@@ -10,6 +11,17 @@ pub type Flag = (&'static str, &'static str, &'static str);
 #[derive(Debug)]
 pub struct Flags {
     values: BTreeMap<&'static str, String>,
+}
+
+/// What a program ends with that came to this; an error is printed.
+pub fn ended(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Flags {

@@ -1,6 +1,7 @@
 //! One server through the whole course: load, rest, questions, a kill and a restart, an orderly stop.
 //! The flags that each server runs with stand here and nowhere else.
 
+use crate::flags::Flags;
 use crate::load;
 use crate::prepared::Prepared;
 use crate::process::{Kind, Launch, Server, disk_bytes};
@@ -9,6 +10,17 @@ use crate::report::Better;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A folder for a run's data within the one that `--folder` names, or within the system's; gone when it is dropped.
+pub fn folder(flags: &Flags, prefix: &str) -> Result<TempDir, String> {
+    let parent = match flags.text("folder") {
+        "" => std::env::temp_dir(),
+        folder => PathBuf::from(folder),
+    };
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(&parent);
+    made.map_err(|error| format!("{}: {error}", parent.display()))
+}
 
 /// Who takes part, as named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +34,12 @@ pub struct Entrant {
 }
 
 impl Entrant {
+    /// Those that `--servers` names, by the binaries of `--hearth` and `--peers`.
+    pub fn all(flags: &Flags) -> Result<Vec<Entrant>, String> {
+        let (hearth, peers) = (Path::new(flags.text("hearth")), Path::new(flags.text("peers")));
+        flags.text("servers").split(',').map(|name| Entrant::named(name, hearth, peers)).collect()
+    }
+
     /// Reads `hearth[:synced|written|memory]`, `prometheus` or `victoriametrics`.
     pub fn named(name: &str, hearth: &Path, peers: &Path) -> Result<Entrant, String> {
         let (server, ack) = name.split_once(':').map_or((name, None), |(server, ack)| (server, Some(ack)));

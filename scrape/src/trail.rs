@@ -128,7 +128,8 @@ impl Laid {
             keys.extend(key);
             true
         })?;
-        if keys.is_empty() {
+        let bytes: usize = keys.iter().map(|key| key.len()).sum();
+        if keys.is_empty() || bytes > Roster::MOST_BYTES {
             return None;
         }
         let kept = if keys.len() == kept.len() { Vec::new() } else { kept };

@@ -151,6 +151,7 @@ impl Appender<'_> {
         let batch = self.batch;
         let column = &batch.column;
         let Some(roster) = &column.roster else { return };
+        debug_assert_eq!(column.values.len(), roster.len(), "a column has a value for each series");
         let Some(placed) = Placed::of(roster, &self.state.store.router) else { return };
         let members = placed.shard(self.state.number);
         let (first, time) = (batch.series.len() as u32, column.timestamp_ms);
@@ -162,6 +163,7 @@ impl Appender<'_> {
                 self.head.prefetch_append(row);
             }
             let (hash, number, row) = members.get(at);
+            let Some(&value) = column.values.get(number as usize) else { continue };
             let id = match row.filter(|row| self.head.is(*row, hash)) {
                 Some(row) => row,
                 None => match self.find_member(hash, roster.key(number as usize)) {
@@ -179,9 +181,7 @@ impl Appender<'_> {
                     }
                 },
             };
-            // A column that is too short has lost its last values.
-            let Some(value) = column.values.get(number as usize) else { continue };
-            self.float(first + number, 0, id, Sample { timestamp_ms: time, value: *value });
+            self.float(first + number, 0, id, Sample { timestamp_ms: time, value });
         }
     }
 

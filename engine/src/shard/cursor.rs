@@ -50,8 +50,9 @@ impl Part {
 /// Series that memory is asked for before they are read.
 const AHEAD: usize = 2;
 
-/// Series between two looks at the clock: each takes some microseconds.
-const SERIES_AT_ONCE: u32 = 4;
+/// Work between two looks at the clock: samples, and for each series as much as so many of them take, some microseconds.
+const WORK_AT_ONCE: usize = 4 * WORK_OF_SERIES;
+const WORK_OF_SERIES: usize = 1_024;
 
 /// See the module's head.
 pub struct Cursor<P> {
@@ -66,7 +67,8 @@ pub struct Cursor<P> {
     buffers: Buffers,
     histograms: Vec<Timed>,
     times_id: u64,
-    taken: u32,
+    /// Work that is left until then, see [`WORK_AT_ONCE`].
+    due: usize,
     reservation: Reservation,
 }
 
@@ -103,7 +105,7 @@ impl<P: Pace> Cursor<P> {
             buffers: Buffers::default(),
             histograms: Vec::new(),
             times_id: 0,
-            taken: 0,
+            due: 0,
             reservation,
         })
     }
@@ -197,15 +199,16 @@ impl<P: Pace> SeriesCursor for Cursor<P> {
 
     async fn next(&mut self, out: &mut Columns) -> Result<bool, StoreError> {
         loop {
-            self.taken = self.taken.wrapping_add(1);
-            if self.taken % SERIES_AT_ONCE == 1 {
+            if self.due == 0 {
                 self.view.breathe().await?;
+                self.due = WORK_AT_ONCE;
             }
             if !self.take() {
                 return Ok(false);
             }
             let same = self.read();
             let floats = &mut self.scratch.floats;
+            self.due = self.due.saturating_sub(WORK_OF_SERIES + floats.values.len() + self.histograms.len());
             if floats.times.is_empty() && self.histograms.is_empty() {
                 floats.restart();
                 continue;

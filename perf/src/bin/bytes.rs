@@ -10,14 +10,14 @@
 //! 4. VictoriaMetrics is asked to merge; what counts are data and index, without caches.
 #![forbid(unsafe_code)]
 
-use hearth_perf::flags::{Flag, Flags};
+use hearth_perf::flags::{self, Flag, Flags};
 use hearth_perf::load;
 use hearth_perf::prepared::{Plan, Prepared, Source};
 use hearth_perf::process::{Kind, Server, wait_until};
 use hearth_perf::recorded::{self, Player, Recording};
 use hearth_perf::report::{Better, Table};
 use hearth_perf::request::Encoder;
-use hearth_perf::run::Entrant;
+use hearth_perf::run::{self, Entrant};
 use hearth_perf::series::Fleet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,28 +43,14 @@ const HOUR_MS: i64 = 3_600_000;
 const MERGE_DEADLINE: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
-    match bytes() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    flags::ended(bytes())
 }
 
 fn bytes() -> Result<(), String> {
     let flags = Flags::parse(FLAGS, std::env::args().skip(1))?;
-    let (hearth, peers) = (PathBuf::from(flags.text("hearth")), PathBuf::from(flags.text("peers")));
-    let names = flags.text("servers").split(',');
-    let entrants =
-        names.map(|name| Entrant::named(name, &hearth, &peers)).collect::<Result<Vec<_>, String>>()?;
-    let parent = match flags.text("folder") {
-        "" => std::env::temp_dir(),
-        folder => PathBuf::from(folder),
-    };
-    let folder = tempfile::Builder::new().prefix("hearth-bytes").tempdir_in(&parent);
-    let folder = folder.map_err(|error| format!("{}: {error}", parent.display()))?;
-    let pages = pages(&flags, &peers, folder.path())?;
+    let entrants = Entrant::all(&flags)?;
+    let folder = run::folder(&flags, "hearth-bytes")?;
+    let pages = pages(&flags, folder.path())?;
     let repeat = flags.text("repeat") == "yes";
     let mut columns = vec![Vec::new(); entrants.len()];
     for hours in flags.text("hours").split(',') {
@@ -95,14 +81,14 @@ fn bytes() -> Result<(), String> {
     Ok(())
 }
 
-fn pages(flags: &Flags, peers: &Path, folder: &Path) -> Result<PathBuf, String> {
+fn pages(flags: &Flags, folder: &Path) -> Result<PathBuf, String> {
     if !flags.text("pages").is_empty() {
         return Ok(PathBuf::from(flags.text("pages")));
     }
     let (pages, interval_s) = (flags.number("record")?, flags.number::<u64>("interval-s")?);
     let into = folder.join("pages");
     eprintln!("recording {pages} pages of node_exporter, {} s", pages as u64 * interval_s);
-    let binary = peers.join("bin/prometheus-node-exporter");
+    let binary = Path::new(flags.text("peers")).join("bin/prometheus-node-exporter");
     recorded::record(&binary, &into, pages, Duration::from_secs(interval_s))?;
     Ok(into)
 }

@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 
 use hearth_perf::answer;
-use hearth_perf::flags::{Flag, Flags};
+use hearth_perf::flags::{self, Flag, Flags};
 use hearth_perf::prepared::{Plan, Prepared};
 use hearth_perf::queries::{self, Question};
 use hearth_perf::report::Table;
 use hearth_perf::run::{self, Course, Entrant, Outcome};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,13 +40,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn main() -> ExitCode {
-    match compare() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    flags::ended(compare())
 }
 
 fn compare() -> Result<(), String> {
@@ -58,17 +52,8 @@ fn compare() -> Result<(), String> {
         questions: queries::questions(flags.text("questions"))?,
         question: Duration::from_secs_f64(flags.number("question-s")?),
     };
-    let (hearth, peers) = (PathBuf::from(flags.text("hearth")), PathBuf::from(flags.text("peers")));
-    let names = flags.text("servers").split(',');
-    let entrants =
-        names.map(|name| Entrant::named(name, &hearth, &peers)).collect::<Result<Vec<_>, String>>()?;
-
-    let parent = match flags.text("folder") {
-        "" => std::env::temp_dir(),
-        folder => PathBuf::from(folder),
-    };
-    let folder = tempfile::Builder::new().prefix("hearth-compare").tempdir_in(&parent);
-    let folder = folder.map_err(|error| format!("{}: {error}", parent.display()))?;
+    let entrants = Entrant::all(&flags)?;
+    let folder = run::folder(&flags, "hearth-compare")?;
     eprintln!("preparing {} series x {} samples", plan.series, plan.rounds);
     let prepared = Prepared::write(plan, &folder.path().join("load"))?;
 

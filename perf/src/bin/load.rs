@@ -2,7 +2,7 @@
 //! what the sender saw. `load --help` lists the flags.
 #![forbid(unsafe_code)]
 
-use hearth_perf::flags::{Flag, Flags};
+use hearth_perf::flags::{self, Flag, Flags};
 use hearth_perf::load;
 use hearth_perf::prepared::{Plan, Prepared};
 use std::process::ExitCode;
@@ -19,13 +19,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    flags::ended(run())
 }
 
 fn run() -> Result<(), String> {

@@ -3,13 +3,12 @@
 //! this needs; `pressure --help` lists the flags.
 #![forbid(unsafe_code)]
 
-use hearth_perf::flags::{Flag, Flags};
+use hearth_perf::flags::{self, Flag, Flags};
 use hearth_perf::http::{Client, seconds};
 use hearth_perf::load::{self, Sent};
 use hearth_perf::prepared::{Plan, Prepared};
 use hearth_perf::run::Entrant;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,13 +32,7 @@ const HEAVY: &str = r#"sum by (mode) (rate({__name__=~".+_(total|bucket)"}[5m]))
 const LIGHT: &str = "sum by (namespace) (rate(http_requests_total[5m]))";
 
 fn main() -> ExitCode {
-    match pressure() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    flags::ended(pressure())
 }
 
 fn pressure() -> Result<(), String> {
@@ -61,13 +54,12 @@ fn pressure() -> Result<(), String> {
     };
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let prepared = Prepared::write(plan, &folder.path().join("load"))?;
-    let (hearth, peers) = (PathBuf::from(flags.text("hearth")), PathBuf::from(flags.text("peers")));
     println!(
         "| server | writes alone p50 / p99 / max, ms | with a heavy query p50 / p99 / max, ms | heavy queries | crowd |"
     );
     println!("|---|---|---|---|---|");
-    for name in flags.text("servers").split(',') {
-        let entrant = Entrant::named(name, &hearth, &peers)?;
+    for entrant in Entrant::all(&flags)? {
+        let name = &entrant.name;
         let server = entrant.launch(&folder.path().join(name.replace(':', "-"))).start()?;
         let base = server.client.base().to_owned();
         let calm_from = before * per_round;

@@ -3,7 +3,7 @@
 //! much memory a target takes, and whether a reload meanwhile costs one. `scrapes --help` lists the flags.
 #![forbid(unsafe_code)]
 
-use hearth_perf::flags::{Flag, Flags};
+use hearth_perf::flags::{self, Flag, Flags};
 use hearth_perf::process::{Kind, Launch, Server};
 use hearth_perf::synthetic::Exporter;
 use std::path::{Path, PathBuf};
@@ -28,13 +28,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    flags::ended(run())
 }
 
 /// Each target has an address of its own, as in life. One more target than asked for comes and goes by `turn`.
