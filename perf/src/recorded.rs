@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Floats have no more digits than that which mean anything.
+const MOST_DECIMALS: i32 = 17;
+
 /// One series of the recording.
 #[derive(Debug)]
 struct Series {
@@ -43,7 +46,8 @@ pub fn record(binary: &Path, folder: &Path, pages: usize, interval: Duration) ->
         let answer = exporter.client.get("/metrics", &[])?;
         std::fs::write(folder.join(format!("{page:06}.prom")), answer.body).map_err(fail)?;
     }
-    exporter.stop().map(drop)
+    // It keeps nothing, and takes no notice of being asked to end.
+    exporter.kill()
 }
 
 impl Recording {
@@ -93,9 +97,7 @@ fn series(text: &str, values: &[&str], counters: &BTreeSet<&str>) -> Result<Seri
     let labels = labels(text).ok_or_else(|| format!("{text}: is no series"))?;
     let numbers: Result<Vec<f64>, _> = values.iter().map(|value| value.parse::<f64>()).collect();
     let numbers = numbers.map_err(|error| format!("{text}: {error}"))?;
-    let plain = values.iter().all(|value| !value.contains(['e', 'E']));
-    let decimals = values.iter().map(|value| value.split_once('.').map_or(0, |(_, rest)| rest.len()));
-    let decimals = if plain { decimals.max().unwrap_or(0) as i32 } else { 0 };
+    let decimals = values.iter().map(|value| decimals(value)).max().unwrap_or(0);
     let name = labels[0].1.as_str();
     let parts = ["_bucket", "_count", "_sum"];
     let family = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
@@ -109,6 +111,13 @@ fn series(text: &str, values: &[&str], counters: &BTreeSet<&str>) -> Result<Seri
         growth
     });
     Ok(Series { labels, values: numbers, growth, decimals })
+}
+
+/// Digits behind the point once the exponent is worked in.
+fn decimals(value: &str) -> i32 {
+    let (digits, exponent) = value.split_once(['e', 'E']).unwrap_or((value, "0"));
+    let behind = digits.split_once('.').map_or(0, |(_, rest)| rest.len()) as i32;
+    (behind - exponent.parse::<i32>().unwrap_or(0)).clamp(0, MOST_DECIMALS)
 }
 
 /// `name{label="value",…}`; the name comes first.
@@ -197,6 +206,21 @@ impl Source for Player {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_behind_the_point_are_counted_in_any_form() {
+        for (value, expect) in [
+            ("1", 0),
+            ("-1.25", 2),
+            ("1.7958416771234e+09", 4),
+            ("2.5e+06", 0),
+            ("2.5e-07", 8),
+            ("NaN", 0),
+            ("+Inf", 0),
+        ] {
+            assert_eq!(decimals(value), expect, "{value}");
+        }
+    }
 
     #[test]
     fn counters_go_on_where_the_recording_ends() {

@@ -24,6 +24,7 @@ mod pages;
 mod probed;
 mod promtool;
 mod pushed;
+mod recorded;
 mod reloaded;
 mod remote_written;
 mod scraped;
