@@ -356,8 +356,8 @@ struct CoreThread {
 
 impl CoreThread {
     fn run(self, backend: Backend) {
-        // Queries run here, and give way by themselves to what comes in.
-        if let Err(error) = hearth_kernels::arch::Turns::Long.ask() {
+        // Queries run here and give way by themselves, and who gives way loses the rest of its turn.
+        if let Err(error) = hearth_kernels::arch::Turns::Short.ask() {
             tracing::debug!(%error, "the system grants no turns");
         }
         if let (Backend::Plain | Backend::Ring, Some(core)) = (backend, self.core) {

@@ -53,9 +53,9 @@ pub fn prefetch<T: ?Sized>(place: &T) {
 /// those with work for long ones. Its share of the processors stays what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turns {
-    /// Takes in requests and sends answers: [`SHORT_TURN`].
+    /// Takes in requests and sends answers, or gives way often, which costs the rest of a turn: [`SHORT_TURN`].
     Short,
-    /// Has work at length, which gives way by itself: [`LONG_TURN`].
+    /// Has work at length: [`LONG_TURN`].
     Long,
 }
 

@@ -10,6 +10,7 @@
 use super::Log;
 use crate::config;
 use futures_channel::oneshot;
+use hearth_kernels::arch::Turns;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -75,6 +76,9 @@ impl WriterLog {
 fn start(file: Arc<File>, make: MakeWriter) -> io::Result<flume::Sender<Order>> {
     let (orders, inbox) = flume::bounded::<Order>(1);
     let work = move || {
+        // Before the writer is made: the kernel's own threads that work for a ring inherit these turns. Where they are
+        // refused it only runs later, which was told when the cores asked for theirs.
+        let _ = Turns::Short.ask();
         let mut writer = make(file);
         for Order { at, bytes, sync, reply } in inbox.iter() {
             let result = match &mut writer {
