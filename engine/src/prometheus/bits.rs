@@ -1,5 +1,7 @@
 //! A stream of bits, most significant first, as chunks are made of.
 
+use crate::bytes;
+
 /// Takes bits from the front of some bytes; `None` where they end early.
 #[derive(Debug, Clone)]
 pub struct BitReader<'a> {
@@ -60,23 +62,12 @@ impl<'a> BitReader<'a> {
         Some(most)
     }
 
-    pub fn uvarint(&mut self) -> Option<u64> {
-        let mut n = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.bits(8)?;
-            if shift == 63 && byte > 1 {
-                return None;
-            }
-            n |= (byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(n);
-            }
-        }
-        None
+    pub fn varint(&mut self) -> Option<u64> {
+        bytes::varint(|| self.bits(8).map(|byte| byte as u8))
     }
 
-    pub fn varint(&mut self) -> Option<i64> {
-        self.uvarint().map(crate::bytes::unzigzag)
+    pub fn zigzag(&mut self) -> Option<i64> {
+        self.varint().map(bytes::unzigzag)
     }
 }
 
@@ -117,7 +108,7 @@ impl BitWriter {
         }
     }
 
-    pub fn uvarint(&mut self, mut n: u64) {
+    pub fn varint(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.bits(n & 0x7f | 0x80, 8);
             n >>= 7;
@@ -125,8 +116,8 @@ impl BitWriter {
         self.bits(n, 8);
     }
 
-    pub fn varint(&mut self, n: i64) {
-        self.uvarint(crate::bytes::zigzag(n));
+    pub fn zigzag(&mut self, n: i64) {
+        self.varint(bytes::zigzag(n));
     }
 }
 

@@ -3,8 +3,8 @@
 //! File: `0x85bd40dd | version 1 | 0 0 0`, then chunks: `length uvarint | encoding u8 | data | crc32c u32` of
 //! encoding and data. A chunk is known by the file's place among the files and its offset.
 
-use super::input::Input;
 use super::{FileError, FormatError, histogram, xor};
+use crate::bytes::Reader;
 use crate::chunk::histogram::Timed;
 use std::fs::File;
 use std::io;
@@ -95,13 +95,13 @@ impl Samples {
 /// The chunk that the bytes begin with: its encoding, its data, and how long it is in all.
 pub fn read(bytes: &[u8]) -> Result<(Encoding, &[u8], usize), FormatError> {
     const SHORT: FormatError = FormatError::Damaged("chunk ends early");
-    let mut input = Input::new(bytes);
-    let length = input.uvarint().and_then(|n| usize::try_from(n).ok()).ok_or(SHORT)?;
+    let mut input = Reader::new(bytes);
+    let length = input.varint().and_then(|n| usize::try_from(n).ok()).ok_or(SHORT)?;
     if length > MAX_CHUNK_BYTES {
         return Err(FormatError::Damaged("chunk claims to be too long"));
     }
     let body = input.bytes(length + 1).ok_or(SHORT)?;
-    if input.u32().ok_or(SHORT)? != crc32c::crc32c(body) {
+    if input.u32_be().ok_or(SHORT)? != crc32c::crc32c(body) {
         return Err(FormatError::Damaged("chunk's checksum does not hold"));
     }
     Ok((Encoding::of(body[0])?, &body[1..], bytes.len() - input.rest().len()))
@@ -123,8 +123,8 @@ pub fn header() -> [u8; HEADER_BYTES as usize] {
 }
 
 pub fn check_header(bytes: &[u8]) -> Result<(), FormatError> {
-    let mut input = Input::new(bytes);
-    match (input.u32(), input.u8()) {
+    let mut input = Reader::new(bytes);
+    match (input.u32_be(), input.u8()) {
         (Some(MAGIC), Some(1)) if bytes.len() as u64 >= HEADER_BYTES => Ok(()),
         (Some(MAGIC), Some(version)) if version != 1 => {
             Err(FormatError::Unknown("version of a chunks file", u64::from(version)))

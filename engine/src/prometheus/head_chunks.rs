@@ -6,7 +6,7 @@
 
 use super::FormatError;
 use super::chunks::{Encoding, HEADER_BYTES};
-use super::input::Input;
+use crate::bytes::Reader;
 
 pub const MAGIC: u32 = 0x0130_bc91;
 /// Set in the encoding of a chunk of out-of-order samples.
@@ -26,12 +26,12 @@ pub struct HeadChunk<'a> {
 /// Gives every chunk of a file to `sink`. An error says where the file is no longer readable; what came before
 /// is good.
 pub fn read(bytes: &[u8], mut sink: impl FnMut(HeadChunk<'_>)) -> Result<(), (u64, FormatError)> {
-    let mut input = Input::new(bytes);
+    let mut input = Reader::new(bytes);
     if bytes.iter().all(|byte| *byte == 0) {
         // Made, and nothing written yet.
         return Ok(());
     }
-    match (input.u32(), input.u8(), input.bytes(3)) {
+    match (input.u32_be(), input.u8(), input.bytes(3)) {
         (Some(MAGIC), Some(1), Some(_)) => {}
         (Some(MAGIC), Some(version), _) => {
             return Err((4, FormatError::Unknown("version of a head chunks file", u64::from(version))));
@@ -54,14 +54,14 @@ pub fn read(bytes: &[u8], mut sink: impl FnMut(HeadChunk<'_>)) -> Result<(), (u6
 
 fn one(bytes: &[u8]) -> Result<(HeadChunk<'_>, &[u8]), FormatError> {
     const SHORT: FormatError = FormatError::Damaged("head chunk ends early");
-    let mut input = Input::new(bytes);
-    let series = input.u64().ok_or(SHORT)?;
-    let (min_ms, max_ms) = (input.u64().ok_or(SHORT)? as i64, input.u64().ok_or(SHORT)? as i64);
+    let mut input = Reader::new(bytes);
+    let series = input.u64_be().ok_or(SHORT)?;
+    let (min_ms, max_ms) = (input.u64_be().ok_or(SHORT)? as i64, input.u64_be().ok_or(SHORT)? as i64);
     let encoding = input.u8().ok_or(SHORT)?;
     let length = input.count(1).ok_or(SHORT)?;
     let data = input.bytes(length).ok_or(SHORT)?;
     let covered = &bytes[..bytes.len() - input.rest().len()];
-    if input.u32().ok_or(SHORT)? != crc32c::crc32c(covered) {
+    if input.u32_be().ok_or(SHORT)? != crc32c::crc32c(covered) {
         return Err(FormatError::Damaged("head chunk's checksum does not hold"));
     }
     let out_of_order = encoding & OUT_OF_ORDER != 0;

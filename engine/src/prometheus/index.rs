@@ -2,8 +2,8 @@
 //!
 //! Series are walked from front to back: who reads a whole block needs no postings. Symbols are held in memory.
 
-use super::input::Input;
 use super::{FileError, FormatError};
+use crate::bytes::Reader;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,8 @@ impl Toc {
         if u32::from_be_bytes(*crc) != crc32c::crc32c(body) {
             return Err(FormatError::Damaged("checksum of the table of contents does not hold"));
         }
-        let mut input = Input::new(body);
-        let mut next = || input.u64().ok_or(SHORT);
+        let mut input = Reader::new(body);
+        let mut next = || input.u64_be().ok_or(SHORT);
         Ok(Toc {
             symbols: next()?,
             series: next()?,
@@ -119,8 +119,8 @@ impl Index {
         let (text, symbols) = (Vec::new(), Vec::new());
         let mut index = Index { path, source, length, toc: Toc::default(), text, symbols };
         let head = index.bytes(0, 5)?;
-        let mut input = Input::new(&head);
-        if input.u32() != Some(MAGIC) {
+        let mut input = Reader::new(&head);
+        if input.u32_be() != Some(MAGIC) {
             return Err(index.wrong(0, FormatError::Damaged("not an index")));
         }
         match input.u8() {
@@ -217,14 +217,14 @@ impl Index {
         }
         let body = self.section(at)?;
         let mut read = || {
-            let mut input = Input::new(&body);
-            let count = input.u32()?;
+            let mut input = Reader::new(&body);
+            let count = input.u32_be()?;
             for _ in 0..count {
                 if input.u8()? != 2 {
                     return None;
                 }
                 let (name, value) = (input.text()?, input.text()?);
-                sink(name, value, input.uvarint()?);
+                sink(name, value, input.varint()?);
             }
             Some(())
         };
@@ -245,9 +245,9 @@ impl Index {
 /// Where each symbol lies in the section's bytes.
 pub fn parse_symbols(body: &[u8]) -> Result<Vec<(u32, u32)>, FormatError> {
     const DAMAGED: FormatError = FormatError::Damaged("symbol table does not fit together");
-    let mut input = Input::new(body);
+    let mut input = Reader::new(body);
     // A symbol takes a byte at least: its length.
-    let count = input.u32().filter(|count| *count as usize <= body.len()).ok_or(DAMAGED)?;
+    let count = input.u32_be().filter(|count| *count as usize <= body.len()).ok_or(DAMAGED)?;
     let mut symbols = Vec::with_capacity(count as usize);
     let mut before: Option<&str> = None;
     for _ in 0..count {
@@ -281,8 +281,8 @@ impl Walk<'_> {
         }
         let wrong = |what| self.index.wrong(at, FormatError::Damaged(what));
         let head = self.window(at, 10)?;
-        let mut input = Input::new(head);
-        let (have, length) = (head.len(), input.uvarint());
+        let mut input = Reader::new(head);
+        let (have, length) = (head.len(), input.varint());
         let length = length.and_then(|n| usize::try_from(n).ok());
         let prefix = have - input.rest().len();
         let wrong_length = FormatError::Damaged("length of a series does not fit");
@@ -326,22 +326,22 @@ impl Walk<'_> {
 pub fn read_series(body: &[u8], out: &mut SeriesEntry) -> Option<()> {
     out.pairs.clear();
     out.chunks.clear();
-    let mut input = Input::new(body);
+    let mut input = Reader::new(body);
     for _ in 0..input.count(2)? {
-        out.pairs.push(input.uvarint_u32()?);
-        out.pairs.push(input.uvarint_u32()?);
+        out.pairs.push(input.varint_u32()?);
+        out.pairs.push(input.varint_u32()?);
     }
     let count = input.count(3)?;
     let (mut max_ms, mut reference) = (0i64, 0u64);
     for at in 0..count {
         let min_ms = match at {
-            0 => input.varint()?,
-            _ => max_ms.checked_add(input.uvarint()? as i64)?,
+            0 => input.zigzag()?,
+            _ => max_ms.checked_add(input.varint()? as i64)?,
         };
-        max_ms = min_ms.checked_add(input.uvarint()? as i64)?;
+        max_ms = min_ms.checked_add(input.varint()? as i64)?;
         reference = match at {
-            0 => input.uvarint()?,
-            _ => reference.wrapping_add(input.varint()? as u64),
+            0 => input.varint()?,
+            _ => reference.wrapping_add(input.zigzag()? as u64),
         };
         out.chunks.push(ChunkMeta { min_ms, max_ms, reference });
     }

@@ -26,7 +26,6 @@ pub mod head_chunks;
 pub mod histogram;
 pub mod index;
 pub mod index_writer;
-pub mod input;
 pub mod meta;
 pub mod record;
 pub mod tombstones;

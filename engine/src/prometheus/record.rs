@@ -4,7 +4,7 @@
 //! front. A kind that is not known is left to the caller.
 
 use super::FormatError;
-use super::input::Input;
+use crate::bytes::Reader;
 use hearth_model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use hearth_model::{CounterReset, Histogram, Span};
 
@@ -70,7 +70,7 @@ pub fn read(record: &[u8], mut sink: impl FnMut(Entry<'_>)) -> Result<(), Format
     let Some((kind, body)) = record.split_first() else {
         return Err(FormatError::Damaged("record is empty"));
     };
-    let input = Input::new(body);
+    let input = Reader::new(body);
     let short = |read: Option<()>, what| read.ok_or(FormatError::Damaged(what));
     match *kind {
         SERIES => short(series(input, &mut sink), "series record ends early"),
@@ -90,7 +90,7 @@ pub fn read(record: &[u8], mut sink: impl FnMut(Entry<'_>)) -> Result<(), Format
 }
 
 /// Pairs of texts behind their number.
-fn pairs<'a>(input: &mut Input<'a>, out: &mut Vec<(&'a str, &'a str)>) -> Option<()> {
+fn pairs<'a>(input: &mut Reader<'a>, out: &mut Vec<(&'a str, &'a str)>) -> Option<()> {
     out.clear();
     for _ in 0..input.count(2)? {
         out.push((input.text()?, input.text()?));
@@ -98,10 +98,10 @@ fn pairs<'a>(input: &mut Input<'a>, out: &mut Vec<(&'a str, &'a str)>) -> Option
     Some(())
 }
 
-fn series(mut input: Input<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn series(mut input: Reader<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     let mut labels = Vec::new();
     while !input.is_empty() {
-        let reference = input.u64()?;
+        let reference = input.u64_be()?;
         pairs(&mut input, &mut labels)?;
         sink(Entry::Series { reference, labels: &labels });
     }
@@ -116,68 +116,68 @@ struct Base {
 
 impl Base {
     /// Nothing where there is no entry.
-    fn read(input: &mut Input<'_>) -> Option<Base> {
-        Some(Base { reference: input.u64()?, time: input.u64()? as i64 })
+    fn read(input: &mut Reader<'_>) -> Option<Base> {
+        Some(Base { reference: input.u64_be()?, time: input.u64_be()? as i64 })
     }
 
-    fn next(&self, input: &mut Input<'_>) -> Option<(u64, i64)> {
-        let reference = self.reference.wrapping_add(input.varint()? as u64);
-        Some((reference, self.time.wrapping_add(input.varint()?)))
+    fn next(&self, input: &mut Reader<'_>) -> Option<(u64, i64)> {
+        let reference = self.reference.wrapping_add(input.zigzag()? as u64);
+        Some((reference, self.time.wrapping_add(input.zigzag()?)))
     }
 }
 
-fn samples(mut input: Input<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn samples(mut input: Reader<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     if input.is_empty() {
         return Some(());
     }
     let base = Base::read(&mut input)?;
     while !input.is_empty() {
         let (reference, time) = base.next(&mut input)?;
-        sink(Entry::Sample { reference, time, value: input.f64()? });
+        sink(Entry::Sample { reference, time, value: input.f64_be()? });
     }
     Some(())
 }
 
-fn tombstones(mut input: Input<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn tombstones(mut input: Reader<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     while !input.is_empty() {
-        let reference = input.u64()?;
-        sink(Entry::Tombstone { reference, from: input.varint()?, to: input.varint()? });
+        let reference = input.u64_be()?;
+        sink(Entry::Tombstone { reference, from: input.zigzag()?, to: input.zigzag()? });
     }
     Some(())
 }
 
-fn exemplars(mut input: Input<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn exemplars(mut input: Reader<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     if input.is_empty() {
         return Some(());
     }
     let (base, mut labels) = (Base::read(&mut input)?, Vec::new());
     while !input.is_empty() {
         let (reference, time) = base.next(&mut input)?;
-        let value = input.f64()?;
+        let value = input.f64_be()?;
         pairs(&mut input, &mut labels)?;
         sink(Entry::Exemplar { reference, time, value, labels: &labels });
     }
     Some(())
 }
 
-fn markers(mut input: Input<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn markers(mut input: Reader<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     while !input.is_empty() {
-        sink(Entry::Marker { reference: input.u64()?, chunk: input.u64()? });
+        sink(Entry::Marker { reference: input.u64_be()?, chunk: input.u64_be()? });
     }
     Some(())
 }
 
-fn metadata(mut input: Input<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn metadata(mut input: Reader<'_>, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     let mut fields = Vec::new();
     while !input.is_empty() {
-        let (reference, kind) = (input.uvarint()?, input.u8()?);
+        let (reference, kind) = (input.varint()?, input.u8()?);
         pairs(&mut input, &mut fields)?;
         sink(Entry::Metadata { reference, kind, fields: &fields });
     }
     Some(())
 }
 
-fn histograms(mut input: Input<'_>, whole: bool, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
+fn histograms(mut input: Reader<'_>, whole: bool, sink: &mut impl FnMut(Entry<'_>)) -> Option<()> {
     if input.is_empty() {
         return Some(());
     }
@@ -190,47 +190,48 @@ fn histograms(mut input: Input<'_>, whole: bool, sink: &mut impl FnMut(Entry<'_>
     Some(())
 }
 
-fn spans(input: &mut Input<'_>) -> Option<Vec<Span>> {
+fn spans(input: &mut Reader<'_>) -> Option<Vec<Span>> {
     let mut spans = Vec::new();
     for _ in 0..input.count(2)? {
-        let offset = i32::try_from(input.varint()?).ok()?;
-        spans.push(Span { offset, length: input.uvarint_u32()? });
+        let offset = i32::try_from(input.zigzag()?).ok()?;
+        spans.push(Span { offset, length: input.varint_u32()? });
     }
     Some(spans)
 }
 
 /// Counts of a side: whole ones as differences to the bucket before, floats as they are.
-fn counts(input: &mut Input<'_>, whole: bool) -> Option<Vec<f64>> {
+fn counts(input: &mut Reader<'_>, whole: bool) -> Option<Vec<f64>> {
     let number = input.count(if whole { 1 } else { 8 })?;
     let (mut counts, mut count) = (Vec::with_capacity(number), 0i64);
     for _ in 0..number {
         if whole {
-            count = count.wrapping_add(input.varint()?);
+            count = count.wrapping_add(input.zigzag()?);
             counts.push(count as f64);
         } else {
-            counts.push(input.f64()?);
+            counts.push(input.f64_be()?);
         }
     }
     Some(counts)
 }
 
-fn histogram(input: &mut Input<'_>, whole: bool) -> Option<Histogram> {
+fn histogram(input: &mut Reader<'_>, whole: bool) -> Option<Histogram> {
     let reset = match input.u8()? {
         1 => CounterReset::Reset,
         2 => CounterReset::NotReset,
         3 => CounterReset::Gauge,
         _ => CounterReset::Unknown,
     };
-    let schema = i32::try_from(input.varint()?).ok()?;
-    let zero_threshold = input.f64()?;
-    let number = |input: &mut Input<'_>| if whole { input.uvarint().map(|n| n as f64) } else { input.f64() };
-    let (zero_count, count, sum) = (number(input)?, number(input)?, input.f64()?);
+    let schema = i32::try_from(input.zigzag()?).ok()?;
+    let zero_threshold = input.f64_be()?;
+    let number =
+        |input: &mut Reader<'_>| if whole { input.varint().map(|n| n as f64) } else { input.f64_be() };
+    let (zero_count, count, sum) = (number(input)?, number(input)?, input.f64_be()?);
     let (positive_spans, negative_spans) = (spans(input)?, spans(input)?);
     let (positive_counts, negative_counts) = (counts(input, whole)?, counts(input, whole)?);
     let mut custom_values = Vec::new();
     if schema == CUSTOM_BUCKETS_SCHEMA {
         for _ in 0..input.count(8)? {
-            custom_values.push(input.f64()?);
+            custom_values.push(input.f64_be()?);
         }
     }
     Some(Histogram {

@@ -3,7 +3,7 @@
 //! `0x0130ba30 | version 1`, then for each: `series uvarint | from, to varint`; at the end `crc32c u32` of them.
 
 use super::FormatError;
-use super::input::Input;
+use crate::bytes::Reader;
 use ahash::AHashMap;
 
 pub const MAGIC: u32 = 0x0130_ba30;
@@ -15,8 +15,8 @@ pub type Tombstones = AHashMap<u64, Vec<(i64, i64)>>;
 /// Reads the file's bytes.
 pub fn parse(bytes: &[u8]) -> Result<Tombstones, FormatError> {
     let mut found = Tombstones::new();
-    let mut head = Input::new(bytes);
-    if head.u32() != Some(MAGIC) {
+    let mut head = Reader::new(bytes);
+    if head.u32_be() != Some(MAGIC) {
         return Err(FormatError::Damaged("not a file of tombstones"));
     }
     match head.u8() {
@@ -30,9 +30,9 @@ pub fn parse(bytes: &[u8]) -> Result<Tombstones, FormatError> {
     if u32::from_be_bytes(*crc) != crc32c::crc32c(body) {
         return Err(FormatError::Damaged("checksum of the tombstones does not hold"));
     }
-    let mut input = Input::new(body);
+    let mut input = Reader::new(body);
     while !input.is_empty() {
-        let read = (|| Some((input.uvarint()?, input.varint()?, input.varint()?)))();
+        let read = (|| Some((input.varint()?, input.zigzag()?, input.zigzag()?)))();
         let (series, from, to) = read.ok_or(FormatError::Damaged("a tombstone ends early"))?;
         found.entry(series).or_default().push((from, to));
     }

@@ -4,8 +4,8 @@
 //! A fragment: `type and compression u8 | length u16 | crc32c u32 | data`. A record lies within one segment. After
 //! damage reading goes on at the next page: what is whole is read.
 
-use super::input::Input;
 use super::{FileError, FormatError, chunks, read_file};
+use crate::bytes::Reader;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +144,7 @@ enum Fragment<'a> {
 
 /// What the rest of a page begins with.
 fn fragment(page: &[u8]) -> Result<Fragment<'_>, FormatError> {
-    let mut input = Input::new(page);
+    let mut input = Reader::new(page);
     let kind = input.u8().unwrap_or(END_OF_PAGE);
     if kind & TYPE == END_OF_PAGE {
         // Too short for a header, or nothing more in this page.
@@ -155,7 +155,7 @@ fn fragment(page: &[u8]) -> Result<Fragment<'_>, FormatError> {
     const SHORT: FormatError = FormatError::Damaged("fragment of a record ends early");
     let high_low = input.bytes(2).ok_or(SHORT)?;
     let length = usize::from(high_low[0]) << 8 | usize::from(high_low[1]);
-    let crc = input.u32().ok_or(SHORT)?;
+    let crc = input.u32_be().ok_or(SHORT)?;
     let data = input.bytes(length).ok_or(SHORT)?;
     if !matches!(kind & TYPE, FULL | FIRST | MIDDLE | LAST) {
         return Err(FormatError::Unknown("type of a fragment", u64::from(kind)));

@@ -31,11 +31,11 @@ fn read(data: &[u8], times: &mut Vec<i64>, values: &mut Vec<f64>) -> Option<()> 
     for at in 0..count {
         match at {
             0 => {
-                time = reader.varint()?;
+                time = reader.zigzag()?;
                 value = XorValue::new(f64::from_bits(reader.bits(64)?));
             }
             1 => {
-                step = reader.uvarint()? as i64;
+                step = reader.varint()? as i64;
                 time = time.wrapping_add(step);
                 value.read(&mut reader)?;
             }
@@ -67,13 +67,13 @@ pub fn encode(times: &[i64], values: &[f64]) -> Vec<u8> {
     for at in 0..count {
         match at {
             0 => {
-                writer.varint(times[0]);
+                writer.zigzag(times[0]);
                 writer.bits(values[0].to_bits(), 64);
                 value = XorValue::new(values[0]);
             }
             1 => {
                 step = times[1].wrapping_sub(time);
-                writer.uvarint(step as u64);
+                writer.varint(step as u64);
                 value.push(&mut writer, values[1]);
             }
             _ => {

@@ -160,8 +160,9 @@ fn convert_one(bits: u64, power: f64, way: Way) -> (u64, u64) {
     let scaled = f64::from_bits(bits) * power;
     let rounded = scaled + ROUNDER;
     let word = rounded.to_bits().wrapping_sub(ROUNDER.to_bits());
-    // -0.0 comes back as 0.0, NaN as another NaN or none, infinities are beyond the limit.
-    let beyond = if scaled.abs() < LIMIT { 0 } else { 1 };
+    // -0.0 comes back as 0.0, NaN as another NaN or none, infinities are beyond the limit. Told by arithmetic on bits,
+    // which are in the order of sizes: a choice is not compiled to vectors here.
+    let beyond = !(scaled.abs().to_bits().wrapping_sub(LIMIT.to_bits())) >> 63;
     (word, (way.apply(rounded - ROUNDER).to_bits() ^ bits) | beyond)
 }
 
@@ -181,6 +182,36 @@ pub(super) fn ordered(bits: u64) -> u64 {
 #[inline(always)]
 pub(super) fn is_special(bits: u64) -> bool {
     (bits & 0x7ff0_0000_0000_0000 == 0x7ff0_0000_0000_0000) | (bits == 1 << 63)
+}
+
+/// Gives every float its place; tells whether there are any that have none.
+pub(super) fn to_ordered(bits: &[u64], words: &mut [u64]) -> bool {
+    dispatch(Level::WIDEST, Order(bits, words))
+}
+
+struct Order<'a>(&'a [u64], &'a mut [u64]);
+
+impl OnVectors for Order<'_> {
+    type Output = bool;
+
+    fn on<V: Vectors>(self, vectors: V) -> bool {
+        vectors.vectorize(self)
+    }
+}
+
+impl NullaryFnOnce for Order<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
+        let Order(bits, words) = self;
+        let mut special = false;
+        for (bits, word) in bits.iter().zip(words) {
+            special |= is_special(*bits);
+            *word = ordered(*bits);
+        }
+        special
+    }
 }
 
 /// Values that are looked at to guess the unit.

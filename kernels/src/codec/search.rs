@@ -5,17 +5,21 @@ mod line;
 mod scan;
 
 use super::decimal::Unit;
-use super::granule::{self, GRANULE};
+use super::granule::GRANULE;
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor, Scale};
 use super::sparse::Masks;
 use super::special::Specials;
-use super::widths::Table;
-use scan::{Needs, Residuals};
+use super::widths::{Needs, Table};
+use scan::Residuals;
 
 /// The cheapest form so far.
 struct Plan {
     header: Header<'static>,
+    /// What its residuals are made of, while that is there; then they were written down.
+    candidate: Option<Candidate>,
     table: Table,
+    needs: Needs,
+    /// In sparse form, whose packed residuals are at hand.
     masks: Option<Masks>,
     /// Bytes of a line's breaks.
     breaks: Vec<u8>,
@@ -45,7 +49,10 @@ pub(super) struct Search {
     pub words: Vec<u64>,
     deltas: Vec<u64>,
     trial: Vec<u64>,
+    /// Residuals in sparse form: of the candidate at hand, of the cheapest form.
     packed: Vec<u64>,
+    cheapest_packed: Vec<u64>,
+    /// Residuals of the cheapest form, once what they were made of has to make room.
     residuals: Vec<u64>,
     pub specials: [Specials; 3],
     specials_bytes: [usize; 3],
@@ -96,6 +103,7 @@ impl Search {
             deltas: buffer(),
             trial: buffer(),
             packed: buffer(),
+            cheapest_packed: buffer(),
             residuals: buffer(),
             specials: [Specials::new(), Specials::new(), Specials::new()],
             specials_bytes: [0; 3],
@@ -137,38 +145,55 @@ impl Search {
             scan::divide(&mut self.deltas[..count], Scale { remainder: 0, ..scale });
             least /= scale.factor as i64;
         }
-        let mut kept = self.try_deltas(count, &header, domain.specials, least);
+        self.try_deltas(count, &header, domain.specials, least);
         // Against its start a counter is never smaller than against its last value.
-        let framed = if least >= 0 { None } else { self.try_frames(count, &header, domain.specials) };
-        kept = framed.or(kept);
-        self.write_down(count, kept);
+        let framed = least < 0 && self.try_frames(count, &header, domain.specials);
         // Where distances say less than the words do, their changes say even less.
-        if framed.is_none() && !steady {
+        if !framed && !steady {
             header.kind.predictor = Predictor::Change;
-            kept = self.try_changes(count, &header, domain.specials);
-            self.write_down(count, kept);
+            self.try_changes(count, &header, domain.specials);
         }
     }
 
-    fn source(&self, count: usize, candidate: Candidate) -> Residuals<'_> {
+    fn source(&mut self, count: usize, candidate: Candidate) -> Residuals<'_> {
         let words = match candidate.source {
             Source::Words => &self.words,
-            Source::Deltas => &self.deltas,
+            Source::Deltas => {
+                // There is none before the first.
+                self.deltas[0] = candidate.base;
+                &self.deltas
+            }
             Source::Trial => &self.trial,
         };
         Residuals { words: &words[..count], base: candidate.base, signed: candidate.signed }
     }
 
-    /// Writes the residuals down that the cheapest form has, before what they are made of changes.
-    fn write_down(&mut self, count: usize, kept: Option<Candidate>) {
-        if let Some(candidate) = kept {
+    /// Whether the cheapest form's residuals are still to be made of this.
+    fn needs_source(&self, source: Source) -> bool {
+        let candidate = self.plan.as_ref().and_then(|plan| plan.candidate);
+        candidate.is_some_and(|candidate| candidate.source == source)
+    }
+
+    /// Writes the residuals down that the cheapest form has, before what they are made of makes room.
+    fn make_room(&mut self, source: Source) {
+        if !self.needs_source(source) {
+            return;
+        }
+        let Some(plan) = &mut self.plan else { return };
+        let (sparse, count) = (plan.masks.is_some(), plan.header.count);
+        if let Some(candidate) = plan.candidate.take()
+            && !sparse
+        {
             let mut out = std::mem::take(&mut self.residuals);
-            if candidate.source == Source::Deltas {
-                self.deltas[0] = candidate.base;
-            }
             self.source(count, candidate).write(&mut out[..count]);
             self.residuals = out;
         }
+    }
+
+    /// Makes room for words of another domain.
+    pub fn make_room_for_words(&mut self) {
+        self.make_room(Source::Words);
+        self.make_room(Source::Deltas);
     }
 
     /// A factor of all distances that is worth its bytes; `all` are their bits together.
@@ -192,13 +217,7 @@ impl Search {
         least > -(1 << 62) && most < 1 << 62
     }
 
-    fn try_deltas(
-        &mut self,
-        count: usize,
-        header: &Header<'static>,
-        specials: usize,
-        least: i64,
-    ) -> Option<Candidate> {
+    fn try_deltas(&mut self, count: usize, header: &Header<'static>, specials: usize, least: i64) {
         let mut header = header.clone();
         header.first = self.words[0];
         let (leader, common) = middle(&self.deltas[..count]);
@@ -207,30 +226,27 @@ impl Search {
         let zero = (least < 0 && leader != Some(0)).then_some(0);
         let bases =
             [Some((least as u64, false)), zero.map(|base| (base, true)), leader.map(|base| (base, true))];
-        let mut kept = None;
         for (base, signed) in bases.into_iter().flatten() {
             header.step = base;
             header.kind.signed = signed;
-            self.deltas[0] = base;
-            let candidate = Candidate { source: Source::Deltas, base, signed };
-            kept = self.consider(&header, specials, candidate).or(kept);
+            self.consider(&header, specials, Candidate { source: Source::Deltas, base, signed });
         }
-        self.deltas[0] = if count > 1 { self.deltas[1] } else { 0 };
-        kept
     }
 
-    fn try_changes(&mut self, count: usize, header: &Header<'static>, specials: usize) -> Option<Candidate> {
+    fn try_changes(&mut self, count: usize, header: &Header<'static>, specials: usize) {
         let mut header = header.clone();
         header.kind.signed = true;
         header.first = self.words[0];
         self.deltas[0] = if count > 1 { self.deltas[1] } else { 0 };
         header.step = self.deltas[0];
+        self.make_room(Source::Trial);
         scan::differ(&self.deltas[..count], &mut self.trial[..count]);
         self.trial[0] = 0;
-        self.consider(&header, specials, Candidate { source: Source::Trial, base: 0, signed: true })
+        self.consider(&header, specials, Candidate { source: Source::Trial, base: 0, signed: true });
     }
 
-    fn try_frames(&mut self, count: usize, header: &Header<'static>, specials: usize) -> Option<Candidate> {
+    /// Whether one of them is the cheapest so far.
+    fn try_frames(&mut self, count: usize, header: &Header<'static>, specials: usize) -> bool {
         let mut header = header.clone();
         header.kind.predictor = Predictor::Frame;
         let (least, _, _) = scan::extent(&self.words[..count]);
@@ -238,42 +254,32 @@ impl Search {
         let plain = Candidate { source: Source::Words, base: least as u64, signed: false };
         let kept = self.consider(&header, specials, plain);
         let (leader, common) = middle(&self.words[..count]);
-        if leader == least as u64 || !(common || kept.is_some()) {
+        if leader == least as u64 || !(common || kept) {
             return kept;
         }
         header.first = leader;
         header.kind.signed = true;
         let around = Candidate { source: Source::Words, base: leader, signed: true };
-        self.consider(&header, specials, around).or(kept)
+        self.consider(&header, specials, around) || kept
     }
 
     /// Tries XOR on the bits of floats.
     pub fn xor(&mut self, bits: &[u64]) {
         let mut header = Header::new(Kind::of(Predictor::Xor), bits.len());
         header.first = bits[0];
-        self.trial[0] = 0;
-        let mut all = 0;
-        for (residual, pair) in self.trial[1..].iter_mut().zip(bits.windows(2)) {
-            *residual = pair[0] ^ pair[1];
-            all |= *residual;
-        }
+        self.make_room(Source::Trial);
+        let all = scan::xor(bits, &mut self.trial[..bits.len()]);
         let shift = all.trailing_zeros();
         if (1..64).contains(&shift) {
             header.kind.scaled = true;
             header.shift = shift as u8;
             self.trial[..bits.len()].iter_mut().for_each(|residual| *residual >>= shift);
         }
-        let kept = self.consider(&header, NONE, Candidate { source: Source::Trial, base: 0, signed: false });
-        self.write_down(bits.len(), kept);
+        self.consider(&header, NONE, Candidate { source: Source::Trial, base: 0, signed: false });
     }
 
-    /// Makes it the plan if it is the cheapest so far, and then returns it.
-    fn consider(
-        &mut self,
-        header: &Header<'static>,
-        specials: usize,
-        candidate: Candidate,
-    ) -> Option<Candidate> {
+    /// Makes it the plan if it is the cheapest so far, and tells whether it is.
+    fn consider(&mut self, header: &Header<'static>, specials: usize, candidate: Candidate) -> bool {
         self.consider_with(header, specials, candidate, Vec::new())
     }
 
@@ -283,61 +289,59 @@ impl Search {
         specials: usize,
         candidate: Candidate,
         breaks: Vec<u8>,
-    ) -> Option<Candidate> {
+    ) -> bool {
         let count = header.count;
         let fixed = header.bytes() + breaks.len() + self.specials_bytes[specials];
-        let mut needs = Needs::new();
-        scan::needs(self.source(count, candidate), &mut needs);
-        let widths = &needs.widths[..count.div_ceil(GRANULE)];
+        let all = scan::weigh(self.source(count, candidate));
         let mut best = self.cost_bytes();
         let mut found = None;
-        if let Some((table, cost)) = cheaper(widths, count, fixed, best) {
+        if let Some((table, cost)) = cheaper(&all.needs, count, fixed, best) {
             best = cost;
-            found = Some((table, None, cost));
+            found = Some((table, all.needs, None, cost));
         }
-        let masks = Masks::new(needs.masks, count);
-        if masks.count() > 0 && masks.count() * 4 < count * 3 && fixed + masks.count() / 8 < best {
+        if all.count > 0 && all.count * 4 < count * 3 && fixed + all.count / 8 < best {
+            let masks = Masks::new(all.masks, count, all.count);
             let mut packed = std::mem::take(&mut self.packed);
             let length = scan::compress(self.source(count, candidate), &mut packed);
-            let mut needs = Needs::new();
-            scan::needs(Residuals { words: &packed[..length], base: 0, signed: false }, &mut needs);
+            let some = scan::weigh(Residuals { words: &packed[..length], base: 0, signed: false });
             self.packed = packed;
-            let widths = &needs.widths[..length.div_ceil(GRANULE)];
-            if let Some((table, cost)) = cheaper(widths, length, fixed + masks.bytes(), best) {
-                found = Some((table, Some(masks), cost));
+            if let Some((table, cost)) = cheaper(&some.needs, length, fixed + masks.bytes(), best) {
+                found = Some((table, some.needs, Some(masks), cost));
+                std::mem::swap(&mut self.packed, &mut self.cheapest_packed);
             }
         }
-        let (table, masks, cost_bytes) = found?;
+        let Some((table, needs, masks, cost_bytes)) = found else { return false };
         let mut header = header.clone();
         header.kind.sparse = masks.is_some();
         header.entries = table.entries().len();
-        self.plan = Some(Plan { header, table, masks, breaks, specials, cost_bytes });
-        Some(candidate)
+        let candidate = Some(candidate);
+        self.plan = Some(Plan { header, candidate, table, needs, masks, breaks, specials, cost_bytes });
+        true
     }
 
     /// Appends the cheapest form; false where none is cheaper than the raw one. `bits` are the values
     /// that specials are taken from.
     pub fn write(&mut self, bits: &[u64], out: &mut Vec<u8>) -> bool {
-        let Some(plan) = &self.plan else { return false };
+        let Some(mut plan) = self.plan.take() else { return false };
         let start = out.len();
         plan.header.write(out);
         out.extend_from_slice(&plan.breaks);
         out.extend_from_slice(plan.table.entries());
-        let mut residuals = &self.residuals[..plan.header.count];
         if let Some(masks) = &plan.masks {
             masks.write(out);
-            let all = Residuals { words: residuals, base: 0, signed: false };
-            let packed = scan::compress(all, &mut self.packed);
-            residuals = &self.packed[..packed];
         }
         if plan.header.kind.specials {
             self.specials[plan.specials].write(bits, out);
         }
-        let mut needs = Needs::new();
-        scan::needs(Residuals { words: residuals, base: 0, signed: false }, &mut needs);
-        let granules = residuals.len().div_ceil(GRANULE);
-        plan.table.write_codes(&mut needs.widths[..granules], out);
-        granule::pack_run(residuals, &needs.widths[..granules], out);
+        let widths = &mut plan.needs.widths[..plan.needs.granules];
+        plan.table.write_codes(widths, out);
+        let written = |words| Residuals { words, base: 0, signed: false };
+        let residuals = match (&plan.masks, plan.candidate) {
+            (Some(masks), _) => written(&self.cheapest_packed[..masks.count()]),
+            (None, Some(candidate)) => self.source(plan.header.count, candidate),
+            (None, None) => written(&self.residuals[..plan.header.count]),
+        };
+        scan::pack(residuals, widths, out);
         debug_assert_eq!(out.len() - start, plan.cost_bytes, "the cost of a form is what it takes");
         true
     }
@@ -345,11 +349,11 @@ impl Search {
 
 /// The best table for a run of so many words and its cost with the fixed bytes, where that is below the
 /// best so far.
-fn cheaper(widths: &[u8], words: usize, fixed: usize, best: usize) -> Option<(Table, usize)> {
-    if fixed + 1 + granule::run_bytes(widths, words) >= best {
+fn cheaper(needs: &Needs, words: usize, fixed: usize, best: usize) -> Option<(Table, usize)> {
+    if fixed + needs.least_bytes(words) >= best {
         return None;
     }
-    let (table, bytes) = Table::choose(widths, words);
+    let (table, bytes) = Table::choose(needs, words);
     (fixed + bytes < best).then_some((table, fixed + bytes))
 }
 

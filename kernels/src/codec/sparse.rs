@@ -16,6 +16,9 @@ pub(super) struct Masks {
     count: usize,
 }
 
+/// What one byte of a varint holds; two hold any gap.
+const VARINT_BYTE_MAX: usize = 127;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Gaps,
@@ -26,10 +29,9 @@ enum Form {
 const FORMS: [Form; 3] = [Form::Gaps, Form::Bunches, Form::Bitmap];
 
 impl Masks {
-    pub fn new(masks: [u8; GRANULES_MAX], residuals: usize) -> Masks {
-        let granules = residuals.div_ceil(GRANULE);
-        let count = masks[..granules].iter().map(|mask| mask.count_ones() as usize).sum();
-        Masks { masks, granules, count }
+    /// The masks of so many residuals, of which `count` are not zero.
+    pub fn new(masks: [u8; GRANULES_MAX], residuals: usize, count: usize) -> Masks {
+        Masks { masks, granules: residuals.div_ceil(GRANULE), count }
     }
 
     pub fn granules(&self) -> &[u8] {
@@ -60,12 +62,29 @@ impl Masks {
         })
     }
 
+    /// Granules with residuals.
+    fn bunches(&self) -> usize {
+        // In bytes, as vectors do it best; there are no more than 128.
+        usize::from(self.granules().iter().fold(0u8, |count, mask| count + u8::from(*mask != 0)))
+    }
+
+    /// Gaps that take two bytes, none of which is within a granule.
+    fn wide_gaps(&self) -> usize {
+        let (mut next, mut wide) = (0, 0);
+        for (granule, mask) in self.granules().iter().enumerate().filter(|(_, mask)| **mask != 0) {
+            let first = granule * GRANULE + mask.trailing_zeros() as usize;
+            wide += usize::from(first - next > VARINT_BYTE_MAX);
+            next = (granule + 1) * GRANULE - mask.leading_zeros() as usize;
+        }
+        wide
+    }
+
     fn form_bytes(&self, form: Form) -> usize {
         match form {
             // One byte each at the least: not worth counting where another form must be smaller.
             Form::Gaps if self.count > 2 * self.granules => usize::MAX,
-            Form::Gaps => self.gaps().map(varint_bytes).sum(),
-            Form::Bunches => self.granules.div_ceil(8) + self.granules().iter().filter(|m| **m != 0).count(),
+            Form::Gaps => self.count + self.wide_gaps(),
+            Form::Bunches => self.granules.div_ceil(8) + self.bunches(),
             Form::Bitmap => self.granules,
         }
     }
@@ -134,5 +153,35 @@ impl Masks {
             return Err(CodecError::BadPosition);
         }
         Ok(Masks { masks, granules, count })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn masks_come_back_and_cost_what_was_said(
+            positions in prop::collection::btree_set(0usize..1024, 0..40), bunch in prop::collection::btree_set(0usize..1024, 0..400),
+            few in any::<bool>(), more in 0usize..400,
+        ) {
+            let positions = if few { positions } else { bunch };
+            let residuals = (positions.last().map_or(1, |last| last + 1) + more).min(1024);
+            let mut bytes = [0; GRANULES_MAX];
+            positions.iter().for_each(|at| bytes[at / GRANULE] |= 1 << (at % GRANULE));
+            let masks = Masks::new(bytes, residuals, positions.len());
+            prop_assert!(masks.positions().eq(positions.iter().copied()));
+            let gaps: usize = masks.gaps().map(varint_bytes).sum();
+            prop_assert!(positions.len() > 2 * masks.granules || masks.form_bytes(Form::Gaps) == gaps);
+            let mut out = Vec::new();
+            masks.write(&mut out);
+            prop_assert_eq!(out.len(), masks.bytes());
+            let mut cursor = Cursor::new(&out);
+            let read = Masks::read(&mut cursor, residuals).unwrap();
+            prop_assert_eq!((read.granules(), read.count()), (masks.granules(), masks.count()));
+            prop_assert!(cursor.rest().is_empty());
+        }
     }
 }

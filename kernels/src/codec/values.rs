@@ -62,12 +62,12 @@ const DEAR_BITS: usize = 24;
 
 struct Encoder {
     search: Search,
-    check: Vec<f64>,
+    check: Vec<u64>,
 }
 
 impl Encoder {
     fn new() -> Self {
-        Encoder { search: Search::new(), check: Vec::with_capacity(room(CHUNK_SAMPLES_MAX)) }
+        Encoder { search: Search::new(), check: vec![0; room(CHUNK_SAMPLES_MAX)] }
     }
 
     fn encode(&mut self, bits: &[u64], out: &mut Vec<u8>) {
@@ -91,9 +91,10 @@ impl Encoder {
 
     /// Whether the chunk says what it shall.
     fn comes_back(&mut self, chunk: &[u8], bits: &[u64]) -> bool {
-        self.check.clear();
-        let read = decode(chunk, &mut self.check);
-        let same = read == Ok(chunk.len()) && bytemuck::must_cast_slice::<f64, u64>(&self.check) == bits;
+        let read = Opened::new(chunk).and_then(|opened| {
+            opened.read(Level::WIDEST, Meaning::Float, &mut self.check[..room(bits.len())])
+        });
+        let same = read == Ok(chunk.len()) && self.check[..bits.len()] == *bits;
         debug_assert!(same, "a chunk of values does not come back: {read:?}");
         same
     }
@@ -162,17 +163,19 @@ impl Encoder {
 
     /// Tries the values as places in the order of floats.
     fn ordered(&mut self, bits: &[u64]) {
+        self.search.make_room_for_words();
         let Search { words, specials, .. } = &mut self.search;
         let specials = &mut specials[ORDERED];
-        let plain = bits.iter().find(|b| !decimal::is_special(**b));
-        let mut last = decimal::ordered(*plain.unwrap_or(&bits[0]));
-        for (at, (word, &bits)) in words.iter_mut().zip(bits).enumerate() {
-            if decimal::is_special(bits) {
-                specials.push(at);
-            } else {
-                last = decimal::ordered(bits);
+        if decimal::to_ordered(bits, &mut words[..bits.len()]) {
+            let plain = bits.iter().find(|b| !decimal::is_special(**b));
+            let mut last = decimal::ordered(*plain.unwrap_or(&bits[0]));
+            for (at, (word, &bits)) in words.iter_mut().zip(bits).enumerate() {
+                if decimal::is_special(bits) {
+                    specials.push(at);
+                    *word = last;
+                }
+                last = *word;
             }
-            *word = last;
         }
         self.search.count_specials(ORDERED, bits);
         self.search.integers(

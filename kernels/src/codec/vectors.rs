@@ -28,6 +28,27 @@ pub(super) trait Vectors: Copy {
         }
     }
 
+    /// Makes a granule of eight words that fit the width; what the window has behind its bytes is anything.
+    #[inline(always)]
+    fn pack(self, words: &[u64; GRANULE], width: u8, window: &mut [u8; WINDOW_BYTES]) {
+        debug_assert!(words.iter().all(|w| *w <= mask(width)));
+        let (mut pending, mut used, mut at) = (0u64, 0u32, 0);
+        for &word in words {
+            pending |= word << used;
+            used += u32::from(width);
+            if used >= 64 {
+                window[at..at + 8].copy_from_slice(&pending.to_le_bytes());
+                at += 8;
+                used -= 64;
+                // What of the word did not fit; nothing where it ended with the eight bytes.
+                pending = if used == 0 { 0 } else { word >> (u32::from(width) - used) };
+            }
+        }
+        if let Some(end) = window[at..].first_chunk_mut() {
+            *end = pending.to_le_bytes();
+        }
+    }
+
     /// Spreads the residuals that stand at the end of `words`, before eight words of room, over all of it,
     /// and adds one to each. What is read is never behind what was written, since every residual still to
     /// come has a place still to come.
@@ -116,7 +137,7 @@ fn float_by_halves(word: u64) -> f64 {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::*;
-    use core::arch::x86_64::{__m512i, _mm512_permutexvar_epi8};
+    use core::arch::x86_64::{__m512i, _mm512_maskz_permutexvar_epi8, _mm512_permutexvar_epi8};
     use pulp::x86::V3;
 
     impl Vectors for V3 {
@@ -179,6 +200,56 @@ mod x86 {
         table
     };
 
+    /// For each width whose granules are no longer than a word: where in it each word stands.
+    static PLACES: [[u64; 8]; 8] = {
+        let mut table = [[0; 8]; 8];
+        let mut width = 0;
+        while width < 8 {
+            let mut i = 0;
+            while i < 8 {
+                table[width][i] = (i * width) as u64;
+                i += 1;
+            }
+            width += 1;
+        }
+        table
+    };
+
+    /// For each width: for each byte of a granule, the byte of eight words, moved by [`SHIFTS`], that its first bit
+    /// comes from.
+    static FIRST: [[u8; 64]; 65] = {
+        let mut table = [[0; 64]; 65];
+        let mut width = 8;
+        while width <= 64 {
+            let mut at = 0;
+            while at < width {
+                let word = 8 * at / width;
+                table[width][at] = (8 * word + at - word * width / 8) as u8;
+                at += 1;
+            }
+            width += 1;
+        }
+        table
+    };
+
+    /// For each width: the bytes of a granule in which another word begins than the one of their first bit. It begins
+    /// with the first byte of the next lane.
+    static SECOND: [u64; 65] = {
+        let mut table = [0; 65];
+        let mut width = 8;
+        while width <= 64 {
+            let mut i = 1;
+            while i < 8 {
+                if i * width % 8 != 0 {
+                    table[width] |= 1 << (i * width / 8);
+                }
+                i += 1;
+            }
+            width += 1;
+        }
+        table
+    };
+
     #[inline(always)]
     fn load(words: [u64; 8]) -> __m512i {
         pulp::cast(words)
@@ -223,6 +294,31 @@ mod x86 {
             let moved = unsafe { _mm512_permutexvar_epi8(from, bytes) };
             let shifted = f._mm512_srlv_epi64(moved, load(SHIFTS[width]));
             *words = pulp::cast(f._mm512_and_si512(shifted, load([mask(width as u8); 8])));
+        }
+
+        #[inline(always)]
+        fn pack(self, words: &[u64; GRANULE], width: u8, window: &mut [u8; WINDOW_BYTES]) {
+            let (f, width) = (self.avx512f, usize::from(width).min(64));
+            if width < 8 {
+                // All of it is one word.
+                let moved = f._mm512_sllv_epi64(load(*words), load(PLACES[width]));
+                let all = f._mm512_reduce_or_epi64(moved);
+                window[..8].copy_from_slice(&all.to_le_bytes());
+                return;
+            }
+            let moved = f._mm512_sllv_epi64(load(*words), load(SHIFTS[width]));
+            let first: __m512i = pulp::cast(FIRST[width]);
+            // The first byte of the next lane.
+            let lane = f._mm512_and_si512(first, load([0x3838_3838_3838_3838; 8]));
+            let second = f._mm512_add_epi64(lane, load([0x0808_0808_0808_0808; 8]));
+            // SAFETY: the token `self.avx512vbmi` exists only where the machine has the instructions.
+            let (first, second) = unsafe {
+                (
+                    _mm512_permutexvar_epi8(first, moved),
+                    _mm512_maskz_permutexvar_epi8(SECOND[width], second, moved),
+                )
+            };
+            *window = pulp::cast(f._mm512_or_si512(first, second));
         }
 
         #[inline(always)]

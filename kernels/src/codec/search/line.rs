@@ -51,6 +51,7 @@ impl Search {
     }
 
     fn line(&mut self, count: usize, slope: i64) {
+        self.make_room(Source::Trial);
         let words = &self.words[..count];
         let Some(breaks) = breaks_of(words, slope) else { return };
         let origin = words[0] as i64;
@@ -75,8 +76,7 @@ impl Search {
             next = at + 1;
         }
         let candidate = Candidate { source: Source::Trial, base: least as u64, signed: false };
-        let kept = self.consider_with(&header, NONE, candidate, bytes);
-        self.write_down(count, kept);
+        self.consider_with(&header, NONE, candidate, bytes);
     }
 }
 

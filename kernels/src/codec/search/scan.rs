@@ -3,9 +3,10 @@
 
 use crate::arch::Level;
 use crate::codec::cursor::zigzag;
-use crate::codec::granule::{GRANULE, allowed_width};
+use crate::codec::granule::{self, GRANULE, WINDOW_BYTES, allowed_width};
 use crate::codec::layout::{GRANULES_MAX, Scale};
 use crate::codec::vectors::{OnVectors, Vectors, dispatch};
+use crate::codec::widths::Needs;
 use pulp::NullaryFnOnce;
 
 /// Residuals of words against a base: what is left, or zigzag of it.
@@ -87,16 +88,12 @@ impl Look for Write<'_> {
 
 /// What a candidate's residuals need.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Needs {
-    pub widths: [u8; GRANULES_MAX],
+pub(super) struct Weighed {
+    pub needs: Needs,
     /// Of each granule, which residuals are not zero.
     pub masks: [u8; GRANULES_MAX],
-}
-
-impl Needs {
-    pub fn new() -> Self {
-        Needs { widths: [0; GRANULES_MAX], masks: [0; GRANULES_MAX] }
-    }
+    /// How many are not zero.
+    pub count: usize,
 }
 
 /// A pass, to be compiled for each machine's vectors.
@@ -131,22 +128,70 @@ fn run<P: Pass>(pass: P) -> P::Output {
     dispatch(Level::WIDEST, Wide(pass))
 }
 
-struct Weigh<'a>(&'a mut Needs);
+/// The sums stand beside the arrays, so that they stay in registers.
+struct Weigh<'a> {
+    widths: &'a mut [u8; GRANULES_MAX],
+    masks: &'a mut [u8; GRANULES_MAX],
+    which: u64,
+    bytes: usize,
+    count: usize,
+}
 
 impl Look for Weigh<'_> {
     #[inline(always)]
     fn look<V: Vectors>(&mut self, vectors: V, at: usize, residuals: &[u64; GRANULE]) {
         let (all, mask) = vectors.any(residuals);
-        if let (Some(width), Some(to)) = (self.0.widths.get_mut(at), self.0.masks.get_mut(at)) {
-            *width = allowed_width(64 - all.leading_zeros());
-            *to = mask;
+        if let (Some(to), Some(masks)) = (self.widths.get_mut(at), self.masks.get_mut(at)) {
+            let width = allowed_width(64 - all.leading_zeros());
+            (*to, *masks) = (width, mask);
+            self.which |= Needs::bit(width);
+            self.bytes += usize::from(width);
+            self.count += mask.count_ones() as usize;
         }
     }
 }
 
+fn weigh_on(level: Level, residuals: Residuals<'_>) -> Weighed {
+    let (mut widths, mut masks) = ([0; GRANULES_MAX], [0; GRANULES_MAX]);
+    let look = Weigh { widths: &mut widths, masks: &mut masks, which: 0, bytes: 0, count: 0 };
+    let Weigh { which, bytes, count, .. } = dispatch(level, Wide(Show(residuals, look)));
+    let needs = Needs { widths, granules: residuals.words.len().div_ceil(GRANULE), which, bytes };
+    Weighed { needs, masks, count }
+}
+
 /// Finds what these residuals need.
-pub(super) fn needs(residuals: Residuals<'_>, needs: &mut Needs) {
-    run(Show(residuals, Weigh(needs)));
+pub(super) fn weigh(residuals: Residuals<'_>) -> Weighed {
+    weigh_on(Level::WIDEST, residuals)
+}
+
+struct Pack<'a> {
+    widths: &'a [u8],
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl Look for Pack<'_> {
+    #[inline(always)]
+    fn look<V: Vectors>(&mut self, vectors: V, at: usize, residuals: &[u64; GRANULE]) {
+        let width = self.widths.get(at).copied().unwrap_or(0);
+        if let Some(window) = self.out[self.at..].first_chunk_mut() {
+            vectors.pack(residuals, width, window);
+        }
+        self.at += usize::from(width);
+    }
+}
+
+fn pack_on(level: Level, residuals: Residuals<'_>, widths: &[u8], out: &mut Vec<u8>) {
+    let (start, end) = (out.len(), out.len() + granule::run_bytes(widths, residuals.words.len()));
+    // Granules are written in whole windows, each over the excess of the one before.
+    out.resize(end + WINDOW_BYTES, 0);
+    dispatch(level, Wide(Show(residuals, Pack { widths, out: &mut out[start..], at: 0 })));
+    out.truncate(end);
+}
+
+/// Appends these residuals, each of which fits its granule's width.
+pub(super) fn pack(residuals: Residuals<'_>, widths: &[u8], out: &mut Vec<u8>) {
+    pack_on(Level::WIDEST, residuals, widths, out);
 }
 
 struct Compress<'a> {
@@ -190,6 +235,30 @@ pub(super) fn differ(words: &[u64], out: &mut [u64]) {
     out[0] = if words.len() > 1 { out[1] } else { 0 };
 }
 
+struct Xor<'a>(&'a [u64], &'a mut [u64]);
+
+impl Pass for Xor<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) -> u64 {
+        let Xor(words, out) = self;
+        let (before, after) = (&words[..words.len() - 1], &words[1..]);
+        let mut all = 0;
+        for ((out, before), after) in out[1..].iter_mut().zip(before).zip(after) {
+            *out = before ^ after;
+            all |= *out;
+        }
+        all
+    }
+}
+
+/// What neighbours differ in, and all of these bits together; the first is zero.
+pub(super) fn xor(words: &[u64], out: &mut [u64]) -> u64 {
+    out[0] = 0;
+    run(Xor(words, out))
+}
+
 struct Extent<'a>(&'a [u64]);
 
 impl Pass for Extent<'_> {
@@ -197,22 +266,14 @@ impl Pass for Extent<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, _: V) -> (i64, i64, u64) {
-        let (mut least, mut most, mut all) = ([i64::MAX; GRANULE], [i64::MIN; GRANULE], [0; GRANULE]);
-        let (granules, rest) = self.0.as_chunks::<GRANULE>();
-        for granule in granules {
-            for (i, word) in granule.iter().enumerate() {
-                least[i] = least[i].min(*word as i64);
-                most[i] = most[i].max(*word as i64);
-                all[i] |= word;
-            }
+        // One loop over all words: in eight sums beside each other they are gathered one by one.
+        let (mut least, mut most, mut all) = (i64::MAX, i64::MIN, 0);
+        for word in self.0 {
+            least = least.min(*word as i64);
+            most = most.max(*word as i64);
+            all |= word;
         }
-        for word in rest {
-            least[0] = least[0].min(*word as i64);
-            most[0] = most[0].max(*word as i64);
-            all[0] |= word;
-        }
-        let least = least.into_iter().fold(i64::MAX, i64::min);
-        (least, most.into_iter().fold(i64::MIN, i64::max), all.into_iter().fold(0, |all, word| all | word))
+        (least, most, all)
     }
 }
 
@@ -252,6 +313,7 @@ pub(super) fn divide(words: &mut [u64], scale: Scale) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::vectors::Scalar;
     use proptest::prelude::*;
 
     proptest! {
@@ -265,18 +327,26 @@ mod tests {
 
         #[test]
         fn every_level_finds_the_same(
-            words in prop::collection::vec(prop_oneof![Just(7u64), any::<u64>(), 0u64..100], 1..100), base in 0u64..10, signed in any::<bool>(),
+            words in prop::collection::vec(prop_oneof![Just(7u64), any::<u64>(), 0u64..100], 1..100), base in 0u64..10, signed in any::<bool>(), shift in 0u32..64,
         ) {
+            let words: Vec<u64> = words.iter().map(|w| w >> shift).collect();
             let residuals = Residuals { words: &words, base, signed };
             let mut plain = vec![0; words.len()];
             residuals.write(&mut plain);
-            let mut expect = Needs::new();
-            dispatch(Level::Scalar, Wide(Show(residuals, Weigh(&mut expect))));
+            let expect = weigh_on(Level::Scalar, residuals);
+            let widths = expect.needs.widths();
+            let mut granules = Vec::new();
+            pack_on(Level::Scalar, residuals, widths, &mut granules);
+            let mut unpacked = vec![0; words.len().next_multiple_of(GRANULE)];
+            granule::unpack_run(Scalar, &granules, widths, &mut unpacked);
+            prop_assert_eq!(&unpacked[..words.len()], &plain[..]);
             let packed: Vec<u64> = plain.iter().filter(|r| **r != 0).map(|r| r - 1).collect();
             for level in Level::ALL {
-                let mut found = Needs::new();
-                dispatch(level, Wide(Show(residuals, Weigh(&mut found))));
-                prop_assert_eq!((found.widths, found.masks), (expect.widths, expect.masks));
+                let found = weigh_on(level, residuals);
+                prop_assert_eq!((found.needs, found.masks, found.count), (expect.needs, expect.masks, expect.count));
+                let mut again = Vec::new();
+                pack_on(level, residuals, widths, &mut again);
+                prop_assert_eq!(&again, &granules);
                 let mut out = vec![0; words.len() + GRANULE];
                 let length = dispatch(level, Wide(Show(residuals, Compress { out: &mut out, length: 0 }))).length;
                 prop_assert_eq!(&out[..length], &packed[..]);
