@@ -5,6 +5,7 @@
 //! `HEARTH_GOLDEN=write` makes it anew: for a change of format keep the old one beside the new.
 
 use futures_executor::block_on;
+use hearth_engine::moving::list::analyzed;
 use hearth_engine::{Handle, IoChoice, Keeping, OpenError, Options, open};
 use hearth_model::metadata::{MetricKind, MetricMetadata};
 use hearth_model::store::{Admin, Catalogue, Columns, Projection, Select, SeriesCursor, ShardView};
@@ -173,6 +174,19 @@ fn an_earlier_directory_reads_as_it_did() {
     let handle = open(&options(fresh.path())).expect("opens");
     assert_eq!(read(&handle), expected());
     handle.close();
+}
+
+#[test]
+fn sections_are_all_that_blocks_have() {
+    let (files, mut series) = (kept(), 0);
+    let blocks = files.iter().filter(|(name, _)| name.extension().is_some_and(|kind| kind == "block"));
+    let len_bytes: usize = blocks.map(|(_, bytes)| bytes.len()).sum();
+    let directory = copy(&files);
+    let found = analyzed(directory.path(), None, &[], |_, _| series += 1).expect("reads");
+    assert_eq!((series, found.damages), (SERIES, Vec::new()));
+    assert_eq!(found.sections.iter().map(|(_, bytes)| *bytes).sum::<u64>(), len_bytes as u64);
+    assert!(found.sections.iter().any(|(name, bytes)| *name == "chunks" && *bytes > 0));
+    assert!(found.samples_in_blocks > 0);
 }
 
 fn put_crc(bytes: &mut [u8], from: usize, to: usize) {

@@ -40,6 +40,21 @@ pub enum Section {
 
 pub const SECTIONS: usize = 11;
 
+/// Their names, in their order.
+pub const SECTION_NAMES: [&str; SECTIONS] = [
+    "chunks",
+    "symbol text",
+    "symbol ends",
+    "series",
+    "label sets",
+    "label groups",
+    "chunk lists",
+    "shared times",
+    "names",
+    "values",
+    "postings",
+];
+
 /// What a block says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directory {

@@ -4,6 +4,7 @@
 use super::MovingError;
 use super::read::{Files, Nature, nature};
 use crate::block::Block;
+use crate::block::file::SECTION_NAMES;
 use crate::disk::mapped::Mapped;
 use crate::disk::names;
 use crate::handle;
@@ -120,7 +121,28 @@ pub struct Analyzed {
     pub length_ms: i64,
     /// Series that the block says it has.
     pub series: Option<u64>,
+    /// Of Hearth's blocks that were looked at: bytes by section, and samples. Nothing of Prometheus'.
+    pub sections: Vec<(&'static str, u64)>,
+    pub samples_in_blocks: u64,
     pub damages: Vec<String>,
+}
+
+/// What a block has beside its sections.
+const FRAME: &str = "checksums and directory";
+
+impl Analyzed {
+    fn add_sections(&mut self, block: &Block) {
+        let directory = block.directory();
+        self.samples_in_blocks += directory.samples + directory.histograms;
+        let lengths = directory.sections.map(|(_, length)| length);
+        let rest = block.len_bytes().saturating_sub(lengths.iter().sum());
+        let found = SECTION_NAMES.into_iter().zip(lengths).chain([(FRAME, rest)]);
+        if self.sections.is_empty() {
+            self.sections = found.collect();
+        } else {
+            self.sections.iter_mut().zip(found).for_each(|(all, (_, length))| all.1 += length);
+        }
+    }
 }
 
 /// Gives the series of a block to `sink`, each with the length of what is looked at. Without a name it is the block
@@ -169,7 +191,11 @@ pub fn analyzed(
                 Ok::<(), MovingError>(())
             })?;
             let name = format!("all of {}", path.display());
-            Ok(Analyzed { name, length_ms, series: None, damages: files.damages })
+            let damages = std::mem::take(&mut files.damages);
+            let mut found = Analyzed { name, length_ms, damages, ..Analyzed::default() };
+            // What is not readable was told with the samples.
+            each_block(path, &mut Vec::new(), |_, block| found.add_sections(&block))?;
+            Ok(found)
         }
     }
 }
@@ -216,6 +242,7 @@ fn of_hearth(
     let range = block.range();
     let length_ms = range.max_ms.saturating_sub(range.min_ms).saturating_add(1);
     let mut found = Analyzed { name: name.to_owned(), length_ms, ..Analyzed::default() };
+    found.add_sections(block);
     let (mut pairs, mut chunks, mut lost) = (Vec::new(), Vec::new(), 0u64);
     for series in 0..block.series_count() {
         let read = block.pairs(series, &mut pairs).and_then(|()| block.chunks(series, &mut chunks));

@@ -1,7 +1,7 @@
 //! `hearth tsdb analyze`: which labels make a block large, and which of them come and go.
 
 use super::{Failure, output};
-use hearth_engine::moving::list::{Extent, analyzed};
+use hearth_engine::moving::list::{Analyzed, Extent, analyzed};
 use hearth_model::Matcher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -76,6 +76,9 @@ pub fn run(
     for (title, rows) in tables {
         largest(title, rows, limit, out)?;
     }
+    if selectors.is_empty() && !found.sections.is_empty() {
+        sections(&found, out)?;
+    }
     for damage in &found.damages {
         eprintln!("not everything was read: {damage}");
     }
@@ -86,4 +89,35 @@ fn largest(title: &str, mut rows: Vec<(String, u64)>, limit: usize, out: &mut im
     writeln!(out, "\n{title}:")?;
     rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     rows.iter().take(limit).try_for_each(|(key, count)| writeln!(out, "{count} {key}"))
+}
+
+/// What the blocks' bytes are for, in the order of the file, and how many of them a sample takes.
+fn sections(found: &Analyzed, out: &mut impl Write) -> io::Result<()> {
+    let all: u64 = found.sections.iter().map(|(_, bytes)| bytes).sum();
+    writeln!(out, "\nBytes of blocks by section:")?;
+    for (name, bytes) in &found.sections {
+        writeln!(out, "{bytes} {name} ({:.1}%)", *bytes as f64 * 100.0 / all.max(1) as f64)?;
+    }
+    let each = all as f64 / found.samples_in_blocks.max(1) as f64;
+    writeln!(out, "{all} in all, {each:.3} a sample")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_told_with_their_share_and_the_bytes_of_a_sample() {
+        let found = Analyzed {
+            sections: vec![("chunks", 600), ("series", 150), ("names", 0)],
+            samples_in_blocks: 1000,
+            ..Analyzed::default()
+        };
+        let mut out = Vec::new();
+        sections(&found, &mut out).expect("writes into memory");
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            "\nBytes of blocks by section:\n600 chunks (80.0%)\n150 series (20.0%)\n0 names (0.0%)\n750 in all, 0.750 a sample\n"
+        );
+    }
 }
