@@ -23,8 +23,8 @@ const MOST_LAGGING: usize = 2;
 
 /// The samples of `a` and `b` as one series. Group and number of times stay 0.
 pub fn merge(a: &Columns, b: &Columns) -> Columns {
-    let starts = !(a.starts.is_empty() && a.histogram_starts.is_empty())
-        || !(b.starts.is_empty() && b.histogram_starts.is_empty());
+    let starts =
+        [a, b].iter().any(|columns| !columns.starts.is_empty() || !columns.histogram_starts.is_empty());
     let usual_ms = [a, b].into_iter().filter_map(first_distance_ms).min();
     let mut merger = Merger {
         replicas: [Replica::of(a), Replica::of(b)],
@@ -133,7 +133,8 @@ impl<'a> Replica<'a> {
         };
         for at in (0..from).rev() {
             let Some(sample) = before(at).filter(|sample| !sample.value.is_stale()) else { continue };
-            if !(sample.value.level() <= level) {
+            // Nor may there be nothing to compare.
+            if !sample.value.level().le(&level) {
                 return false;
             }
             if sample.time_ms <= time_ms {
