@@ -12,6 +12,9 @@ pub const WRITE_DECODED_LIMIT_BYTES: usize = 32 << 20;
 /// Bytes of a push to the gateway as it comes, and once decompressed: far above what a batch job says.
 pub const PUSH_BODY_LIMIT_BYTES: usize = hearth_scrape::config::MAX_PUSH_BODY_BYTES;
 
+/// Labels that tell replicas apart, by flag or in one request: each series is looked at for each of them.
+pub const MAX_REPLICA_LABELS: usize = 16;
+
 /// Points of one series in the answer of a range query: Prometheus' own bound.
 pub const MAX_POINTS: i64 = 11_000;
 

@@ -4,6 +4,7 @@ use crate::envelope::{JSON, LabelObject, Notes, success};
 use crate::error::ApiError;
 use crate::metadata::bounded;
 use crate::params::Params;
+use crate::query::replica_labels;
 use crate::state::{Backend, State};
 use axum::body::Body;
 use axum::extract::State as Held;
@@ -86,7 +87,10 @@ pub async fn exemplars(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let sets: MatcherSets = selectors.iter().map(|s| Arc::from(s.matchers.clone())).collect();
-    let found = bounded(&state, |context| backend.catalogue.exemplars(context, sets, range)).await?;
+    let replicas = replica_labels(&state.options.replica_labels, &params)?;
+    let found =
+        bounded(&state, |context| backend.catalogue.exemplars(context.with_replicas(replicas), sets, range))
+            .await?;
     let data: Vec<OfSeries<'_>> = found.iter().map(of_series).collect();
     Ok(success(&data))
 }

@@ -3,6 +3,7 @@
 use crate::envelope::{LabelObject, Notes, success_with};
 use crate::error::ApiError;
 use crate::params::Params;
+use crate::query::replica_labels;
 use crate::state::{Backend, State};
 use axum::extract::{OriginalUri, State as Held};
 use axum::response::Response;
@@ -23,8 +24,11 @@ pub async fn series(
     let limit = params.limit()?;
     let range = params.range()?;
     let sets = params.matcher_sets()?;
-    let (found, cut) =
-        bounded(&state, |context| backend.catalogue.series(context, sets, range, limit)).await?;
+    let replicas = replica_labels(&state.options.replica_labels, &params)?;
+    let (found, cut) = bounded(&state, |context| {
+        backend.catalogue.series(context.with_replicas(replicas), sets, range, limit)
+    })
+    .await?;
     let objects: Vec<_> = found.iter().map(LabelObject).collect();
     Ok(success_with(&objects, &Notes::truncated(cut)))
 }

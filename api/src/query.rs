@@ -1,7 +1,7 @@
 //! `query` and `query_range`: parameters in, a streamed result out. The engine computes; this file owns the
 //! deadline, and stops the query when the client hangs up.
 
-use crate::config::{MAX_POINTS, STOP_GRACE_MS};
+use crate::config::{MAX_POINTS, MAX_REPLICA_LABELS, STOP_GRACE_MS};
 use crate::envelope::Notes;
 use crate::error::ApiError;
 use crate::guard::From;
@@ -135,14 +135,34 @@ fn options(
         _ => Stats::Totals,
     };
     let memory = Budget::new("query", state.options.query_memory_bytes, Some(state.query_memory.clone()));
-    let context = QueryContext::new(memory);
+    let replicas = replica_labels(&state.options.replica_labels, params)?;
+    // Which replica is seen when depends on where a range begins, so that nothing of it is kept.
+    let merges = !replicas.is_empty();
+    let context = QueryContext::new(memory).with_replicas(replicas);
     let stats_per_step = stats == Stats::PerStep;
     // As Prometheus' frontends and VictoriaMetrics have it.
     let nocache = matches!(params.get("nocache"), "1" | "true");
     let recent_ms = i64::try_from(state.options.query_cache_recent.as_millis()).unwrap_or(i64::MAX);
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    let keep_until_ms = (!nocache).then(|| now_ms.saturating_sub(recent_ms));
+    let keep_until_ms = (!nocache && !merges).then(|| now_ms.saturating_sub(recent_ms));
     Ok((RequestOptions { lookback_ms, limit, stats_per_step, origin, keep_until_ms, context }, stats))
+}
+
+/// The labels that tell replicas apart: those that the request names, else the server's; none where the request does
+/// not want replicas to be one. The parameters are those of Thanos.
+pub fn replica_labels(served: &Arc<[String]>, params: &Params) -> Result<Arc<[String]>, ApiError> {
+    let (wish, name) = (params.get("dedup"), "replicaLabels[]");
+    let named: Arc<[String]> =
+        params.all(name).filter(|label| !label.is_empty()).map(str::to_owned).collect();
+    if named.len() > MAX_REPLICA_LABELS {
+        return Err(ApiError::parameter(name, format_args!("more than {MAX_REPLICA_LABELS} labels")));
+    }
+    let wanted = wish.is_empty() || params.switch("dedup")?;
+    Ok(match (wanted, named.is_empty()) {
+        (false, _) => Arc::new([]),
+        (true, true) => served.clone(),
+        (true, false) => named,
+    })
 }
 
 /// Runs a query to its end and counts it.

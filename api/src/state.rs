@@ -33,6 +33,8 @@ pub struct Options {
     pub enable_remote_write: bool,
     /// Remote writes of several replicas become one.
     pub replicas: Option<ReplicaOptions>,
+    /// Series that differ in these labels alone are one to queries that do not say otherwise.
+    pub replica_labels: Arc<[String]>,
     /// Pushed groups may be wiped over HTTP.
     pub enable_push_admin: bool,
     /// Messages that the remote-write receiver takes, by their protobuf names.

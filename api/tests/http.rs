@@ -5,6 +5,7 @@ use axum::body::Body;
 use hearth_api::{Backend, BuildInfo, LiveConfig, Options, Peer, Phase, State, router};
 use hearth_model::histogram::Span;
 use hearth_model::matcher::regex::Regex;
+use hearth_model::replicas::Replicas;
 use hearth_model::store::BoxFuture;
 use hearth_model::testing::MemStore;
 use hearth_model::{Ack, Histogram, Labels, Sample, StoreError, WriteBatch, stale_nan};
@@ -52,6 +53,7 @@ fn options() -> Options {
         enable_remote_write: true,
         enable_push_admin: false,
         replicas: None,
+        replica_labels: Arc::new([]),
         accepted_messages: vec![hearth_api::WRITE_V1.into()],
         ack: Ack::Memory,
         query_timeout: Duration::from_secs(10),
@@ -92,7 +94,8 @@ impl Server {
 
     /// A ready one, with two series of `up`.
     fn ready(change: impl FnOnce(&mut Options)) -> Server {
-        let engine = |store: &MemStore| Arc::new(Engine::new(store.clone(), EngineOptions::default()));
+        let engine =
+            |store: &MemStore| Arc::new(Engine::new(Replicas::new(store.clone()), EngineOptions::default()));
         Server::ready_with(change, engine)
     }
 
@@ -126,7 +129,7 @@ impl Server {
             query: engine.clone(),
             queries: engine,
             append: Arc::new(store.clone()),
-            catalogue: Arc::new(store.clone()),
+            catalogue: Arc::new(Replicas::new(store.clone())),
             admin: Arc::new(store.clone()),
             scraper,
         });
@@ -213,6 +216,52 @@ async fn range_queries() {
     for (query, text) in refusals {
         server.check(get(&format!("/api/v1/query_range?query=up&{query}")), 400, &bad_data(text)).await;
     }
+}
+
+/// Two jobs with the same metric: replicas for who calls `job` their label.
+#[tokio::test]
+async fn replicas_are_one_series_for_who_asks() {
+    let value =
+        |labels: &str, value: &str| format!(r#"{{"metric":{{{labels}}},"value":[1030.500,"{value}"]}}"#);
+    let vector = |series: &[String]| {
+        let series = series.join(",");
+        format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#)
+    };
+    let merged = vector(&[value(r#""__name__":"up""#, "1")]);
+    let apart =
+        vector(&[value(r#""__name__":"up","job":"a""#, "1"), value(r#""__name__":"up","job":"b<""#, "0")]);
+    let labels: Arc<[String]> = ["job".to_owned()].into();
+    for (served, asked, expect) in [
+        (false, "", &apart),
+        (false, "&dedup=true", &apart),
+        (false, "&replicaLabels[]=job", &merged),
+        (false, "&replicaLabels[]=other&dedup=1", &apart),
+        (true, "", &merged),
+        (true, "&dedup=false", &apart),
+        (true, "&dedup=true", &merged),
+        (true, "&replicaLabels[]=other", &apart),
+    ] {
+        let labels = labels.clone();
+        let server = Server::ready(|options| {
+            if served {
+                options.replica_labels = labels;
+            }
+        });
+        server.check(get(&format!("/api/v1/query?query=up&time=1030.5{asked}")), 200, expect).await;
+        let series = match expect == &merged {
+            true => r#"{"status":"success","data":[{"__name__":"up"}]}"#,
+            false => {
+                r#"{"status":"success","data":[{"__name__":"up","job":"a"},{"__name__":"up","job":"b<"}]}"#
+            }
+        };
+        server.check(get(&format!("/api/v1/series?match[]=up{asked}")), 200, series).await;
+    }
+    let server = Server::ready(|_| {});
+    let text = r#"invalid parameter "dedup": unable to parse boolean: strconv.ParseBool: parsing "x": invalid syntax"#;
+    server.check(get("/api/v1/query?query=up&dedup=x"), 400, &bad_data(text)).await;
+    let many = "&replicaLabels[]=a".repeat(17);
+    let text = r#"invalid parameter "replicaLabels[]": more than 16 labels"#;
+    server.check(get(&format!("/api/v1/query?query=up{many}")), 400, &bad_data(text)).await;
 }
 
 #[tokio::test]

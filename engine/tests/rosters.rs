@@ -37,7 +37,8 @@ fn roster(series: std::ops::Range<usize>) -> Arc<Roster> {
 
 fn column(roster: &Arc<Roster>, seconds: i64) -> WriteBatch {
     let values = (0..roster.len()).map(|i| (i as i64 * 10_000 + seconds) as f64).collect();
-    let column = Column { roster: Some(roster.clone()), timestamp_ms: seconds * 1_000, values };
+    let column =
+        Column { roster: Some(roster.clone()), timestamp_ms: seconds * 1_000, values, ..Column::default() };
     WriteBatch { column, ..WriteBatch::default() }
 }
 
@@ -93,6 +94,24 @@ fn a_column_is_stored_beside_other_series_and_again_after_a_restart() {
     let handle = open_at(other.path());
     write(&handle, column(&roster, 1_903));
     assert_eq!(read(&handle), expected(0..100, &[1_903]));
+    handle.close();
+}
+
+#[test]
+fn absent_series_get_no_sample() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let handle = open_at(directory.path());
+    let roster = roster(0..100);
+    write(&handle, column(&roster, 1_900));
+    let mut partly = column(&roster, 1_901);
+    partly.column.absent = (0..100).filter(|number| number % 3 != 0).collect();
+    let outcome = write(&handle, partly);
+    assert_eq!((outcome.samples, outcome.new_series, outcome.refused.len()), (34, 0, 0));
+    let mut expect = expected(0..100, &[1_900, 1_901]);
+    for i in (0..100).filter(|i| i % 3 != 0) {
+        expect.get_mut(&name(i).to_string()).expect("a series").pop();
+    }
+    assert_eq!(read(&handle), expect);
     handle.close();
 }
 

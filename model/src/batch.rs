@@ -62,12 +62,19 @@ impl WriteBatch {
         self.series.is_empty() && self.column.is_empty() && self.metadata.is_empty()
     }
 
-    /// Makes ordinary series of the column's, with the same numbers: for a store that does not know rosters.
+    /// Makes ordinary series of the column's, with the same numbers (absent ones without a sample): for a store that
+    /// does not know rosters.
     pub fn spell_out(&mut self) {
         let column = std::mem::take(&mut self.column);
         let Some(roster) = &column.roster else { return };
-        for (key, value) in roster.keys().zip(&column.values) {
-            self.push_keyed(key, &[Sample { timestamp_ms: column.timestamp_ms, value: *value }]);
+        let mut present = column.present().peekable();
+        for (number, key) in roster.keys().enumerate() {
+            match present.next_if(|(at, _)| *at == number) {
+                Some((_, value)) => {
+                    self.push_keyed(key, &[Sample { timestamp_ms: column.timestamp_ms, value }]);
+                }
+                None => self.push_keyed(key, &[]),
+            }
         }
     }
 
@@ -251,7 +258,7 @@ mod tests {
         let mut batch = WriteBatch::default();
         batch.push_keyed(b"a", &[Sample { timestamp_ms: 1, value: 2.0 }]);
         let roster = Some(Arc::new(Roster::new([&b"b"[..], b"c"])));
-        batch.column = Column { roster, timestamp_ms: 3, values: vec![4.0, 5.0] };
+        batch.column = Column { roster, timestamp_ms: 3, values: vec![4.0, 5.0], ..Column::default() };
         assert!(!batch.is_empty());
         batch.spell_out();
         let found: Vec<_> = batch.series.iter().map(|s| (batch.key(s), batch.samples_of(s)[0])).collect();

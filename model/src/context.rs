@@ -156,6 +156,7 @@ impl Signs {
 pub struct QueryContext {
     signs: Arc<Signs>,
     budget: Arc<Budget>,
+    replicas: Option<Arc<[String]>>,
 }
 
 impl QueryContext {
@@ -165,7 +166,18 @@ impl QueryContext {
             waiting: Mutex::default(),
             wants_room: AtomicBool::new(false),
         };
-        QueryContext { signs: Arc::new(signs), budget }
+        QueryContext { signs: Arc::new(signs), budget, replicas: None }
+    }
+
+    /// Series that differ in these labels alone are replicas, to be seen as one (see [`crate::replicas`]); none of
+    /// them where there is no label.
+    pub fn with_replicas(mut self, labels: Arc<[String]>) -> Self {
+        self.replicas = Some(labels).filter(|labels| !labels.is_empty());
+        self
+    }
+
+    pub fn replicas(&self) -> Option<&Arc<[String]>> {
+        self.replicas.as_ref()
     }
 
     /// For tests and for the server's own small queries.

@@ -18,6 +18,7 @@ pub mod number;
 pub mod panic;
 pub mod range;
 pub mod relabel;
+pub mod replicas;
 pub mod roster;
 pub mod sample;
 pub mod store;

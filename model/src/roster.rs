@@ -72,13 +72,15 @@ impl PartialEq for Roster {
     }
 }
 
-/// One float for each series of a roster, all of one time.
+/// One float for each series of a roster but those that are absent, all of one time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Column {
     pub roster: Option<Arc<Roster>>,
     pub timestamp_ms: i64,
     /// As many as the roster has series; none where there is no roster.
     pub values: Vec<f64>,
+    /// Numbers of the series that have no sample this time, ascending: their values say nothing.
+    pub absent: Vec<u32>,
 }
 
 impl Column {
@@ -86,12 +88,20 @@ impl Column {
     pub fn clear(&mut self) {
         self.roster = None;
         self.values.clear();
+        self.absent.clear();
+    }
+
+    /// Numbers of the series that have a sample, ascending, with its value.
+    pub fn present(&self) -> impl Iterator<Item = (usize, f64)> {
+        let mut absent = self.absent.iter().map(|number| *number as usize).peekable();
+        self.values.iter().copied().enumerate().filter(move |(number, _)| absent.next_if_eq(number).is_none())
     }
 
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
+    /// Series that it has room for, absent ones included.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -110,5 +120,15 @@ mod tests {
         assert_eq!(roster.place(|| 7u32), Some(&7));
         assert_eq!(roster.place(|| 8u32), Some(&7));
         assert_eq!(roster.place(|| "of another store"), None);
+    }
+
+    #[test]
+    fn absent_series_have_no_sample() {
+        let mut column = Column { values: vec![1.0, 2.0, 3.0, 4.0], absent: vec![0, 2], ..Column::default() };
+        assert_eq!(column.present().collect::<Vec<_>>(), [(1, 2.0), (3, 4.0)]);
+        column.absent = vec![3];
+        assert_eq!(column.present().count(), 3);
+        column.clear();
+        assert!(column.is_empty() && column.absent.is_empty());
     }
 }

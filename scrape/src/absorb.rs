@@ -16,7 +16,7 @@ use hearth_model::{CounterReset, Histogram, Labels, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
 use hearth_wire::exposition::{
     ContentTypeError, Entry, ExemplarPart, Format, HistogramLine, Histograms, Parser, ProtobufParser,
-    Protocol, SampleLine, labels_of, pairs_of, unescape_help,
+    Protocol, SampleLine, Stray, labels_of, pairs_of, unescape_help,
 };
 use hearth_wire::metadata::MetricType;
 use std::borrow::Cow;
@@ -44,6 +44,13 @@ pub struct Family {
     name: String,
     kind: MetricType,
     unit: String,
+}
+
+/// What of a family's metadata has a say in its series' labels.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Nature {
+    pub kind: MetricType,
+    pub unit: Box<str>,
 }
 
 /// One body's way into a batch.
@@ -102,6 +109,36 @@ struct Slot {
     new: bool,
     /// Its series ends when it is not exposed any more.
     ends: bool,
+}
+
+impl<'a> Absorber<'a> {
+    /// One that has read nothing yet, with no features, at no time.
+    pub fn new(
+        job: &'a Job,
+        labels: &'a Labels,
+        cache: &'a mut Cache,
+        metadata: &'a Mutex<MetadataCache>,
+        batch: &'a mut WriteBatch,
+        zeros: &'a mut Vec<u32>,
+    ) -> Absorber<'a> {
+        Absorber {
+            job,
+            features: Features::default(),
+            labels,
+            cache,
+            metadata,
+            batch,
+            zeros,
+            at_ms: 0,
+            now_ms: 0,
+            family: Family::default(),
+            classic: Collector::default(),
+            created: Created::default(),
+            expected: false,
+            offered: 0,
+            tally: Tally::default(),
+        }
+    }
 }
 
 impl Absorber<'_> {
@@ -225,6 +262,41 @@ impl Absorber<'_> {
                 entry => self.other(&entry)?,
             }
         }
+    }
+
+    /// Reads the samples that a page has beside those of a trail. None of them may be a series that `is_known` knows by
+    /// its key, nor may anything be wrong: such a page is to be read in full, and the entries that are new to be forgotten.
+    pub fn strays(
+        &mut self,
+        body: &[u8],
+        strays: &[(Stray, Nature)],
+        is_known: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), Vec<u32>> {
+        let (mut new, plain) = (Vec::new(), self.tally);
+        for (stray, nature) in strays {
+            (self.family.kind, self.family.unit) = (nature.kind, nature.unit.to_string());
+            let Some(series) = body.get(stray.series.clone()) else { return Err(new) };
+            let before = self.cache.len();
+            let taken = self.float(&SampleLine {
+                series,
+                value: stray.value,
+                timestamp_ms: None,
+                exemplar: None,
+                created_ms: None,
+            });
+            let mut clashes = false;
+            if self.cache.len() > before
+                && let Some(id) = self.cache.last()
+            {
+                new.push(id);
+                clashes = self.cache.key(id).is_some_and(&mut *is_known);
+            }
+            let Tally { scraped, kept, added, .. } = self.tally;
+            if taken.is_err() || clashes || self.tally != (Tally { scraped, kept, added, ..plain }) {
+                return Err(new);
+            }
+        }
+        Ok(())
     }
 
     /// Everything that is neither a sample nor help.

@@ -14,6 +14,12 @@ use hashbrown::HashTable;
 
 const NONE: u32 = u32::MAX;
 
+/// Of a page's series so many come as they came the last time, for each that does not, in a page that is near.
+const CALM_PART: usize = 4;
+
+/// An entry's bytes, and its key unless it was dropped.
+pub type Former = (Box<[u8]>, Option<Box<[u8]>>);
+
 struct Entry {
     raw: Box<[u8]>,
     /// [`NONE`] when relabelling dropped it.
@@ -164,15 +170,33 @@ impl Cache {
         Hit { entry: id, again }
     }
 
-    /// Whether this scrape had what the last one had, all of it in the same order and once, and counts all of it for
-    /// staleness but what was dropped.
-    pub fn is_calm(&self) -> bool {
+    /// Whether this scrape has mostly what the last one had, in the same order.
+    pub fn is_near(&self) -> bool {
+        CALM_PART * self.strays <= self.seen
+    }
+
+    /// Of a scrape that is finished: whether each series of it came once, and counts for staleness unless it was dropped.
+    pub fn is_plain(&self) -> bool {
         let kept = self.entries.slots.iter().flatten().filter(|entry| entry.series != NONE);
-        self.strays == 0
-            && self.seen == self.entries.len()
-            && self.current.len() == self.series.len()
-            && self.previous.len() == self.current.len()
-            && kept.count() == self.current.len()
+        self.previous.len() == self.series.len() && kept.count() == self.previous.len()
+    }
+
+    /// Empties the cache; the entries that there were before this scrape, each with its key unless it was dropped. `new`
+    /// are those that this scrape has added.
+    pub fn take_former(&mut self, new: &[u32]) -> Vec<Former> {
+        let taken = std::mem::replace(self, Cache::new(self.hasher.clone()));
+        let mut former = Vec::new();
+        for (id, entry) in taken.entries.slots.iter().enumerate() {
+            let Some(entry) = entry.as_ref().filter(|_| !new.contains(&(id as u32))) else { continue };
+            let key = (entry.series != NONE).then(|| taken.series.get(entry.series).key.clone());
+            former.push((entry.raw.clone(), key));
+        }
+        former
+    }
+
+    /// The entry that came last.
+    pub fn last(&self) -> Option<u32> {
+        (self.last != NONE).then_some(self.last)
     }
 
     /// The key of these bytes; the inner `None` where relabelling dropped them.
@@ -336,9 +360,13 @@ impl Cache {
         *self = Cache::new(self.hasher.clone());
     }
 
-    #[cfg(test)]
+    /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -8,19 +8,17 @@
 //! 4. add what the scrape says about itself ([`crate::report`]);
 //! 5. append the whole in one write, and count what the store refused.
 
-use crate::absorb::{Absorber, Family, Tally, protocol_of};
+use crate::absorb::{Absorber, Tally, protocol_of};
 use crate::cache::Cache;
-use crate::classic::Collector;
 use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
 use crate::context::Context;
-use crate::created::Created;
 use crate::fetch::{Asked, FetchError, Fetched};
 use crate::job::{Job, Origin};
 use crate::pool::{LoopPlan, TargetEntry};
 use crate::push::Group;
 use crate::report::{Figures, Report};
 use crate::status::Health;
-use crate::trail::Trail;
+use crate::trail::{Detour, Followed, Trail, Way};
 use ahash::RandomState;
 use hearth_model::{Refusal, Refused, Sample, WriteBatch, WriteOutcome, stale_nan};
 use hearth_wire::exposition::{Format, Protocol};
@@ -63,7 +61,9 @@ struct Attempt {
 enum Course {
     /// Only values differ, and they are in the batch's column.
     Followed,
-    /// Only values differ.
+    /// So are most values, and the rest is in the cache.
+    Around(Detour),
+    /// It is about the same.
     Calm(Format),
     Other,
 }
@@ -127,7 +127,7 @@ impl Cycle {
             () = quit => return,
         };
         let measured = batch.series.len() as u32;
-        self.end_vanished(&mut batch, at_ms, &attempt);
+        self.end_vanished(&mut batch, at_ms, &mut attempt);
         if let Some(fetched) = attempt.body.take() {
             self.context.buffers.give_body(fetched.bytes);
         }
@@ -175,20 +175,62 @@ impl Cycle {
             Page::Pushed(_) => None,
         };
         if let (Page::Fetched(fetched), Some(format)) = (&page, format)
-            && let Some(followed) =
-                self.trail.follow(&mut self.cache, format, fetched.body(), &mut batch.column)
+            && let Some((tally, course)) = self.follow(job, format, fetched.body(), at_ms, batch)
         {
-            batch.column.timestamp_ms = at_ms;
-            let tally = Tally { scraped: followed.scraped, kept: followed.kept, ..Tally::default() };
-            return Attempt::of(tally, page, Course::Followed);
+            return Attempt::of(tally, page, course);
         }
         self.trail.leave(&mut self.cache);
         let (tally, error) = self.absorb(job, &page, at_ms, batch).await;
+        let Tally { scraped, kept, added, .. } = tally;
         let calm = error.is_none()
-            && tally == Tally { scraped: tally.scraped, kept: tally.kept, ..Tally::default() }
-            && self.cache.is_calm();
+            && tally == Tally { scraped, kept, added, ..Tally::default() }
+            && self.cache.is_near();
         let course = format.filter(|_| calm).map_or(Course::Other, Course::Calm);
         Attempt { error, ..Attempt::of(tally, page, course) }
+    }
+
+    /// Step 2 for a page that follows the trail; `None` where it does not.
+    fn follow(
+        &mut self,
+        job: &Job,
+        format: Format,
+        body: &[u8],
+        at_ms: i64,
+        batch: &mut WriteBatch,
+    ) -> Option<(Tally, Course)> {
+        let way = self.trail.follow(&mut self.cache, format, body, &mut batch.column);
+        batch.column.timestamp_ms = at_ms;
+        let tally_of = |Followed { scraped, kept, added }| Tally { scraped, kept, added, ..Tally::default() };
+        let detour = match way {
+            Way::Lost => return None,
+            Way::Whole(followed) => return Some((tally_of(followed), Course::Followed)),
+            Way::Around(detour) => detour,
+        };
+        let target = Arc::clone(&self.plan.target);
+        self.zeros.clear();
+        let mut absorber = Absorber {
+            offered: detour.followed.kept,
+            tally: tally_of(detour.followed),
+            ..Absorber::new(
+                job,
+                &target.labels,
+                &mut self.cache,
+                &self.entry.metadata,
+                batch,
+                &mut self.zeros,
+            )
+        };
+        absorber.features = self.context.features;
+        (absorber.at_ms, absorber.now_ms) = (at_ms, (self.context.clock)());
+        let trail = &mut self.trail;
+        let read = absorber.strays(body, &detour.strays, &mut |key| trail.knows(key));
+        let tally = absorber.tally;
+        if let Err(new) = read {
+            batch.clear();
+            self.trail.lose(&mut self.cache, &new);
+            return None;
+        }
+        Some((tally, Course::Around(detour)))
     }
 
     /// The format of a page that may follow a trail: one of lines, each of them a sample of its own.
@@ -209,23 +251,10 @@ impl Cycle {
     ) -> (Tally, Option<String>) {
         let target = Arc::clone(&self.plan.target);
         self.zeros.clear();
-        let mut absorber = Absorber {
-            job,
-            features: self.context.features,
-            labels: &target.labels,
-            cache: &mut self.cache,
-            metadata: &self.entry.metadata,
-            batch,
-            zeros: &mut self.zeros,
-            at_ms,
-            now_ms: (self.context.clock)(),
-            family: Family::default(),
-            classic: Collector::default(),
-            created: Created::default(),
-            expected: false,
-            offered: 0,
-            tally: Tally::default(),
-        };
+        let mut absorber =
+            Absorber::new(job, &target.labels, &mut self.cache, &self.entry.metadata, batch, &mut self.zeros);
+        absorber.features = self.context.features;
+        (absorber.at_ms, absorber.now_ms) = (at_ms, (self.context.clock)());
         let error = match page {
             Page::Fetched(fetched) => absorber.absorb(fetched.body(), &fetched.content_type).await.err(),
             Page::Pushed(groups) => absorber.absorb_pushed(groups).await.err(),
@@ -238,10 +267,28 @@ impl Cycle {
     }
 
     /// Step 3.
-    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, attempt: &Attempt) {
-        if matches!(attempt.course, Course::Followed) {
-            return;
+    fn end_vanished(&mut self, batch: &mut WriteBatch, at_ms: i64, attempt: &mut Attempt) {
+        let course = std::mem::replace(&mut attempt.course, Course::Other);
+        match course {
+            Course::Followed => {}
+            Course::Around(detour) => self.end_along(batch, at_ms, detour),
+            Course::Calm(_) | Course::Other => self.end_others(batch, at_ms, attempt, course),
         }
+    }
+
+    /// Step 3 for a page that follows the trail for the most part.
+    fn end_along(&mut self, batch: &mut WriteBatch, at_ms: i64, detour: Detour) {
+        let marker = [Sample { timestamp_ms: at_ms, value: stale_nan() }];
+        for key in self.trail.vanished(&detour).chain(self.cache.vanished()) {
+            batch.push_keyed(key, &marker);
+        }
+        if self.cache.finish(true, CACHE_SLACK_ENTRIES) {
+            self.context.counters.cache_flushes.add(1);
+        }
+        self.trail.accept(detour);
+    }
+
+    fn end_others(&mut self, batch: &mut WriteBatch, at_ms: i64, attempt: &Attempt, course: Course) {
         self.trail.leave(&mut self.cache);
         let (failed, empty) = (attempt.error.is_some(), attempt.empty);
         if failed {
@@ -254,10 +301,10 @@ impl Cycle {
         if self.cache.finish(!failed && !empty, CACHE_SLACK_ENTRIES) {
             self.context.counters.cache_flushes.add(1);
         }
-        let settled = !failed && !empty && self.entry.metadata().finish();
-        match (&attempt.course, &attempt.body) {
+        let settled = !failed && !empty && self.entry.metadata().finish() && self.cache.is_plain();
+        match (course, &attempt.body) {
             (Course::Calm(format), Some(fetched)) if settled => {
-                self.trail.settle(&mut self.cache, *format, fetched.body());
+                self.trail.settle(&mut self.cache, format, fetched.body());
             }
             _ => self.trail.stray(),
         }
@@ -341,7 +388,7 @@ impl Cycle {
     /// Ends every series of a target that is gone.
     pub async fn end(&mut self, at_ms: i64) {
         let mut batch = self.context.buffers.take_batch();
-        self.end_vanished(&mut batch, at_ms, &Attempt::failed(String::new(), 0));
+        self.end_vanished(&mut batch, at_ms, &mut Attempt::failed(String::new(), 0));
         self.report.push_stale(&mut batch, at_ms);
         // append has told of a failure already, and there is no next scrape to report it to.
         let _told = self.append(batch, 0, &[]).await;

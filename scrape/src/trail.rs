@@ -1,26 +1,33 @@
-//! A target's page as it was the last time, for as long as it stays the same but for its values: then a scrape parses
-//! numbers and nothing else, and the store gets a column of them under a roster.
+//! A target's page as it was the last time, for as long as it stays the same but for its values and some lines: then a
+//! scrape parses numbers and those lines, and nothing else, and the store gets a column under a roster.
 //!
-//! Invariants: while a trail is laid, the target's cache is empty, and the trail tells all that it would hold: every
-//! series of the page counts for staleness. A page that differs in anything is read in full, from a cache that is
-//! filled from the trail.
+//! Invariants: while a trail is laid, the target's cache holds the strays of the last scrape alone (series that the page
+//! had beside those of the trail), and what else counted for staleness is the trail's own: every series but those that
+//! were absent. No key is in both. A page that differs in more is read in full, from a cache that is filled from the
+//! trail.
 
-use crate::cache::Cache;
+use crate::absorb::Nature;
+use crate::cache::{Cache, Former};
 use crate::config::CACHE_SLACK_ENTRIES;
+use ahash::RandomState;
+use hashbrown::HashTable;
 use hearth_model::{Column, Roster};
 use hearth_wire::config::Limits;
-use hearth_wire::exposition::{Format, Shape};
+use hearth_wire::exposition::{Differences, Entry, Format, Shape, Stray};
 use std::sync::Arc;
 
 /// Scrapes that a trail must have served to be laid anew at once.
 const WORTH_SCRAPES: u32 = 8;
-/// Most scrapes that a page must stay the same before a trail is laid.
+/// Most scrapes that pages must resemble each other before a trail is laid.
 const MAX_PATIENCE_SCRAPES: u32 = 64;
+/// A page is followed while it differs in one line of so many at most, or in [`FEW_LINES`].
+const DIFFERENT_PART: usize = 4;
+const FEW_LINES: usize = 8;
 
 /// See the module's head.
 pub struct Trail {
     laid: Option<Laid>,
-    /// Scrapes in a row that had the page of the one before.
+    /// Scrapes in a row that had about the page of the one before.
     calm: u32,
     /// So many of them are waited for: more where the last trails were of little use.
     patience: u32,
@@ -32,14 +39,48 @@ struct Laid {
     roster: Arc<Roster>,
     /// For each series of the page whether relabelling kept it; empty where it kept all.
     kept: Vec<bool>,
+    /// What is known of families from a series of the page on.
+    families: Vec<(u32, Nature)>,
+    /// Series of the page that the last one had not, ascending.
+    absent: Vec<u32>,
+    index: Option<Index>,
     served: u32,
 }
 
-/// What a page that follows the trail comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Finds series by their bytes on the page and by their keys; made when a page differs for the first time.
+struct Index {
+    hasher: RandomState,
+    by_raw: HashTable<u32>,
+    by_key: HashTable<u32>,
+}
+
+/// What a page that follows the trail comes to, strays left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Followed {
     pub scraped: u64,
     pub kept: u64,
+    /// Series that are back.
+    pub added: u64,
+}
+
+/// How a page differs from the trail.
+#[derive(Debug, Default)]
+pub struct Detour {
+    pub followed: Followed,
+    pub strays: Vec<(Stray, Nature)>,
+    absent: Vec<u32>,
+    /// Numbers in the roster of those that have vanished.
+    vanished: Vec<u32>,
+}
+
+/// How a page is to be read.
+pub enum Way {
+    /// All of it is in the column.
+    Whole(Followed),
+    /// The strays are to be read, too.
+    Around(Detour),
+    /// In full.
+    Lost,
 }
 
 impl Default for Trail {
@@ -49,49 +90,82 @@ impl Default for Trail {
 }
 
 impl Trail {
-    /// Reads a page that is as the last one was into a column. Where it is not, the column is empty, and the cache
+    /// Reads a page that is about as the last one was into a column. Where it is not, the column is empty, and the cache
     /// holds again what it would without a trail.
-    pub fn follow(
-        &mut self,
-        cache: &mut Cache,
-        format: Format,
-        body: &[u8],
-        column: &mut Column,
-    ) -> Option<Followed> {
+    pub fn follow(&mut self, cache: &mut Cache, format: Format, body: &[u8], column: &mut Column) -> Way {
         column.clear();
-        let laid = self.laid.as_mut()?;
-        if laid.read(format, body, &mut column.values) {
+        let Some(laid) = self.laid.as_mut() else { return Way::Lost };
+        if let Some(detour) = laid.read(format, body, column) {
             column.roster = Some(Arc::clone(&laid.roster));
-            let (scraped, kept) = (laid.shape.len() as u64, laid.roster.len() as u64);
-            return Some(Followed { scraped, kept });
+            let differs = !(detour.strays.is_empty() && cache.is_empty() && detour.absent.is_empty());
+            return match differs || !laid.absent.is_empty() {
+                true => Way::Around(detour),
+                false => Way::Whole(detour.followed),
+            };
         }
         column.clear();
-        self.patience = match laid.served < WORTH_SCRAPES {
-            true => (2 * self.patience).min(MAX_PATIENCE_SCRAPES),
-            false => 1,
-        };
-        self.leave(cache);
-        None
+        self.lose(cache, &[]);
+        Way::Lost
+    }
+
+    /// The page is not to be followed after all; `new` entries came into the cache meanwhile.
+    pub fn lose(&mut self, cache: &mut Cache, new: &[u32]) {
+        if let Some(laid) = &self.laid {
+            self.patience = match laid.served < WORTH_SCRAPES {
+                true => (2 * self.patience).min(MAX_PATIENCE_SCRAPES),
+                false => 1,
+            };
+        }
+        self.give_back(cache, new);
     }
 
     /// Gives the cache back what it held.
     pub fn leave(&mut self, cache: &mut Cache) {
-        let Some(laid) = self.laid.take() else { return };
-        self.calm = 0;
-        let (mut keys, mut kept) = (laid.roster.keys(), laid.kept.iter());
-        let entries = laid.shape.series().map(|raw| {
-            let key = if kept.next() == Some(&false) { None } else { keys.next() };
-            (raw, key)
-        });
-        cache.restore(entries, CACHE_SLACK_ENTRIES);
+        self.give_back(cache, &[]);
     }
 
-    /// A page was not as the one before, or is not to be followed.
+    fn give_back(&mut self, cache: &mut Cache, new: &[u32]) {
+        let Some(laid) = self.laid.take() else { return };
+        self.calm = 0;
+        let strays: Vec<Former> = cache.take_former(new);
+        let (mut keys, mut kept) = (laid.roster.keys(), laid.kept.iter());
+        let mut absent = laid.absent.iter().peekable();
+        let entries = laid.shape.series().enumerate().filter_map(|(number, raw)| {
+            let key = if kept.next() == Some(&false) { None } else { keys.next() };
+            absent.next_if_eq(&&(number as u32)).is_none().then_some((raw, key))
+        });
+        cache.restore(
+            entries.chain(strays.iter().map(|(raw, key)| (&**raw, key.as_deref()))),
+            CACHE_SLACK_ENTRIES,
+        );
+    }
+
+    /// Whether a series of the trail has this key.
+    pub fn knows(&mut self, key: &[u8]) -> bool {
+        self.laid.as_mut().is_some_and(|laid| laid.knows(key))
+    }
+
+    /// Keys of the series that were there the last time and are not in this page.
+    pub fn vanished<'a>(&'a self, detour: &'a Detour) -> impl Iterator<Item = &'a [u8]> {
+        let roster = self.laid.as_ref().map(|laid| &laid.roster);
+        roster
+            .into_iter()
+            .flat_map(|roster| detour.vanished.iter().map(|number| roster.key(*number as usize)))
+    }
+
+    /// The page was read in this way; the next one is compared with it.
+    pub fn accept(&mut self, detour: Detour) {
+        if let Some(laid) = &mut self.laid {
+            laid.absent = detour.absent;
+        }
+    }
+
+    /// A page was not about as the one before, or is not to be followed.
     pub fn stray(&mut self) {
         self.calm = 0;
     }
 
-    /// A page was as the one before, and the cache has taken it in and finished: lays a trail, if it is time to.
+    /// A page was about as the one before, and the cache has taken it in and finished: lays a trail, if it is time to.
     pub fn settle(&mut self, cache: &mut Cache, format: Format, body: &[u8]) {
         self.calm += 1;
         if self.calm < self.patience || self.laid.is_some() {
@@ -119,11 +193,34 @@ impl Trail {
     }
 }
 
+impl Index {
+    fn of(shape: &Shape, roster: &Roster) -> Index {
+        let hasher = RandomState::new();
+        let (mut by_raw, mut by_key) = (HashTable::new(), HashTable::new());
+        let hashes: Vec<u64> = shape.series().map(|raw| hasher.hash_one(raw)).collect();
+        by_raw.reserve(hashes.len(), |number: &u32| hashes[*number as usize]);
+        for (number, hash) in hashes.iter().enumerate() {
+            by_raw.insert_unique(*hash, number as u32, |number| hashes[*number as usize]);
+        }
+        let hashes: Vec<u64> = roster.keys().map(|key| hasher.hash_one(key)).collect();
+        by_key.reserve(hashes.len(), |number: &u32| hashes[*number as usize]);
+        for (number, hash) in hashes.iter().enumerate() {
+            by_key.insert_unique(*hash, number as u32, |number| hashes[*number as usize]);
+        }
+        Index { hasher, by_raw, by_key }
+    }
+}
+
 impl Laid {
     fn of(cache: &Cache, format: Format, body: &[u8]) -> Option<Laid> {
         let (mut keys, mut kept) = (Vec::new(), Vec::new());
-        let shape = Shape::of(format, body, &Limits::default(), |raw| {
-            let Some(key) = cache.look_up(raw) else { return false };
+        let mut families = Families::default();
+        let shape = Shape::of(format, body, &Limits::default(), |entry| {
+            let Entry::Sample(line) = entry else {
+                families.hear(entry, kept.len() as u32);
+                return true;
+            };
+            let Some(key) = cache.look_up(line.series) else { return false };
             kept.push(key.is_some());
             keys.extend(key);
             true
@@ -133,18 +230,109 @@ impl Laid {
             return None;
         }
         let kept = if keys.len() == kept.len() { Vec::new() } else { kept };
-        Some(Laid { format, shape, roster: Arc::new(Roster::new(keys)), kept, served: 0 })
+        let (roster, families) = (Arc::new(Roster::new(keys)), families.known);
+        Some(Laid { format, shape, roster, kept, families, absent: Vec::new(), index: None, served: 0 })
     }
 
-    fn read(&mut self, format: Format, body: &[u8], values: &mut Vec<f64>) -> bool {
-        if format != self.format || !self.shape.read(body, values) {
-            return false;
+    fn knows(&mut self, key: &[u8]) -> bool {
+        let index = self.index.get_or_insert_with(|| Index::of(&self.shape, &self.roster));
+        let same = |number: &u32| self.roster.key(*number as usize) == key;
+        index.by_key.find(index.hasher.hash_one(key), same).is_some()
+    }
+
+    fn read(&mut self, format: Format, body: &[u8], column: &mut Column) -> Option<Detour> {
+        if format != self.format {
+            return None;
+        }
+        let (shape, roster, index) = (&self.shape, &self.roster, &mut self.index);
+        let find = |raw: &[u8]| {
+            let index = index.get_or_insert_with(|| Index::of(shape, roster));
+            let same = |number: &u32| shape.series_at(*number as usize) == raw;
+            index.by_raw.find(index.hasher.hash_one(raw), same).map(|number| *number as usize)
+        };
+        let most = (shape.len() / DIFFERENT_PART).max(FEW_LINES);
+        let Differences { absent, strays } =
+            shape.read_around(format, body, most, find, &mut column.values)?;
+        if absent.len() == shape.len() {
+            return None;
+        }
+        self.served = self.served.saturating_add(1);
+        let scraped = (shape.len() - absent.len()) as u64;
+        let strays = strays.into_iter().map(|stray| self.with_nature(stray)).collect();
+        let mut detour = Detour { strays, absent, ..Detour::default() };
+        self.number(&mut detour, column);
+        detour.followed.scraped = scraped;
+        detour.followed.kept = (roster.len() - column.absent.len()) as u64;
+        Some(detour)
+    }
+
+    fn with_nature(&self, stray: Stray) -> (Stray, Nature) {
+        let known = |family: u32| {
+            let behind = self.families.partition_point(|(from, _)| *from <= family);
+            self.families.get(behind.checked_sub(1)?).map(|(_, nature)| nature.clone())
+        };
+        let nature = stray.family_of.and_then(known).unwrap_or_default();
+        (stray, nature)
+    }
+
+    /// Goes over from numbers on the page to those in the roster, and tells who has vanished and who is back.
+    fn number(&self, detour: &mut Detour, column: &mut Column) {
+        let mut dropped =
+            self.kept.iter().enumerate().filter(|(_, kept)| !**kept).map(|(at, _)| at).peekable();
+        let mut before = 0;
+        let mut in_roster = |number: u32| {
+            while dropped.next_if(|at| *at < number as usize).is_some() {
+                before += 1;
+            }
+            (dropped.peek() != Some(&(number as usize))).then(|| number - before)
+        };
+        let (mut now, mut then) = (detour.absent.iter().peekable(), self.absent.iter().peekable());
+        while let Some(number) = [now.peek(), then.peek()].into_iter().flatten().min().map(|number| **number)
+        {
+            let (is_absent, was) = (now.next_if_eq(&&number).is_some(), then.next_if_eq(&&number).is_some());
+            let place = in_roster(number);
+            if is_absent {
+                column.absent.extend(place);
+            }
+            match (is_absent, was) {
+                (true, false) => detour.vanished.extend(place),
+                (false, true) => detour.followed.added += u64::from(place.is_some()),
+                _ => {}
+            }
         }
         if !self.kept.is_empty() {
             let mut kept = self.kept.iter();
-            values.retain(|_| kept.next() == Some(&true));
+            column.values.retain(|_| kept.next() == Some(&true));
         }
-        self.served = self.served.saturating_add(1);
-        true
+    }
+}
+
+/// Follows metadata along a page, as [`crate::absorb`] does.
+#[derive(Default)]
+struct Families {
+    name: String,
+    nature: Nature,
+    known: Vec<(u32, Nature)>,
+}
+
+impl Families {
+    /// An entry that stands before sample `next`.
+    fn hear(&mut self, entry: &Entry<'_>, next: u32) {
+        let (Entry::Type { family, .. } | Entry::Unit { family, .. }) = entry else { return };
+        if self.name != **family {
+            (*family).clone_into(&mut self.name);
+            self.nature.unit = Box::default();
+        }
+        match entry {
+            Entry::Type { metric_type, .. } => self.nature.kind = *metric_type,
+            Entry::Unit { unit, .. } => self.nature.unit = Box::from(*unit),
+            _ => {}
+        }
+        if self.known.last().is_some_and(|(from, _)| *from == next) {
+            self.known.pop();
+        }
+        if self.known.last().is_none_or(|(_, nature)| *nature != self.nature) {
+            self.known.push((next, self.nature.clone()));
+        }
     }
 }

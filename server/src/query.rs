@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use hearth_kernels::arch::Turns;
 use hearth_model::context::Budget;
 use hearth_model::metadata::MetricMetadata;
+use hearth_model::replicas::Replicas;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets, SeriesExemplars};
 use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
 use hearth_promql::active::ActiveQuery;
@@ -40,7 +41,7 @@ pub fn engine(
     features: &Features,
     default_subquery_step_ms: i64,
     memory: Arc<Budget>,
-) -> Engine<hearth_engine::Handle> {
+) -> Engine<Replicas<hearth_engine::Handle>> {
     let options = EngineOptions {
         lookback_ms: i64::try_from(flags.duration("query.lookback-delta").as_millis()).unwrap_or(i64::MAX),
         max_samples: flags.count("query.max-samples") as u64,
@@ -51,7 +52,7 @@ pub fn engine(
         type_and_unit_labels: features.type_and_unit_labels,
         ..EngineOptions::default()
     };
-    let engine = Engine::new(store, options);
+    let engine = Engine::new(Replicas::new(store), options);
     match settings::query_cache_bytes(flags) {
         0 => engine,
         bytes => engine.with_cache(Cache::new(bytes, Some(memory))),

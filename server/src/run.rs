@@ -18,6 +18,7 @@ use crate::{pushed, query, settings};
 use hearth_api::{Backend, BuildInfo, State};
 use hearth_engine::moving::{MovingError, takeover};
 use hearth_model::Ack;
+use hearth_model::replicas::Replicas;
 use hearth_promql::Engine;
 use hearth_scrape::Scraper;
 use hearth_scrape::push::Gateway;
@@ -139,7 +140,7 @@ fn announce(build: &BuildInfo) {
 /// What the HTTP side serves from: the store, and queries on their own threads.
 fn backend(
     store: &hearth_engine::Handle,
-    engine: Engine<hearth_engine::Handle>,
+    engine: Engine<Replicas<hearth_engine::Handle>>,
     scraper: &Scraper,
     query_log: &QueryLog,
     queries: &tokio::runtime::Handle,
@@ -149,7 +150,7 @@ fn backend(
         query: Arc::new(Logged::new(engine.clone(), query_log.clone())),
         queries: engine,
         append: Arc::new(store.clone()),
-        catalogue: Arc::new(query::Threads::new(store.clone(), queries.clone())),
+        catalogue: Arc::new(query::Threads::new(Replicas::new(store.clone()), queries.clone())),
         admin: Arc::new(store.clone()),
         scraper: scraper.clone(),
     }

@@ -3,6 +3,7 @@
 use crate::config::Reading;
 use crate::config::storage::StorageConfig;
 use crate::flags::{Features, Flags};
+use hearth_api::config::MAX_REPLICA_LABELS;
 use hearth_api::{BuildInfo, Options, ReplicaOptions, WRITE_V1};
 use hearth_engine::{Keeping, Limits};
 use hearth_model::Ack;
@@ -10,6 +11,7 @@ use hearth_model::matcher::regex::Regex;
 use hearth_promql::syntax::ParseOptions;
 use hearth_scrape::config::{ByteSize, PromDuration};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The Prometheus release whose behaviour this server follows; clients choose what to use by it.
@@ -83,6 +85,7 @@ pub fn api_options(flags: &Flags, features: &Features, hostname: &str) -> Result
         enable_remote_write: flags.switch("web.enable-remote-write-receiver"),
         enable_push_admin: flags.switch("push.enable-admin-api"),
         replicas: replicas(flags)?,
+        replica_labels: replica_labels(flags)?,
         accepted_messages: messages(flags),
         ack: flags.text("storage.wal.ack").parse::<Ack>()?,
         query_timeout: flags.duration("query.timeout"),
@@ -121,6 +124,16 @@ fn replicas(flags: &Flags) -> Result<Option<ReplicaOptions>, String> {
     }
     let failover = flags.duration("web.remote-write-receiver.failover-timeout");
     Ok(Some(ReplicaOptions { cluster_label, replica_label, failover }))
+}
+
+/// What queries see as one series, where they do not say otherwise.
+fn replica_labels(flags: &Flags) -> Result<Arc<[String]>, String> {
+    let labels = flags.texts("query.replica-label").iter().filter(|label| !label.is_empty());
+    let labels: Arc<[String]> = labels.cloned().collect();
+    match labels.len() > MAX_REPLICA_LABELS {
+        true => Err(format!("--query.replica-label names more than {MAX_REPLICA_LABELS} labels")),
+        false => Ok(labels),
+    }
 }
 
 fn all_queries_memory_bytes(flags: &Flags) -> usize {

@@ -155,6 +155,7 @@ impl Appender<'_> {
         let Some(placed) = Placed::of(roster, &self.state.store.router) else { return };
         let members = placed.shard(self.state.number);
         let (first, time) = (batch.series.len() as u32, column.timestamp_ms);
+        let mut absent = column.absent.iter().copied().peekable();
         for at in 0..members.len() {
             if let Some(row) = members.row(at + ROWS_AHEAD) {
                 self.head.prefetch_row(row);
@@ -164,6 +165,10 @@ impl Appender<'_> {
             }
             let (hash, number, row) = members.get(at);
             let Some(&value) = column.values.get(number as usize) else { continue };
+            while absent.next_if(|before| *before < number).is_some() {}
+            if absent.peek() == Some(&number) {
+                continue;
+            }
             let id = match row.filter(|row| self.head.is(*row, hash)) {
                 Some(row) => row,
                 None => match self.find_member(hash, roster.key(number as usize)) {

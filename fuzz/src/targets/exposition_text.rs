@@ -40,6 +40,32 @@ pub(super) fn walk(format: Format, data: &[u8]) {
     assert!(whole && shape.read(data, &mut read), "a page is not of its own shape");
     assert_eq!(read.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), values);
     assert!(!shape.read(&data[..data.len().saturating_sub(1)], &mut read) || data.last() != Some(&b'\n'));
+    without_a_line(format, data, &shape);
+}
+
+/// The page without one of its lines: where that may be read around it, as the parser reads it.
+fn without_a_line(format: Format, data: &[u8], shape: &Shape) {
+    let Some(start) = data.iter().position(|b| *b == b'\n').map(|at| at + 1) else { return };
+    let Some(length) = data[start..].iter().position(|b| *b == b'\n') else { return };
+    let body = [&data[..start], &data[start + length + 1..]].concat();
+    let series: Vec<_> = shape.series().collect();
+    let (mut read, find) = (Vec::new(), |raw: &[u8]| series.iter().position(|series| *series == raw));
+    let Some(found) = shape.read_around(format, &body, 4, find, &mut read) else { return };
+    let absent = |at: usize| found.absent.contains(&(at as u32));
+    let kept = read.iter().enumerate().filter(|(at, _)| !absent(*at)).map(|(_, value)| *value);
+    let mut around: Vec<_> =
+        kept.chain(found.strays.iter().map(|stray| stray.value)).map(f64::to_bits).collect();
+    let (mut parser, mut parsed) = (Parser::new(format, &body, &Limits::default()), Vec::new());
+    loop {
+        match parser.next().expect("what is read around parses") {
+            Entry::Eof => break,
+            Entry::Sample(sample) => parsed.push(sample.value.to_bits()),
+            _ => {}
+        }
+    }
+    around.sort_unstable();
+    parsed.sort_unstable();
+    assert_eq!(around, parsed);
 }
 
 fn check_sample(format: Format, mut before: Parser<'_>, sample: &SampleLine<'_>) {

@@ -492,6 +492,12 @@ pub const FLAGS: &[Flag] = &[
         "Results for steps newer than this are computed every time: samples for them are still on their way, and would take a kept result back at once.",
     ),
     served(
+        "query.replica-label",
+        Texts,
+        "",
+        "Label that tells replicas of a series apart: queries see them as one series, unless they say dedup=false. Can be repeated. See docs/replicas.md.",
+    ),
+    served(
         "query.log-slower-than",
         Duration,
         "10s",

@@ -7,6 +7,7 @@
 //! makes them part of the name), and a NUL byte at the start of a line (it drops the rest of the body
 //! without a word). The first and the last are errors here, the blanks are skipped.
 
+mod around;
 mod content_type;
 mod cursor;
 mod error;
@@ -19,6 +20,7 @@ mod series;
 mod shape;
 mod text;
 
+pub use around::{Differences, Stray};
 pub use content_type::{ContentTypeError, Format, Protocol};
 pub use error::ParseError;
 pub use escape::{Escaping, unescape_values};

@@ -27,13 +27,13 @@ pub struct Shape {
 const MAX_VALUE_BYTES: usize = 64;
 
 impl Shape {
-    /// Of a page that parses; `None` where it has none. `each` gets every series, in the order of the page, and may
-    /// say that it does not want a shape of that.
+    /// Of a page that parses; `None` where it has none. `each` gets every entry, in the order of the page, and may say
+    /// that it does not want a shape of that.
     pub fn of(
         format: Format,
         body: &[u8],
         limits: &Limits,
-        mut each: impl FnMut(&[u8]) -> bool,
+        mut each: impl FnMut(&Entry<'_>) -> bool,
     ) -> Option<Shape> {
         let mut parser = Parser::new(format, body, limits);
         let (mut shape, mut from) = (Shape::default(), 0);
@@ -41,15 +41,15 @@ impl Shape {
             return None;
         }
         loop {
-            let line = match parser.next().ok()? {
-                Entry::Eof => break,
-                Entry::Sample(line) => line,
-                _ => continue,
-            };
-            let value = value_of(body, line.series, parser.offset())?;
-            if !each(line.series) {
+            let entry = parser.next().ok()?;
+            if entry == Entry::Eof {
+                break;
+            }
+            if !each(&entry) {
                 return None;
             }
+            let Entry::Sample(line) = entry else { continue };
+            let value = value_of(body, line.series, parser.offset())?;
             shape.text.extend_from_slice(&body[from..value.start]);
             shape.series.push((shape.text.len() - line.series.len() - 1) as u32);
             shape.ends.push(shape.text.len() as u32);
@@ -78,28 +78,59 @@ impl Shape {
     /// The series of the page, as [`Parser`] gives them out.
     pub fn series(&self) -> impl Iterator<Item = &[u8]> {
         // The blank behind it is the piece's last byte.
-        self.series.iter().zip(&self.ends).map(|(start, end)| &self.text[*start as usize..*end as usize - 1])
+        (0..self.len()).map(|number| self.series_at(number))
+    }
+
+    pub fn series_at(&self, number: usize) -> &[u8] {
+        &self.text[self.series[number] as usize..self.ends[number] as usize - 1]
     }
 
     /// The values of a page of this shape, behind those that are in `values` already, in the order of the page. False
     /// where it has another one, or is not valid: `values` then holds some of them.
     pub fn read(&self, body: &[u8], values: &mut Vec<f64>) -> bool {
-        let (mut start, mut rest) = (0, body);
         values.reserve(self.ends.len());
-        for &end in &self.ends {
+        let (reached, rest) = self.run(0, body, values);
+        reached == self.len() && rest == self.tail()
+    }
+
+    /// Reads values as long as all else is as it was, from sample `from` on, whose piece begins where the body does; to
+    /// which sample it got, and the body from its piece on.
+    pub(super) fn run<'a>(&self, from: usize, body: &'a [u8], values: &mut Vec<f64>) -> (usize, &'a [u8]) {
+        let (mut start, mut rest) = (self.start(from), body);
+        for (number, &end) in self.ends.iter().enumerate().skip(from) {
             let piece = &self.text[start..end as usize];
-            let Some(behind) = rest.strip_prefix(piece) else { return false };
-            let Some((value, length)) = leading_value(behind) else { return false };
+            let read = rest.strip_prefix(piece).and_then(|behind| Some((behind, leading_value(behind)?)));
+            let Some((behind, (value, length))) = read else { return (number, rest) };
             values.push(value);
             (start, rest) = (end as usize, &behind[length..]);
         }
-        *rest == self.text[start..]
+        (self.len(), rest)
+    }
+
+    /// Where the piece of that sample begins.
+    fn start(&self, number: usize) -> usize {
+        number.checked_sub(1).map_or(0, |before| self.ends[before] as usize)
+    }
+
+    /// What stands behind the last value.
+    pub(super) fn tail(&self) -> &[u8] {
+        &self.text[self.start(self.len())..]
+    }
+
+    /// What stands between the line of the sample before and that sample's series: metadata, mostly nothing.
+    pub(super) fn head(&self, number: usize) -> &[u8] {
+        &self.text[self.start(number) + usize::from(number > 0)..self.series[number] as usize]
+    }
+
+    /// The series of that sample and the blank behind it.
+    pub(super) fn lead(&self, number: usize) -> &[u8] {
+        &self.text[self.series[number] as usize..self.ends[number] as usize]
     }
 }
 
 /// Where the value of a line stands whose series, a part of the body, is followed by a blank, the value and the line
 /// break before `end`, or the end of the body; `None` where the line has more to it.
-fn value_of(body: &[u8], series: &[u8], end: usize) -> Option<Range<usize>> {
+pub(super) fn value_of(body: &[u8], series: &[u8], end: usize) -> Option<Range<usize>> {
     let start = (series.as_ptr().addr() - body.as_ptr().addr()) + series.len() + 1;
     let line = body.get(start..end)?;
     let value = line.strip_suffix(b"\n").unwrap_or(line);
@@ -110,7 +141,7 @@ fn value_of(body: &[u8], series: &[u8], end: usize) -> Option<Range<usize>> {
 
 /// The number that ends at the line break, or at the end of all, and its length.
 #[inline(always)]
-fn leading_value(bytes: &[u8]) -> Option<(f64, usize)> {
+pub(super) fn leading_value(bytes: &[u8]) -> Option<(f64, usize)> {
     // Digits alone are what most values are: a counter, a gauge of bytes.
     let (mut number, mut at) = (0u64, 0);
     while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
@@ -193,7 +224,12 @@ mod tests {
         assert_eq!(shape(Format::OpenMetrics, "a 1\n"), None, "no end");
         assert_eq!(shape(Format::OpenMetrics, "a 1\n# EOF\n").map(|shape| shape.len()), Some(1));
         assert_eq!(
-            Shape::of(Format::Text, b"a 1\nb 2\n", &Limits::default(), |series| *series != *b"b"),
+            Shape::of(
+                Format::Text,
+                b"a 1\nb 2\n",
+                &Limits::default(),
+                |entry| !matches!(entry, Entry::Sample(line) if *line.series == *b"b")
+            ),
             None
         );
     }

@@ -3,13 +3,6 @@
 use super::*;
 use crate::trail::Trail;
 
-/// Sorted: samples under a roster are counted behind the others.
-fn sorted(text: &str) -> Vec<String> {
-    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
-}
-
 /// Pages in; for each, the stored samples, the four figures, and whether the next page may follow it.
 async fn follow(yaml: &str, steps: &[(&str, &str, [i64; 4], bool)]) -> Rig {
     let mut rig = rig(yaml, steps.iter().map(|(body, ..)| Answer::text(body)).collect()).await;
@@ -34,8 +27,12 @@ async fn a_page_that_stays_the_same_is_followed_until_it_changes() {
             ("# TYPE a gauge\na 7\nb{x=\"y\"} 8\n", "a 7@\nb{x=\"y\"} 8@", [1, 2, 2, 0], false),
             ("# TYPE a gauge\na 7\nb{x=\"y\"} 8\n", "a 7@\nb{x=\"y\"} 8@", [1, 2, 2, 0], true),
             ("# TYPE a gauge\na 9\nb{x=\"y\"} 1e3\n", "a 9@\nb{x=\"y\"} 1000@", [1, 2, 2, 0], true),
-            ("# TYPE a gauge\na 9\n", "a 9@\nb{x=\"y\"} stale@", [1, 1, 1, 0], false),
-            ("# TYPE a gauge\na 9\nb{x=\"y\"} 1\n", "a 9@\nb{x=\"y\"} 1@", [1, 2, 2, 1], false),
+            // What vanishes, comes back or is new costs none.
+            ("# TYPE a gauge\na 9\n", "a 9@\nb{x=\"y\"} stale@", [1, 1, 1, 0], true),
+            ("# TYPE a gauge\na 9\n", "a 9@", [1, 1, 1, 0], true),
+            ("# TYPE a gauge\na 9\nc 2\n", "a 9@\nc 2@", [1, 2, 2, 1], true),
+            ("# TYPE a gauge\na 9\nb{x=\"y\"} 1\n", "a 9@\nb{x=\"y\"} 1@\nc stale@", [1, 2, 2, 1], true),
+            ("# TYPE a gauge\na 9\nb{x=\"y\"} 1\nb{x=\"y\"} 1\n", "a 9@\nb{x=\"y\"} 1@", [1, 3, 3, 0], false),
         ],
     )
     .await;
@@ -55,7 +52,7 @@ async fn what_ends_while_a_page_is_followed_gets_its_markers() {
             step([1, 2, 2, 0], true),
             ("a 1\nb x\n", "a stale@\nb stale@", [0, 1, 1, 0], false),
             step([1, 2, 2, 0], false),
-            step([1, 2, 2, 0], false),
+            step([1, 2, 2, 0], true),
             step([1, 2, 2, 0], true),
             ("", gone.0, [1, 0, 0, 0], false),
         ],
@@ -109,7 +106,7 @@ async fn a_plan_that_changes_is_heeded_by_the_next_page() {
 
 /// A page of some of these lines; the next one is often the same but for its values.
 fn next_page(random: &mut fastrand::Rng, lines: &mut Vec<usize>) -> String {
-    const LINES: [&str; 10] = [
+    const LINES: [&str; 12] = [
         "# TYPE a counter\na V\n",
         "# HELP b B.\n# TYPE b gauge\nb{x=\"y\"} V\n",
         "b{x=\"z\"} V\n",
@@ -118,19 +115,22 @@ fn next_page(random: &mut fastrand::Rng, lines: &mut Vec<usize>) -> String {
         "dropped V\n",
         "# a note\n\nh{i=\"j\\n\"} V\n",
         // Two spellings of one series.
+        "p_bucket{le=\"1\"} V\n",
+        "# TYPE p histogram\np_bucket{le=\"2\"} V\n",
         "k{l=\"m\",n=\"o\"} V\n",
         "k{n=\"o\",l=\"m\"} V\n",
         "broken{ V\n",
     ];
     if random.u32(0..5) == 0 {
-        match random.u32(0..4) {
+        match random.u32(0..6) {
             0 => random.shuffle(lines),
             1 => lines.truncate(random.usize(..=lines.len())),
+            2 if !lines.is_empty() => drop(lines.remove(random.usize(..lines.len()))),
             _ => lines.insert(random.usize(..=lines.len()), random.usize(..LINES.len())),
         }
     }
     if random.u32(0..3) == 0 {
-        lines.retain(|line| *line < 9);
+        lines.retain(|line| *line < 11);
     }
     let value = |random: &mut fastrand::Rng| match random.u32(0..8) {
         0 => "NaN".to_owned(),
@@ -148,7 +148,7 @@ async fn what_is_stored_does_not_depend_on_trails() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut followed = 0;
     for _ in 0..30 {
-        let mut lines: Vec<usize> = (0..random.usize(1..8)).map(|_| random.usize(0..9)).collect();
+        let mut lines: Vec<usize> = (0..random.usize(1..12)).map(|_| random.usize(0..11)).collect();
         let pages: Vec<_> = (0..60).map(|_| Answer::text(&next_page(&mut random, &mut lines))).collect();
         let yaml = "metric_relabel_configs: [{source_labels: [__name__], regex: dropped, action: drop}]";
         let (mut one, mut other) = (rig(yaml, pages.clone()).await, rig(yaml, pages).await);
