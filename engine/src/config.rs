@@ -57,7 +57,7 @@ pub const DRAIN_REQUESTS: usize = 64;
 /// Bytes the open commit may hold before the shard stops taking requests until one was written.
 pub const COMMIT_BUFFER_BYTES: usize = 16 << 20;
 /// A query runs this long at most before its shard looks at its mailbox again: a write meets up to one such stretch on
-/// each shard, and giving way costs a thousandth of it.
+/// each shard, and giving way costs some thousandths of it.
 pub const SLICE: Duration = Duration::from_micros(200);
 /// glommio's own preemption timer.
 pub const PREEMPT: Duration = Duration::from_millis(1);

@@ -11,6 +11,7 @@
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+use std::collections::HashSet;
 
 const NONE: u32 = u32::MAX;
 
@@ -184,6 +185,7 @@ impl Cache {
     /// Empties the cache; the entries that there were before this scrape, each with its key unless it was dropped. `new`
     /// are those that this scrape has added.
     pub fn take_former(&mut self, new: &[u32]) -> Vec<Former> {
+        let new: HashSet<u32> = new.iter().copied().collect();
         let taken = std::mem::replace(self, Cache::new(self.hasher.clone()));
         let mut former = Vec::new();
         for (id, entry) in taken.entries.slots.iter().enumerate() {

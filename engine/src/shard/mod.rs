@@ -1,7 +1,7 @@
 //! A shard: one owner thread, one mailbox, one loop. Nothing in here is touched by another thread.
 //!
 //! The loop: take what waits in the mailbox (a little at a time), do it, let the committer write what
-//! came in. Queries run as tasks beside the loop and give way every millisecond.
+//! came in. Queries run as tasks beside the loop and give way every [`config::SLICE`].
 
 mod adopt;
 pub mod append;
@@ -197,7 +197,7 @@ pub async fn serve(state: Rc<ShardState>, runtime: Runtime, mailbox: flume::Rece
 
 impl Pace for Runtime {
     async fn pause(&self) {
-        self.yield_if_needed().await;
+        self.give_way_if_needed().await;
     }
 }
 

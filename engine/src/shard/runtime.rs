@@ -50,17 +50,25 @@ impl Runtime {
         }
     }
 
-    /// Lets other tasks run where this one ran for [`config::SLICE`], and other threads that wait for this processor.
+    /// Lets other tasks run where this one ran for [`config::SLICE`], and before them other threads that wait for this
+    /// processor: for work at length, such as queries.
     ///
     /// Linux looks at who should run when somebody wakes and at its ticks, some milliseconds apart: a thread that woke at
     /// the wrong moment (to send a request's answer, to sync the log) would wait out a tick beside a query. Giving way
     /// costs a microsecond where nobody waits.
+    pub async fn give_way_if_needed(&self) {
+        if self.slice_start.get().elapsed() >= config::SLICE {
+            std::thread::yield_now();
+        }
+        self.yield_if_needed().await;
+    }
+
+    /// Lets other tasks run where this one ran for [`config::SLICE`].
     pub async fn yield_if_needed(&self) {
         self.stirred.set(true);
         if self.slice_start.get().elapsed() < config::SLICE {
             return;
         }
-        std::thread::yield_now();
         let mut yielded = false;
         poll_fn(|context| {
             if std::mem::replace(&mut yielded, true) {
