@@ -1,18 +1,28 @@
 //! Service discovery: the same fake APIs for Hearth and Prometheus, and the same targets with the same
 //! labels, before and after relabelling.
 
+mod api;
+mod cluster;
+mod ec2;
+mod kubernetes;
+
 use crate::pages::{Page, serve};
 use crate::setup::{folder, launch_hearth, launch_prometheus};
 use hearth_perf::http::Client;
-use hearth_perf::process::wait_until;
+use hearth_perf::process::{Server, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Labels of later versions than the one that is compared with.
-const NEWER: [&str; 2] = ["__meta_docker_container_image", "__meta_docker_container_image_id"];
+/// What labels of later versions than the one that is compared with begin with.
+const NEWER: [&str; 4] = [
+    "__meta_docker_container_image",
+    "__meta_docker_container_image_id",
+    "__meta_ec2_default_ipv6_address",
+    "__meta_kubernetes_node_condition_",
+];
 
 /// Every target of a server: its pool and its labels, those that were discovered and those that are left.
 fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
@@ -22,7 +32,7 @@ fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
     let list = |what: &str| {
         let mut targets = data[what].as_array().cloned().unwrap_or_default();
         for labels in targets.iter_mut().filter_map(|target| target["discoveredLabels"].as_object_mut()) {
-            labels.retain(|name, _| !NEWER.contains(&name.as_str()));
+            labels.retain(|name, _| !NEWER.iter().any(|newer| name.starts_with(newer)));
         }
         targets
     };
@@ -33,22 +43,58 @@ fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
     Ok(active.chain(dropped).collect())
 }
 
+/// A change that no server shows after this long is lost.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Both servers with the same configuration.
+struct Pair {
+    ours: Server,
+    theirs: Server,
+}
+
+impl Pair {
+    fn start(folder: &Path, configuration: &str) -> Pair {
+        let ours = launch_hearth(folder).config(configuration.to_owned());
+        let theirs = launch_prometheus(folder).config(configuration.to_owned());
+        Pair {
+            ours: ours.start().expect("hearth starts"),
+            theirs: theirs.start().expect("prometheus starts"),
+        }
+    }
+
+    /// Waits until Prometheus' targets are as they must be.
+    fn wait(&self, expected: impl Fn(&BTreeSet<String>) -> Result<(), String>) {
+        let seen = || targets(&self.theirs.client).and_then(|theirs| expected(&theirs));
+        let waited = wait_until("what Prometheus finds", DEADLINE, || Ok(seen().is_ok()));
+        waited.unwrap_or_else(|error| panic!("{error}: {:?}", seen()));
+    }
+
+    /// Waits until Prometheus' targets are as they must be and Hearth has the same.
+    fn agree(&self, what: &str, expected: impl Fn(&BTreeSet<String>) -> Result<(), String>) {
+        let both = || (targets(&self.ours.client), targets(&self.theirs.client));
+        let waited = wait_until("the same targets", DEADLINE, || match both() {
+            (Ok(ours), Ok(theirs)) => Ok(expected(&theirs).is_ok() && ours == theirs),
+            _ => Ok(false),
+        });
+        if waited.is_err() {
+            let (ours, theirs) = (both().0.expect("ours"), both().1.expect("theirs"));
+            let missing: Vec<_> = theirs.difference(&ours).collect();
+            let extra: Vec<_> = ours.difference(&theirs).collect();
+            panic!(
+                "{what}: expected: {:?}; {} targets\nmissing: {missing:#?}\nextra: {extra:#?}",
+                expected(&theirs),
+                theirs.len()
+            );
+        }
+    }
+}
+
 /// Starts both with this configuration and waits until they have the same targets, at least `least`.
 fn same_targets(folder: &Path, configuration: &str, least: usize) {
-    let ours = launch_hearth(folder).config(configuration.to_owned()).start().expect("hearth starts");
-    let theirs =
-        launch_prometheus(folder).config(configuration.to_owned()).start().expect("prometheus starts");
-    let both = || (targets(&ours.client), targets(&theirs.client));
-    let waited = wait_until("the same targets", Duration::from_secs(60), || match both() {
-        (Ok(ours), Ok(theirs)) => Ok(theirs.len() >= least && ours == theirs),
-        _ => Ok(false),
+    Pair::start(folder, configuration).agree("at the start", |theirs| match theirs.len() {
+        few if few < least => Err(format!("{few} targets of {least}")),
+        _ => Ok(()),
     });
-    if waited.is_err() {
-        let (ours, theirs) = (both().0.expect("ours"), both().1.expect("theirs"));
-        let missing: Vec<_> = theirs.difference(&ours).collect();
-        let extra: Vec<_> = ours.difference(&theirs).collect();
-        panic!("{} targets of {least}\nmissing: {missing:#?}\nextra: {extra:#?}", theirs.len());
-    }
 }
 
 #[test]

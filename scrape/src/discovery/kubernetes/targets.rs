@@ -74,11 +74,7 @@ impl<'b> Builder<'_, 'b> {
         }
         if let Some(node) = self.looker.get::<Node>(name) {
             meta.set("node_name", name);
-            for (label, value) in &node.metadata.labels {
-                let label = sanitized(label);
-                meta.set(&format!("node_label_{label}"), value);
-                meta.set(&format!("node_labelpresent_{label}"), "true");
-            }
+            texts(meta, "node", &node.metadata);
         }
     }
 
@@ -218,6 +214,7 @@ impl<'b> Builder<'_, 'b> {
             }
             for path in paths {
                 let mut target = Meta::new(PREFIX).address(&rule.host);
+                target.set("ingress_host", &rule.host);
                 target.set("ingress_scheme", if secure { "https" } else { "http" });
                 target.set("ingress_path", if path.is_empty() { "/" } else { path });
                 targets.push(target.labels());
@@ -268,7 +265,9 @@ impl<'b> Builder<'_, 'b> {
         }
         meta.maybe("endpoint_node_name", address.node_name.as_ref())
             .set("endpoint_hostname", &address.hostname);
-        self.node_labels(&mut meta, address.node_name.as_deref().unwrap_or_default());
+        let behind = address.target_ref.as_ref().filter(|reference| reference.kind == "Node");
+        let behind = address.node_name.as_ref().or(behind.map(|reference| &reference.name));
+        self.node_labels(&mut meta, behind.map_or("", String::as_str));
         self.pod_of(&mut meta, address.target_ref.as_ref(), Some(port.port), seen);
         meta.labels()
     }
@@ -294,7 +293,7 @@ impl<'b> Builder<'_, 'b> {
         seen.entry(key).or_insert_with(|| (pod, Vec::new())).1.extend(port);
     }
 
-    /// Ports of the pods that no endpoint covers are targets too.
+    /// Ports of the pods that no endpoint covers are targets too; of them no node is told.
     fn uncovered(&mut self, seen: &SeenPods<'_>, targets: &mut Vec<Labels>) {
         for (pod, covered) in seen.values().filter(|(pod, _)| !pod.status.pod_ip.is_empty()) {
             for (container, init) in containers(pod) {
@@ -302,7 +301,6 @@ impl<'b> Builder<'_, 'b> {
                     let number = port.container_port;
                     let mut meta = Meta::new(PREFIX).address(&host_port(&pod.status.pod_ip, number));
                     self.pod_labels(&mut meta, pod);
-                    self.node_labels(&mut meta, &pod.spec.node_name);
                     container_port(&mut meta, container, init, Some((&port.name, number, &port.protocol)));
                     targets.push(meta.labels());
                 }

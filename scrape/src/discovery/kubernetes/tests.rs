@@ -226,7 +226,13 @@ async fn nodes_services_and_ingresses_have_all_their_labels() {
     assert_eq!(ingresses.len(), 3);
     has(
         &ingresses[0],
-        &["ingress_name=i", "ingress_class_name=nginx", "ingress_scheme=https", "ingress_path=/p"],
+        &[
+            "ingress_name=i",
+            "ingress_host=a.x.org",
+            "ingress_class_name=nginx",
+            "ingress_scheme=https",
+            "ingress_path=/p",
+        ],
     );
     has(&ingresses[1], &["ingress_path=/", "ingress_scheme=https"]);
     has(&ingresses[2], &["ingress_path=/", "ingress_scheme=http"]);
