@@ -21,12 +21,6 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// The notice that a limit cut something off, where it did.
-    pub fn truncated(cut: bool) -> Notes {
-        let warnings = cut.then(|| TRUNCATED.to_owned()).into_iter().collect();
-        Notes { warnings, infos: Vec::new() }
-    }
-
     /// `,"warnings":[…],"infos":[…]}`, each part only where there is something: the end of an envelope.
     pub fn close(&self) -> Vec<u8> {
         let mut out = Vec::new();

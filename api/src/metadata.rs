@@ -1,6 +1,6 @@
 //! `series`, `labels` and `label/<name>/values`: what there is, without samples.
 
-use crate::envelope::{LabelObject, Notes, success_with};
+use crate::envelope::{LabelObject, Notes, TRUNCATED, success_with};
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::query::replica_labels;
@@ -8,7 +8,8 @@ use crate::state::{Backend, State};
 use axum::extract::{OriginalUri, State as Held};
 use axum::response::Response;
 use hearth_model::context::{Budget, Stop};
-use hearth_model::{QueryContext, StoreError};
+use hearth_model::{Missing, QueryContext, StoreError, TimeRange};
+use hearth_promql::missing;
 use hearth_wire::exposition::unescape_values;
 use std::future::Future;
 use std::sync::Arc;
@@ -25,12 +26,13 @@ pub async fn series(
     let range = params.range()?;
     let sets = params.matcher_sets()?;
     let replicas = replica_labels(&state.options.replica_labels, &params)?;
+    let missing = backend.catalogue.missing();
     let (found, cut) = bounded(&state, |context| {
         backend.catalogue.series(context.with_replicas(replicas), sets, range, limit)
     })
     .await?;
     let objects: Vec<_> = found.iter().map(LabelObject).collect();
-    Ok(success_with(&objects, &Notes::truncated(cut)))
+    Ok(success_with(&objects, &notes(&missing, range, cut)))
 }
 
 pub async fn labels(
@@ -41,9 +43,10 @@ pub async fn labels(
     let limit = params.limit()?;
     let range = params.range()?;
     let sets = params.matcher_sets()?;
+    let missing = backend.catalogue.missing();
     let (names, cut) =
         bounded(&state, |context| backend.catalogue.label_names(context, sets, range, limit)).await?;
-    Ok(success_with(&names, &Notes::truncated(cut)))
+    Ok(success_with(&names, &notes(&missing, range, cut)))
 }
 
 pub async fn label_values(
@@ -56,9 +59,18 @@ pub async fn label_values(
     let limit = params.limit()?;
     let range = params.range()?;
     let sets = params.matcher_sets()?;
+    let missing = backend.catalogue.missing();
     let (values, cut) =
         bounded(&state, |context| backend.catalogue.label_values(context, name, sets, range, limit)).await?;
-    Ok(success_with(&values, &Notes::truncated(cut)))
+    Ok(success_with(&values, &notes(&missing, range, cut)))
+}
+
+/// What there is to say of a look-up: what the store lacked of the range when it began, and whether a limit cut
+/// something off.
+fn notes(missing: &[Missing], range: TimeRange, cut: bool) -> Notes {
+    let mut notes = Notes { warnings: missing::of_range(missing, range), infos: Vec::new() };
+    notes.warnings.extend(cut.then(|| TRUNCATED.to_owned()));
+    notes
 }
 
 /// Runs a look-up under the server's query deadline and memory bound.

@@ -5,10 +5,11 @@ use axum::body::Body;
 use hearth_api::{Backend, BuildInfo, LiveConfig, Options, Peer, Phase, State, router};
 use hearth_model::histogram::Span;
 use hearth_model::matcher::regex::Regex;
+use hearth_model::missing::{Missing, Why};
 use hearth_model::replicas::Replicas;
 use hearth_model::store::BoxFuture;
 use hearth_model::testing::MemStore;
-use hearth_model::{Ack, Histogram, Labels, Sample, StoreError, WriteBatch, stale_nan};
+use hearth_model::{Ack, Histogram, Labels, Sample, StoreError, TimeRange, WriteBatch, stale_nan};
 use hearth_promql::active::{ActiveQueries, ActiveQuery, QueryKind, Registration};
 use hearth_promql::explain::{Asked, Explained};
 use hearth_promql::syntax::ParseOptions;
@@ -355,6 +356,37 @@ async fn names_values_and_series() {
     }
     let cut = r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#;
     server.check(post_form("/api/v1/labels", "limit=1"), 200, cut).await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let server = Server::ready(|_| {});
+    server.store.set_missing(vec![Missing { range: TimeRange::new(900_000, 999_999), why: Why::Awaited }]);
+    let warned = concat!(
+        r#""warnings":["samples from 1970-01-01T00:15:00Z to 1970-01-01T00:16:39Z "#,
+        r#"are still being taken over, some may be missing here""#
+    );
+    let cases = [
+        ("query?query=up&time=1100", true),
+        ("query?query=up&time=1500", false),
+        ("query?query=1&time=1100", false),
+        ("query_range?query=up&start=600&end=1200&step=60", true),
+        ("query_range?query=up&start=1300&end=1500&step=60", false),
+        ("labels", true),
+        ("labels?start=1000&end=1200", false),
+        ("labels?start=100&end=950", true),
+        ("label/job/values", true),
+        ("label/job/values?start=1000", false),
+        ("series?match[]=up", true),
+        ("series?match[]=up&start=1000&end=1200", false),
+    ];
+    for (path, told) in cases {
+        let (status, body) = server.text(get(&format!("/api/v1/{path}"))).await;
+        assert_eq!((status, body.contains(warned)), (200, told), "{path}: {body}");
+        assert_eq!(body.contains("warnings"), told, "{path}: {body}");
+    }
+    let (_, body) = server.text(post_form("/api/v1/labels", "limit=1")).await;
+    assert!(body.ends_with(&format!("{warned},\"results truncated due to limit\"]}}")), "{body}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use futures_util::future::{join_all, try_join_all};
 use hearth_model::context::Stop;
 use hearth_model::store::{BoxFuture, Written};
 use hearth_model::watermark::Watermarks;
-use hearth_model::{Ack, Append, Column, QueryContext, Sample, Scatter, StoreError, WriteBatch};
+use hearth_model::{Ack, Append, Column, Missing, QueryContext, Sample, Scatter, StoreError, WriteBatch};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -675,6 +675,10 @@ impl Scatter for Handle {
 
     fn watermarks(&self) -> Option<&Watermarks> {
         Some(&self.inner.watermarks)
+    }
+
+    fn missing(&self) -> Vec<Missing> {
+        self.inner.progress.missing()
     }
 }
 

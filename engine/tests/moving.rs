@@ -14,8 +14,9 @@ use hearth_engine::prometheus::tombstones::{self, Tombstones};
 use hearth_engine::prometheus::ulid::Ulid;
 use hearth_engine::{IoChoice, Options, moving::MovingError};
 use hearth_model::batch::Exemplar;
+use hearth_model::missing::{Missing, Why};
 use hearth_model::store::{Catalogue, MatcherSets, SeriesExemplars};
-use hearth_model::{Histogram, Labels, QueryContext, Span, TimeRange};
+use hearth_model::{Histogram, Labels, QueryContext, Scatter, Span, TimeRange};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -278,6 +279,54 @@ fn a_takeover_goes_on_where_it_was_interrupted() {
     assert_eq!(dump(&data), expect, "each sample is there once");
     assert!(!data.join("prometheus").join(Ulid(1).to_string()).exists());
     assert!(data.join("prometheus/wal").exists());
+}
+
+/// A block that cannot be opened before somebody writes into this.
+fn in_the_way(path: &Path) {
+    std::fs::remove_file(path).expect("removes");
+    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("runs").success());
+}
+
+#[test]
+fn what_is_still_to_come_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    prometheus(&data);
+    let expect = dump(&data);
+    let index = data.join(Ulid(2).to_string()).join("index");
+    let whole = std::fs::read(&index).expect("reads");
+    in_the_way(&index);
+    let newer = TimeRange::new(START_MS + 18 * HOUR_MS, START_MS + 26 * HOUR_MS - 1);
+    let missing = |min_ms, why| Missing { range: TimeRange::new(min_ms, newer.max_ms), why };
+
+    // The newest comes first, and waits.
+    let store = takeover::open(&options(&data), Originals::Keep).expect("opens");
+    let all = |missing: Vec<Missing>| Missing::needed(&missing, |_| true);
+    assert_eq!(all(Scatter::missing(&store)), [missing(START_MS, Why::Awaited)]);
+    let index = data.join("prometheus").join(Ulid(2).to_string()).join("index");
+    drop(std::fs::File::options().write(true).open(&index).expect("somebody reads"));
+    store.finish_takeover();
+    assert_eq!(all(Scatter::missing(&store)), [missing(newer.min_ms, Why::Unreadable)]);
+    store.close();
+    drop(store);
+
+    // Past the retention nothing is missed.
+    let mut short = options(&data);
+    short.keeping.retention = std::time::Duration::from_secs(3 * 3_600);
+    let store = takeover::open(&short, Originals::Keep).expect("opens");
+    assert_eq!(Scatter::missing(&store), []);
+    drop(std::fs::File::options().write(true).open(&index).expect("somebody reads"));
+    store.close();
+    drop(store);
+
+    std::fs::remove_file(&index).expect("removes");
+    std::fs::write(&index, whole).expect("writes");
+    let store = takeover::open(&options(&data), Originals::Keep).expect("opens");
+    store.finish_takeover();
+    assert_eq!(Scatter::missing(&store), []);
+    store.close();
+    drop(store);
+    assert_eq!(dump(&data), expect);
 }
 
 #[test]

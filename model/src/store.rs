@@ -21,6 +21,7 @@ use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::matcher::Matcher;
 use crate::metadata::MetricMetadata;
+use crate::missing::Missing;
 use crate::range::TimeRange;
 use crate::watermark::Watermarks;
 use std::fmt;
@@ -192,6 +193,12 @@ pub trait Scatter: Clone + Send + Sync + 'static {
     /// likewise, and what it drops for its age when that is gone.
     fn watermarks(&self) -> Option<&Watermarks> {
         None
+    }
+
+    /// What is not there for readers, and should be. A stretch is taken off after its samples can be seen, so that
+    /// who asks first and reads then knows of all that it may have missed.
+    fn missing(&self) -> Vec<Missing> {
+        Vec::new()
     }
 }
 
@@ -383,6 +390,9 @@ pub trait Catalogue: Send + Sync {
         context: QueryContext,
         metric: Option<String>,
     ) -> BoxFuture<'_, Result<Vec<MetricMetadata>, StoreError>>;
+
+    /// As [`Scatter::missing`].
+    fn missing(&self) -> Vec<Missing>;
 }
 
 impl<S: Scatter> Catalogue for S {
@@ -498,6 +508,10 @@ impl<S: Scatter> Catalogue for S {
             all.sort_unstable();
             Ok(all)
         })
+    }
+
+    fn missing(&self) -> Vec<Missing> {
+        Scatter::missing(self)
     }
 }
 

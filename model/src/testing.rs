@@ -19,6 +19,7 @@ use crate::context::QueryContext;
 use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::matcher::Matcher;
+use crate::missing::Missing;
 use crate::range::TimeRange;
 use crate::sample::Sample;
 use crate::store::{Scatter, StoreError};
@@ -63,6 +64,7 @@ pub struct MemStore {
     shards: Arc<[SharedShard]>,
     failure: Arc<Mutex<Option<StoreError>>>,
     watermarks: Arc<Watermarks>,
+    missing: Arc<Mutex<Vec<Missing>>>,
 }
 
 impl MemStore {
@@ -71,7 +73,7 @@ impl MemStore {
         assert!(shards > 0, "a store has at least one shard");
         let watermarks = Arc::new(Watermarks::new(shards));
         let shards = (0..shards).map(|_| SharedShard::default()).collect();
-        MemStore { shards, failure: Arc::default(), watermarks }
+        MemStore { shards, failure: Arc::default(), watermarks, missing: Arc::default() }
     }
 
     /// Writes without a future: how a test fills its store.
@@ -111,6 +113,11 @@ impl MemStore {
                 series.starts.extend(starts.iter().copied());
             }
         }
+    }
+
+    /// Says that this is missing.
+    pub fn set_missing(&self, missing: Vec<Missing>) {
+        *lock(&self.missing) = missing;
     }
 
     /// From now on every append fails with this error (or works again, on `None`).
@@ -173,6 +180,10 @@ impl Scatter for MemStore {
 
     fn watermarks(&self) -> Option<&Watermarks> {
         Some(&self.watermarks)
+    }
+
+    fn missing(&self) -> Vec<Missing> {
+        lock(&self.missing).clone()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::exec::scan::{self, Job, SampleSeries, ShardAnswer};
 use crate::exec::tile::{Cell, Tile};
 use crate::explain::{Asked, Cost, Explained, NodeCosts};
 use crate::gate::Gate;
+use crate::missing;
 use crate::plan::grid::Steps;
 use crate::plan::lower::{Surroundings, orders_result};
 use crate::plan::{Node, Plan, split};
@@ -211,12 +212,20 @@ impl<S: Scatter> Engine<S> {
         request.options.context.check()?;
         let limits = Limits::new(request.options.context.clone(), self.options.max_samples);
         let run = Run { request: &request, parsed: &parsed };
+        // Before anything is read: what is missing now may be there when the query ends.
+        let missing = self.store.missing();
         let (mut value, notes) = match self.cacheable(&request, &parsed, true) {
             Some(cacheable) => self.run_cached(cacheable, &run, &limits, &mut stats).await?,
             None => self.evaluate(&run, request.steps, &limits, &mut stats).await?,
         };
         stats.peak_samples = limits.peak_samples();
-        let (mut warnings, infos) = notes.texts(&request.text);
+        let mut warnings = Vec::new();
+        if !missing.is_empty() {
+            let plan = self.plan(&request, &parsed, request.steps)?;
+            warnings.extend(missing::of_plan(&missing, &plan));
+        }
+        let (notes, infos) = notes.texts(&request.text);
+        warnings.extend(notes);
         if truncate(&mut value, request.options.limit) {
             warnings.push("results truncated due to limit".to_owned());
         }

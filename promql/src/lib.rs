@@ -12,6 +12,7 @@ pub mod exec;
 pub mod explain;
 pub mod functions;
 mod gate;
+pub mod missing;
 pub mod plan;
 pub mod query;
 pub mod syntax;

@@ -15,7 +15,7 @@ use hearth_model::context::Budget;
 use hearth_model::metadata::MetricMetadata;
 use hearth_model::replicas::Replicas;
 use hearth_model::store::{BoxFuture, Catalogue, Latest, MatcherSets, SeriesExemplars};
-use hearth_model::{Labels, QueryContext, StoreError, TimeRange};
+use hearth_model::{Labels, Missing, QueryContext, StoreError, TimeRange};
 use hearth_promql::active::ActiveQuery;
 use hearth_promql::cache::{Cache, CacheFigures};
 use hearth_promql::explain::{Asked, Explained};
@@ -253,6 +253,10 @@ impl<T: Catalogue + 'static> Catalogue for Threads<T> {
         metric: Option<String>,
     ) -> BoxFuture<'_, Result<Vec<MetricMetadata>, StoreError>> {
         self.run(move |store| async move { store.metadata(context, metric).await }, StoreError::Io)
+    }
+
+    fn missing(&self) -> Vec<Missing> {
+        self.inner.missing()
     }
 }
 

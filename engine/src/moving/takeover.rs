@@ -19,6 +19,8 @@ use crate::disk::blocking::BlockingDisk;
 use crate::handle::{self, Handle, OpenError};
 use crate::prometheus::directory::{self, BlockEntry, Directory};
 use crate::prometheus::head::{Found, HeadError, HeadReader};
+use hearth_model::TimeRange;
+use hearth_model::missing::{Missing, Why};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -76,6 +78,7 @@ pub fn open(options: &Options, originals: Originals) -> Result<Handle, MovingErr
     progress.blocks_pending.store(pending.len() as u64, Ordering::Relaxed);
     if !pending.is_empty() {
         let work = Work { store: store.clone(), options: options.clone(), originals, pending };
+        work.tell_missing(0, &[]);
         let thread = std::thread::Builder::new().name("hearth-takeover".into()).spawn(move || work.run());
         store.host(thread.map_err(MovingError::io(path))?);
     }
@@ -216,6 +219,7 @@ impl Work {
         }
         let (started, all) = (Instant::now(), self.pending.len());
         let progress = self.store.progress();
+        let mut unreadable = Vec::new();
         for (at, block) in self.pending.iter().enumerate() {
             match self.one(block) {
                 Ok(()) => {}
@@ -226,8 +230,10 @@ impl Work {
                         block = %block.ulid, %error,
                         "block of Prometheus could not be converted, its samples are missing; the next start tries again"
                     );
+                    unreadable.push(block);
                 }
             }
+            self.tell_missing(at + 1, &unreadable);
             progress.blocks_pending.store((all - at - 1) as u64, Ordering::Relaxed);
         }
         tracing::info!(
@@ -239,17 +245,35 @@ impl Work {
         );
     }
 
+    /// What is older is past the retention.
+    fn oldest_ms(&self) -> i64 {
+        let retention_ms = i64::try_from(self.options.keeping.retention.as_millis()).unwrap_or(i64::MAX);
+        (self.options.clock)().saturating_sub(retention_ms)
+    }
+
+    /// Says of which times readers lack something: those of the pending blocks from this one on, and of those that
+    /// could not be read.
+    fn tell_missing(&self, from: usize, unreadable: &[&BlockEntry]) {
+        let oldest_ms = self.oldest_ms();
+        let missing = |block: &BlockEntry, why| {
+            // A block ends before its `maxTime`.
+            let range = TimeRange::new(block.meta.min_time.max(oldest_ms), block.meta.max_time - 1);
+            (!range.is_empty()).then_some(Missing { range, why })
+        };
+        let awaited = self.pending[from..].iter().filter_map(|block| missing(block, Why::Awaited));
+        let unreadable = unreadable.iter().filter_map(|block| missing(block, Why::Unreadable));
+        self.store.progress().set_missing(awaited.chain(unreadable).collect());
+    }
+
     fn one(&self, block: &BlockEntry) -> Result<(), MovingError> {
         let (started, path) = (Instant::now(), &self.options.path);
         let progress = self.store.progress();
         let goes_on = || !progress.stop.load(Ordering::Relaxed);
-        let now = (self.options.clock)();
-        let retention_ms = i64::try_from(self.options.keeping.retention.as_millis()).unwrap_or(i64::MAX);
         let target = Target {
             store: &self.store,
             path,
             block_range_ms: i64::try_from(self.options.block_range.as_millis()).unwrap_or(i64::MAX),
-            oldest_ms: now.saturating_sub(retention_ms),
+            oldest_ms: self.oldest_ms(),
             goes_on: &goes_on,
         };
         let converted = convert(block, &target)?;

@@ -15,6 +15,7 @@ pub use cursor::ReplicaCursor;
 pub use view::ReplicaView;
 
 use crate::context::{QueryContext, Stop};
+use crate::missing::Missing;
 use crate::store::{Scatter, StoreError};
 use crate::watermark::Watermarks;
 use futures_channel::oneshot;
@@ -82,6 +83,10 @@ impl<S: Scatter> Scatter for Replicas<S> {
 
     fn watermarks(&self) -> Option<&Watermarks> {
         self.store.watermarks()
+    }
+
+    fn missing(&self) -> Vec<Missing> {
+        self.store.missing()
     }
 }
 

@@ -304,13 +304,14 @@ impl Notes {
                 warnings.insert(text)
             };
         }
-        (shown(warnings, "warning"), shown(infos, "info"))
+        (shown(warnings.into_iter(), "warning"), shown(infos.into_iter(), "info"))
     }
 }
 
-fn shown(texts: BTreeSet<String>, kind: &str) -> Vec<String> {
+/// The first of them, and how many more there are.
+pub(crate) fn shown(texts: impl ExactSizeIterator<Item = String>, kind: &str) -> Vec<String> {
     let omitted = texts.len().saturating_sub(MAX_NOTES_SHOWN);
-    let mut out: Vec<String> = texts.into_iter().take(MAX_NOTES_SHOWN).collect();
+    let mut out: Vec<String> = texts.take(MAX_NOTES_SHOWN).collect();
     if omitted > 0 {
         out.push(format!("{omitted} more {kind} annotations omitted"));
     }

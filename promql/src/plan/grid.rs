@@ -72,6 +72,18 @@ impl Windows {
         self.end_ms(step).saturating_sub(self.length_ms)
     }
 
+    /// Whether any of the windows sees something of the range.
+    pub fn look_into(&self, range: TimeRange) -> bool {
+        // The first window that does not end before the range is the one that begins first, too.
+        let short_by = (range.min_ms as i128 - self.first_end_ms as i128).max(0);
+        let step = match self.step_ms {
+            ..=0 => 0,
+            step_ms => short_by.div_euclid(step_ms as i128) + i128::from(short_by % step_ms as i128 != 0),
+        };
+        let Some(step) = usize::try_from(step).ok().filter(|step| *step < self.count) else { return false };
+        TimeRange::window(self.end_ms(step), self.length_ms).overlaps(range) && self.length_ms > 0
+    }
+
     /// Everything that any of the windows can see.
     pub fn covers(&self) -> TimeRange {
         let last = self.end_ms(self.count.saturating_sub(1));
@@ -97,5 +109,33 @@ mod tests {
         assert_eq!(moving.covers(), TimeRange::new(401, 2_900));
         let pinned = Windows::of(&steps, 500, 0, Some(7_000));
         assert_eq!((pinned.end_ms(0), pinned.end_ms(2)), (7_000, 7_000));
+    }
+
+    #[test]
+    fn what_windows_look_into() {
+        // (501, 1000], (2501, 3000], (4501, 5000]
+        let windows = Windows::of(&Steps::range(1_000, 5_000, 2_000), 500, 0, None);
+        let range = |min: i64, max: i64| TimeRange::new(min, max);
+        for (looked, min, max) in [
+            (false, i64::MIN, 500),
+            (true, i64::MIN, 501),
+            (true, 1_000, 1_000),
+            (false, 1_001, 2_500),
+            (true, 1_001, 2_501),
+            (true, 3_000, i64::MAX),
+            (true, 5_000, 6_000),
+            (false, 5_001, i64::MAX),
+            (true, i64::MIN, i64::MAX),
+        ] {
+            assert_eq!(windows.look_into(range(min, max)), looked, "{min} to {max}");
+            let by_hand = (0..windows.count)
+                .any(|step| TimeRange::window(windows.end_ms(step), 500).overlaps(range(min, max)));
+            assert_eq!(by_hand, looked, "{min} to {max}");
+        }
+        let pinned = Windows::of(&Steps::range(1_000, 5_000, 2_000), 500, 0, Some(9_000));
+        assert!(pinned.look_into(range(8_501, 8_501)) && !pinned.look_into(range(8_000, 8_500)));
+        assert!(pinned.look_into(range(9_000, 9_001)) && !pinned.look_into(range(9_001, 9_002)));
+        let none = Windows { count: 0, ..windows };
+        assert!(!none.look_into(TimeRange::ALL));
     }
 }
