@@ -3,6 +3,7 @@
 
 mod api;
 mod cluster;
+mod consul;
 mod ec2;
 mod kubernetes;
 

@@ -43,6 +43,13 @@ pub fn launch_prometheus(folder: &Path) -> Launch {
     Launch::new(Kind::Prometheus, peer("prometheus"), &folder.join("prometheus")).config("global: {}\n")
 }
 
+/// Its configuration is what it scrapes.
+pub fn launch_victoria_metrics(folder: &Path) -> Launch {
+    let folder = folder.join("victoria-metrics");
+    let launch = Launch::new(Kind::VictoriaMetrics, peer("victoria-metrics"), &folder);
+    launch.flag(format!("-promscrape.config={}", folder.join("prometheus.yml").display()))
+}
+
 pub fn launch_node_exporter(folder: &Path) -> Launch {
     Launch::new(Kind::NodeExporter, peer("prometheus-node-exporter"), &folder.join("node_exporter"))
         .flag("--log.level=error")

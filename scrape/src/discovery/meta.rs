@@ -14,11 +14,15 @@ pub fn host_port(host: &str, port: impl std::fmt::Display) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// A list as one value, with the separator around every entry, so that a pattern can ask for one of them.
+/// A list as one value, with the separator around every entry, so that a pattern can ask for one of them. Of
+/// an empty list both separators stay.
 pub fn enclosed<T: AsRef<str>>(entries: impl IntoIterator<Item = T>, separator: &str) -> String {
     let mut out = String::from(separator);
     for entry in entries {
         out.push_str(entry.as_ref());
+        out.push_str(separator);
+    }
+    if out.len() == separator.len() {
         out.push_str(separator);
     }
     out
@@ -109,6 +113,6 @@ mod tests {
             r#"{__address__="[::1]:80", __meta_x_a="1", __meta_x_c="5", __meta_x_tag_="w", __meta_x_tag_k_8_s__="v"}"#
         );
         assert_eq!(enclosed(["a", "b"], ","), ",a,b,");
-        assert_eq!(enclosed([""; 0], ","), ",");
+        assert_eq!(enclosed([""; 0], ","), ",,");
     }
 }

@@ -34,7 +34,7 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::Array(list) => Some(enclosed(list.iter().filter_map(text), ",")),
+        Value::Array(list) if !list.is_empty() => Some(enclosed(list.iter().filter_map(text), ",")),
         _ => None,
     }
 }

@@ -64,6 +64,9 @@ const EVERYTHING: &str = "<privateDnsName>ip-127-0-1-1.test</privateDnsName><dns
 const CLASSIC: &str = "<privateDnsName>classic.test</privateDnsName><dnsName/>\
     <placement><availabilityZone>eu-1b</availabilityZone></placement><privateIpAddress>127.0.1.2</privateIpAddress>\
     <networkInterfaceSet/>";
+/// In a network, but without an interface there.
+const DETACHED: &str = "<privateDnsName/><dnsName/><placement><availabilityZone>eu-1a</availabilityZone></placement>\
+    <subnetId>s-1</subnetId><vpcId>v-1</vpcId><privateIpAddress>127.0.1.6</privateIpAddress><networkInterfaceSet/>";
 const TERMINATED: &str = "<privateDnsName/><dnsName/><placement><availabilityZone>eu-1a</availabilityZone></placement>\
     <networkInterfaceSet/>";
 /// In a zone that is not listed, with IPv6 addresses none of which is the primary one.
@@ -213,7 +216,7 @@ fn instances_of_an_account_are_the_same() {
     instances[1].tags = &[("role", "cache")];
     instances[1].rest = SECOND;
     instances.remove(3);
-    instances.push(Instance { id: "i-6", state: "pending", tags: &[], rest: ELSEWHERE });
+    instances.push(Instance { id: "i-6", state: "pending", tags: &[], rest: DETACHED });
     set(Some(instances.clone()));
     pair.agree("changed", |theirs| shows(theirs, 11, &["ec2_instance_id\":\"i-6\""]));
 
