@@ -93,6 +93,11 @@ pub const LOG_PATIENCE: Duration = PREEMPT;
 pub const LOG_WARY_COMMITS: u32 = 32;
 /// A shard waits itself for the sync of no more data than this: more takes a millisecond on quick media.
 pub const LOG_QUICK_SYNC_BYTES: u64 = 256 << 10;
+/// Room that a log writes ahead at once: as much as the log has taken so far, within these bounds. So a small server
+/// writes little for nothing, and a piece is not so large that a commit would wait long behind it.
+pub const LOG_ROOM_MIN_BYTES: u64 = 64 << 10;
+/// See [`LOG_ROOM_MIN_BYTES`].
+pub const LOG_ROOM_MAX_BYTES: u64 = 1 << 20;
 
 /// Memory for type, help and unit of metrics, of all shards together: tens of thousands of metrics. Beyond, what was
 /// said longest ago goes.

@@ -119,7 +119,7 @@ impl<D: Disk> BlockWriter<D> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let log = disk.create_log(path)?;
+        let log = disk.create_file(path)?;
         let mut out = MAGIC.to_vec();
         out.resize(16, 0);
         Ok(BlockWriter {

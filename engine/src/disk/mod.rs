@@ -11,8 +11,10 @@ pub mod faults;
 pub mod mapped;
 pub mod names;
 pub mod probe;
+mod reserve;
 pub mod ring;
 pub mod simulated;
+mod stopwatch;
 mod writer;
 
 use mapped::Mapped;
@@ -42,8 +44,12 @@ pub trait Log: 'static {
 pub trait Disk: Clone + 'static {
     type Log: Log;
 
-    /// A new, empty, durable-by-name log; fails when the name exists.
+    /// A new, empty, durable-by-name log; fails when the name exists. Until somebody has cut them off durably, a crash
+    /// may leave zeros behind its end: room that it wrote ahead.
     fn create_log(&self, path: &Path) -> io::Result<Self::Log>;
+
+    /// The same for a file that is written once: nothing ever is behind its end.
+    fn create_file(&self, path: &Path) -> io::Result<Self::Log>;
 
     /// File names in a directory, sorted; none where the directory is not there.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -132,7 +138,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// A new file for appending, its name synced.
-fn create_file(path: &Path) -> io::Result<File> {
+fn new_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     path.parent().map_or(Ok(()), sync_directory)?;
     Ok(file)

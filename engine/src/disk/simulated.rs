@@ -3,10 +3,10 @@
 //!
 //! Faults: a crash keeps, of each file, all synced bytes and of the unsynced ones a random prefix; of a random part
 //! of the rest each sector is there or is zeros (sectors reach the medium in any order, and a file's length before its
-//! data). What a failed sync should have brought there is lost by any part, even when a later sync of the same file
-//! succeeds: the kernel forgets such pages. Names are durable at once, as every caller syncs the directory. A call
-//! told to fail leaves a random prefix of its bytes behind, one for which there is no room what fits. A part of a file
-//! may be unreadable, and syncs may take their time.
+//! data); behind the end of a log there may be zeros, room that it had ahead. What a failed sync should have brought
+//! there is lost by any part, even when a later sync of the same file succeeds: the kernel forgets such pages. Names are
+//! durable at once, as every caller syncs the directory. A call told to fail leaves a random prefix of its bytes behind,
+//! one for which there is no room what fits. A part of a file may be unreadable, and syncs may take their time.
 
 use super::mapped::Mapped;
 use super::{Disk, Log};
@@ -27,7 +27,12 @@ struct SimulatedFile {
     forgotten: Vec<Range<usize>>,
     /// What the medium does not give back.
     unreadable: Range<usize>,
+    /// A log's: where it was closed, a crash may bring back what was cut off behind its end.
+    may_have_room: bool,
 }
+
+/// Most room behind a log's end.
+const ROOM_BYTES: usize = 300;
 
 /// Files here are small, and so are their sectors.
 const SECTOR_BYTES: usize = 64;
@@ -203,13 +208,17 @@ impl SimulatedDisk {
             let unsure = forgotten.into_iter().chain(std::iter::once(kept..stretched));
             let sectors = unsure.flat_map(|r| r.clone().step_by(SECTOR_BYTES).map(move |at| (at, r.end)));
             let lost: Vec<_> = sectors.filter(|_| medium.random() & 1 == 0).collect();
+            let room = if medium.random() & 1 == 0 { medium.below(ROOM_BYTES) } else { 0 };
             if let Ok(file) = medium.file(&path) {
                 file.bytes.truncate(stretched);
                 for (at, end) in lost {
                     let end = end.min(at + SECTOR_BYTES).min(stretched);
                     file.bytes[at.min(end)..end].fill(0);
                 }
-                file.synced = stretched;
+                if std::mem::take(&mut file.may_have_room) {
+                    file.bytes.resize(stretched + room, 0);
+                }
+                file.synced = file.bytes.len();
             }
         }
         (medium.fail_at, medium.dead_from) = (None, None);
@@ -224,6 +233,16 @@ impl SimulatedDisk {
         }
     }
 
+    fn create(&self, path: &Path, may_have_room: bool) -> io::Result<SimulatedLog> {
+        self.call(|medium| {
+            if medium.files.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            medium.files.insert(path.to_owned(), SimulatedFile { may_have_room, ..SimulatedFile::default() });
+            Ok(SimulatedLog { disk: self.clone(), path: path.to_owned() })
+        })
+    }
+
     fn call<T>(&self, work: impl FnOnce(&mut Medium) -> io::Result<T>) -> io::Result<T> {
         let mut medium = self.medium.borrow_mut();
         if medium.fails() { Err(injected()) } else { work(&mut medium) }
@@ -234,13 +253,11 @@ impl Disk for SimulatedDisk {
     type Log = SimulatedLog;
 
     fn create_log(&self, path: &Path) -> io::Result<SimulatedLog> {
-        self.call(|medium| {
-            if medium.files.contains_key(path) {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            medium.files.insert(path.to_owned(), SimulatedFile::default());
-            Ok(SimulatedLog { disk: self.clone(), path: path.to_owned() })
-        })
+        self.create(path, true)
+    }
+
+    fn create_file(&self, path: &Path) -> io::Result<SimulatedLog> {
+        self.create(path, false)
     }
 
     /// Where nobody moves time ([`SimulatedDisk::pass`]), none passes: others run first, then it is over.

@@ -3,90 +3,224 @@
 //!
 //! Handing a commit to another thread and waking up for its result costs more than the commit itself where
 //! the medium is quick: a write goes into the page cache, and a small sync takes a tenth of a
-//! millisecond. So the shard does both itself, and measures. Once one took longer than
+//! millisecond. So the shard does both itself, and measures the medium ([`Stopwatch`]). Once one took longer than
 //! [`config::LOG_PATIENCE`] the next [`config::LOG_WARY_COMMITS`] go to the helper thread, which waits for the
 //! medium so that the shard does not; and a sync of much data always does.
+//!
+//! A log whose commits are synced one by one has room ahead ([`super::reserve`]), which the helper thread writes
+//! before it is needed, piece by piece; so the room is never much more than what the log has taken so far. A commit
+//! overwrites room where all before it is durable; else, and where there is none, the file grows.
 
 use super::Log;
+use super::blocking::PlainWriter;
+use super::reserve::{BLOCK_BYTES, Image, LogFile};
+use super::stopwatch::Stopwatch;
 use crate::config;
 use futures_channel::oneshot;
 use hearth_kernels::arch::Turns;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-/// How the helper thread writes: all of `bytes` at offset `at`, and with `sync` brings the file to stable
-/// storage.
+/// How bytes get behind a log's end where that has no room.
 pub trait Writer: 'static {
+    /// All of `bytes` at offset `at`, and with `sync` brings the file to stable storage.
     fn write(&mut self, at: u64, bytes: &[u8], sync: bool) -> io::Result<()>;
 }
 
 /// Makes a helper's writer, on the helper's thread.
-pub type MakeWriter = fn(Arc<File>) -> io::Result<Box<dyn Writer>>;
+pub type MakeWriter = fn(Arc<LogFile>) -> io::Result<Box<dyn Writer>>;
+
+/// What is to be done with a file.
+enum Work {
+    Append { at: u64, bytes: Vec<u8>, sync: bool },
+    Overwrite(Image),
+    Reserve { from: u64, length: usize },
+}
+
+impl Work {
+    fn run(&self, writer: &mut dyn Writer, file: &LogFile) -> io::Result<()> {
+        match self {
+            Work::Append { at, bytes, sync } => writer.write(*at, bytes, *sync),
+            Work::Overwrite(image) => file.overwrite(image),
+            Work::Reserve { from, length } => file.reserve(*from, *length),
+        }
+    }
+}
+
+/// What came of it.
+struct Done {
+    result: io::Result<()>,
+    /// How long the medium took.
+    took: Duration,
+    /// Its memory, where that is not lost with the helper.
+    work: Option<Work>,
+}
+
+impl Done {
+    fn failed(error: io::Error, work: Option<Work>) -> Done {
+        Done { result: Err(error), took: Duration::ZERO, work }
+    }
+}
 
 struct Order {
-    at: u64,
-    bytes: Vec<u8>,
-    sync: bool,
-    reply: oneshot::Sender<(io::Result<()>, Vec<u8>)>,
+    work: Work,
+    reply: oneshot::Sender<Done>,
 }
+
+/// Orders on their way to the helper: one commit, one piece of room.
+const ORDERS: usize = 2;
 
 /// A log file. Its helper thread is started when it is first needed, and ends with the log.
 pub struct WriterLog {
-    file: Arc<File>,
+    file: Arc<LogFile>,
     length: u64,
     /// Bytes that no sync was asked for yet.
     unsynced_bytes: u64,
     /// Commits that the helper is to do before the shard tries again.
     wary: u32,
+    room: Room,
+    here: PlainWriter,
+    watch: Stopwatch,
     make: MakeWriter,
     helper: Option<flume::Sender<Order>>,
 }
 
+/// Room that is written ahead.
+#[derive(Default)]
+struct Room {
+    /// Where it ends.
+    until: u64,
+    coming: Option<oneshot::Receiver<Done>>,
+    /// It cannot be had.
+    is_denied: bool,
+    /// The log's last block, as far as it is written.
+    tail: Vec<u8>,
+    /// Memory for the next commit.
+    image: Option<Image>,
+}
+
 impl WriterLog {
-    pub fn new(file: File, make: MakeWriter) -> WriterLog {
-        WriterLog { file: Arc::new(file), length: 0, unsynced_bytes: 0, wary: 0, make, helper: None }
+    pub fn new(file: LogFile, make: MakeWriter) -> WriterLog {
+        let room = Room { is_denied: !file.can_have_room(), ..Room::default() };
+        let file = Arc::new(file);
+        let here = PlainWriter { file: file.clone() };
+        let watch = Stopwatch::new();
+        WriterLog { file, length: 0, unsynced_bytes: 0, wary: 0, room, here, watch, make, helper: None }
     }
 
-    /// Writes here and now.
-    fn at_once(&self, bytes: &[u8], sync: bool) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.length)?;
-        if sync { self.file.sync_data() } else { Ok(()) }
+    fn helper(&mut self) -> io::Result<flume::Sender<Order>> {
+        match &self.helper {
+            Some(helper) => Ok(helper.clone()),
+            None => Ok(self.helper.insert(start(self.file.clone(), self.make)?).clone()),
+        }
     }
 
-    async fn by_helper(&mut self, bytes: Vec<u8>, sync: bool) -> (io::Result<()>, Vec<u8>) {
-        let helper = match &self.helper {
-            Some(helper) => helper.clone(),
-            None => match start(self.file.clone(), self.make) {
-                Ok(helper) => self.helper.insert(helper).clone(),
-                Err(error) => return (Err(error), bytes),
-            },
+    async fn by_helper(&mut self, work: Work) -> Done {
+        let helper = match self.helper() {
+            Ok(helper) => helper,
+            Err(error) => return Done::failed(error, Some(work)),
         };
         let (reply, answer) = oneshot::channel();
-        let order = Order { at: self.length, bytes, sync, reply };
-        if helper.send_async(order).await.is_err() {
-            return (Err(gone()), Vec::new());
+        match helper.send_async(Order { work, reply }).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Done::failed(gone(), None)),
+            Err(flume::SendError(order)) => Done::failed(gone(), Some(order.work)),
         }
-        answer.await.unwrap_or_else(|_| (Err(gone()), Vec::new()))
+    }
+
+    /// Takes the room that has come. Where a write up to `end` would lie where zeros are being written, waits for them.
+    async fn settle_room(&mut self, end: u64) -> io::Result<()> {
+        let Some(mut coming) = self.room.coming.take() else { return Ok(()) };
+        let fits = end.next_multiple_of(BLOCK_BYTES as u64) <= self.room.until;
+        let come = match coming.try_recv() {
+            Ok(None) if fits => {
+                self.room.coming = Some(coming);
+                return Ok(());
+            }
+            Ok(None) => coming.await.map_err(|_| gone())?,
+            Ok(Some(done)) => done,
+            Err(_) => return Err(gone()),
+        };
+        let Done { result, work: Some(Work::Reserve { from, length }), .. } = come else { return Ok(()) };
+        match result {
+            Ok(()) => self.room.until = from + length as u64,
+            Err(error) if denies(&error) => {
+                self.room.is_denied = true;
+                self.file.give_up(from);
+            }
+            // What the medium says of zeros it might have said of what is ours.
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Has more room written while there still is some.
+    fn order_room(&mut self) {
+        let piece = self.length.clamp(config::LOG_ROOM_MIN_BYTES, config::LOG_ROOM_MAX_BYTES);
+        let left = self.room.until.saturating_sub(self.length);
+        if self.room.is_denied || self.room.coming.is_some() || left >= piece {
+            return;
+        }
+        let from = self.room.until.max(self.length).next_multiple_of(BLOCK_BYTES as u64);
+        let length = (piece as usize).next_multiple_of(BLOCK_BYTES);
+        let Ok(helper) = self.helper() else {
+            // A commit that needs the helper is told.
+            self.room.is_denied = true;
+            return;
+        };
+        let (reply, answer) = oneshot::channel();
+        if helper.try_send(Order { work: Work::Reserve { from, length }, reply }).is_ok() {
+            self.room.coming = Some(answer);
+        }
+    }
+
+    /// These bytes with those before them in their block, where they may overwrite room.
+    fn image(&mut self, bytes: &[u8]) -> Option<Image> {
+        let quick_bytes = config::LOG_QUICK_SYNC_BYTES as usize;
+        let end = (self.length + bytes.len() as u64).next_multiple_of(BLOCK_BYTES as u64);
+        if bytes.len() > quick_bytes || end > self.room.until {
+            return None;
+        }
+        let mut image = self.room.image.take().unwrap_or_else(|| Image::new(quick_bytes));
+        image.fill(self.length, &self.room.tail, bytes);
+        Some(image)
+    }
+
+    /// The log is longer by these bytes.
+    fn advance(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.file.ends_at(self.length);
+        let (tail, in_block) = (&mut self.room.tail, (self.length % BLOCK_BYTES as u64) as usize);
+        match bytes.len().checked_sub(in_block) {
+            Some(before) => {
+                tail.clear();
+                tail.extend_from_slice(&bytes[before..]);
+            }
+            None => tail.extend_from_slice(bytes),
+        }
     }
 }
 
-fn start(file: Arc<File>, make: MakeWriter) -> io::Result<flume::Sender<Order>> {
-    let (orders, inbox) = flume::bounded::<Order>(1);
+/// Whether there is just no room to be had, which is no fault of the medium.
+fn denies(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, QuotaExceeded, StorageFull, Unsupported};
+    matches!(error.kind(), InvalidInput | QuotaExceeded | StorageFull | Unsupported)
+}
+
+fn start(file: Arc<LogFile>, make: MakeWriter) -> io::Result<flume::Sender<Order>> {
+    let (orders, inbox) = flume::bounded::<Order>(ORDERS);
     let work = move || {
         // Before the writer is made: the kernel's own threads that work for a ring inherit these turns. Where they are
         // refused it only runs later, which was told when the cores asked for theirs.
         let _ = Turns::Short.ask();
-        let mut writer = make(file);
-        for Order { at, bytes, sync, reply } in inbox.iter() {
-            let result = match &mut writer {
-                Ok(writer) => writer.write(at, &bytes, sync),
-                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        let (mut writer, watch) = (None, Stopwatch::new());
+        for Order { work, reply } in inbox.iter() {
+            let (result, took) = match writer.get_or_insert_with(|| make(file.clone())) {
+                Ok(writer) => watch.time(|| work.run(&mut **writer, &file)),
+                Err(error) => (Err(io::Error::new(error.kind(), error.to_string())), Duration::ZERO),
             };
             // The one who asked may be gone; the bytes are written all the same.
-            let _ = reply.send((result, bytes));
+            let _ = reply.send(Done { result, took, work: Some(work) });
         }
     };
     std::thread::Builder::new().name("hearth-log".into()).spawn(work)?;
@@ -101,23 +235,137 @@ impl Log for WriterLog {
     async fn append(&mut self, bytes: Vec<u8>, sync: bool) -> (io::Result<()>, Vec<u8>) {
         let length = bytes.len() as u64;
         let pending_bytes = self.unsynced_bytes + length;
+        if pending_bytes == 0 {
+            return (Ok(()), bytes);
+        }
+        if let Err(error) = self.settle_room(self.length + length).await {
+            return (Err(error), bytes);
+        }
         let small = !sync || pending_bytes <= config::LOG_QUICK_SYNC_BYTES;
-        let started = Instant::now();
-        let (result, bytes) = if small && self.wary == 0 {
-            (self.at_once(&bytes, sync), bytes)
+        let alone = sync && pending_bytes == length;
+        let image = if alone { self.image(&bytes) } else { None };
+        let (work, kept) = match image {
+            Some(image) => (Work::Overwrite(image), bytes),
+            None => (Work::Append { at: self.length, bytes, sync }, Vec::new()),
+        };
+        let Done { result, took, work } = if small && self.wary == 0 {
+            let (result, took) = self.watch.time(|| work.run(&mut self.here, &self.file));
+            Done { result, took, work: Some(work) }
         } else {
-            self.by_helper(bytes, sync).await
+            self.by_helper(work).await
         };
         if small {
-            let slow = started.elapsed() > config::LOG_PATIENCE;
+            let slow = took > config::LOG_PATIENCE;
             self.wary = if slow { config::LOG_WARY_COMMITS } else { self.wary.saturating_sub(1) };
         }
-        self.length += length;
-        self.unsynced_bytes = if sync { 0 } else { pending_bytes };
+        let bytes = match work {
+            Some(Work::Append { bytes, .. }) => bytes,
+            Some(Work::Overwrite(image)) => {
+                self.room.image = Some(image);
+                kept
+            }
+            _ => kept,
+        };
+        if result.is_ok() {
+            self.advance(&bytes);
+            self.unsynced_bytes = if sync { 0 } else { pending_bytes };
+            if alone {
+                self.order_room();
+            }
+        }
         (result, bytes)
     }
 
     async fn sync(&mut self) -> io::Result<()> {
         self.append(Vec::new(), true).await.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Disk;
+    use super::super::blocking::BlockingDisk;
+    use super::super::ring::RingDisk;
+    use super::*;
+    use futures_executor::block_on;
+    use std::path::Path;
+
+    /// Appends of all sizes, synced or not, by the shard or its helper: what stands in the file, and what is left of it.
+    fn check<D: Disk<Log = WriterLog>>(disk: D, path: &Path, seed: u64, synced_of_8: u64, wary: bool) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut log = disk.create_log(path).expect("creates");
+        let (mut expect, mut overwritten) = (Vec::new(), 0);
+        for commit in 0..300u64 {
+            let length = match random.u64(0..10) {
+                0 => 0,
+                1 => random.u64(1..600_000),
+                2 => 4096 * random.u64(1..10),
+                _ => random.u64(1..20_000),
+            };
+            let bytes: Vec<u8> = (0..length).map(|at| (at * 7 + commit) as u8).collect();
+            expect.extend_from_slice(&bytes);
+            log.wary = if wary { 8 } else { 0 };
+            let before = log.room.until;
+            let (result, back) = block_on(log.append(bytes, random.u64(0..8) < synced_of_8));
+            result.expect("appends");
+            assert_eq!(back.len() as u64, length);
+            overwritten += u64::from(log.length <= before);
+            let (end, room) = (log.length, log.room.until.saturating_sub(log.length));
+            assert_eq!(end, expect.len() as u64);
+            assert!(room < end + config::LOG_ROOM_MAX_BYTES + config::LOG_ROOM_MIN_BYTES + 4096);
+            if commit % 50 == 0 {
+                let file = std::fs::read(path).expect("reads");
+                assert!(
+                    file.starts_with(&expect) && file[expect.len()..].iter().all(|b| *b == 0),
+                    "seed {seed}"
+                );
+            }
+        }
+        println!("{overwritten} of 300 commits overwrote room");
+        if synced_of_8 == 8 && !log.room.is_denied {
+            assert!(overwritten > 100, "{overwritten}");
+        }
+        let helper = log.helper.clone();
+        drop(log);
+        // Its thread ends once nobody can ask it any more, and then the room goes.
+        drop(helper);
+        while std::fs::metadata(path).expect("is there").len() != expect.len() as u64 {
+            std::thread::yield_now();
+        }
+        assert_eq!(std::fs::read(path).expect("reads"), expect, "seed {seed}");
+    }
+
+    #[test]
+    fn commits_stand_where_they_belong_however_they_were_written() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut number = 0;
+        for synced_of_8 in [0, 4, 8] {
+            for wary in [false, true] {
+                let path = |number: u64| directory.path().join(number.to_string());
+                check(BlockingDisk, &path(number), number, synced_of_8, wary);
+                check(RingDisk, &path(number + 1), number + 1, synced_of_8, wary);
+                number += 2;
+            }
+        }
+    }
+
+    /// What becomes of a log whose room could not be written.
+    fn after(kind: io::ErrorKind) -> (io::Result<()>, bool) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut log = BlockingDisk.create_log(&directory.path().join("log")).expect("creates");
+        let (reply, coming) = oneshot::channel();
+        let work = Work::Reserve { from: 4096, length: 8192 };
+        assert!(reply.send(Done::failed(kind.into(), Some(work))).is_ok());
+        log.room = Room { coming: Some(coming), ..Room::default() };
+        let (result, _) = block_on(log.append(vec![1; 10], true));
+        (result, log.room.is_denied)
+    }
+
+    #[test]
+    fn a_full_disk_denies_room_and_a_bad_one_ends_the_log() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::InvalidInput] {
+            assert!(matches!(after(kind), (Ok(()), true)), "{kind}");
+        }
+        assert!(matches!(after(io::ErrorKind::Other), (Err(_), false)));
     }
 }

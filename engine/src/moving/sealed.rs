@@ -34,6 +34,10 @@ impl Disk for SealedDisk {
         Err(read_only())
     }
 
+    fn create_file(&self, _: &Path) -> io::Result<NoLog> {
+        Err(read_only())
+    }
+
     fn make_directory(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }

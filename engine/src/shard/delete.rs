@@ -101,7 +101,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut log = self.disk.create_log(&unfinished)?;
+        let mut log = self.disk.create_file(&unfinished)?;
         let (written, _) = log.append(bytes, true).await;
         drop(log);
         let result = written.and_then(|()| self.disk.rename(&unfinished, &path));

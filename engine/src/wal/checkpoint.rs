@@ -31,7 +31,7 @@ impl<L: Log> CheckpointWriter<L> {
         header: SegmentHeader,
         state: State,
     ) -> io::Result<Self> {
-        let log = disk.create_log(path)?;
+        let log = disk.create_file(path)?;
         let mut out = frame::segment_header(frame::CHECKPOINT_MAGIC, header).to_vec();
         let start = out.len();
         out.resize(start + FRAME_HEADER_BYTES, 0);

@@ -7,7 +7,8 @@
 //!    is damaged.
 //! 3. Bytes that are no frame are stepped over up to the next whole frame. At the very end of the log
 //!    they are a torn tail, the mark of a crash: cut off and counted. Anywhere else they are damage:
-//!    counted, left for whoever wants to look.
+//!    counted, left for whoever wants to look. Zeros behind the last frame are room that was written ahead: cut off,
+//!    and nothing was lost.
 //!    Frames behind a lost one are left where a later segment begins at or before that one: after a failed sync all
 //!    frames since the last good one are written again, and that copy has none missing.
 //! 4. The writer goes on in a new segment.
@@ -216,17 +217,7 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                     at = resume;
                 }
                 Next::Damage { resume: None } => {
-                    let torn = (len_bytes - at) as u64;
-                    if file.is_unreadable() {
-                        // It may be there again another day.
-                        (found.damages, keep) = (found.damages + 1, true);
-                        tracing::error!(file = %path.display(), offset = at, "the end of a log segment cannot be read");
-                        break;
-                    }
-                    found.torn_bytes += torn;
-                    tracing::warn!(file = %path.display(), offset = at, bytes = torn, last = later.is_empty(), "torn end of log segment cut off");
-                    drop(file);
-                    self.tried(&path, self.disk.truncate(&path, at as u64))?;
+                    keep |= self.cut(&path, file, at, later.is_empty(), found)?;
                     break;
                 }
             }
@@ -237,6 +228,32 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
         let max_ms = found.max_ms;
         found.position.closed.push(ClosedSegment { number, bytes: at as u64, max_ms });
         Ok(())
+    }
+
+    /// Cuts off what is behind a segment's last frame, or leaves it where it cannot be read: then `true`.
+    fn cut(
+        &self,
+        path: &Path,
+        mut file: FileReader,
+        at: usize,
+        is_last: bool,
+        found: &mut Replayed,
+    ) -> Result<bool, ReplayError> {
+        if file.is_unreadable() {
+            // It may be there again another day.
+            found.damages += 1;
+            tracing::error!(file = %path.display(), offset = at, "the end of a log segment cannot be read");
+            return Ok(true);
+        }
+        let torn = file.len_bytes() - at;
+        let rest = file.bytes(at, torn);
+        if self.tried(path, rest)?.iter().any(|byte| *byte != 0) {
+            found.torn_bytes += torn as u64;
+            tracing::warn!(file = %path.display(), offset = at, bytes = torn, last = is_last, "torn end of log segment cut off");
+        }
+        drop(file);
+        self.tried(path, self.disk.truncate(path, at as u64))?;
+        Ok(false)
     }
 
     /// Whether frames are missing before this one, and a segment among `later` has them.
@@ -354,5 +371,36 @@ mod tests {
         check(&[&[1, -2, 3], &[-2, 3], &[2, 3, 4]], &[1, 2, 3, 4], 0);
         // Nobody has it.
         check(&[&[1, -2, 3], &[4]], &[1, 3, 4], 1);
+    }
+
+    /// Bytes that are told as torn off where these stand behind a segment's frames; the next replay finds nothing any more.
+    #[track_caller]
+    fn check_tail(tail: &[u8], torn_bytes: u64) {
+        let disk = SimulatedDisk::new(1);
+        write(&disk, 1, &[1, 2]);
+        let path = names::segment(Path::new(DIRECTORY), 1);
+        let mut bytes = disk.read(&path).expect("reads");
+        let whole = bytes.len();
+        bytes.extend_from_slice(tail);
+        disk.write_whole(&path, &bytes).expect("writes");
+        for torn_bytes in [torn_bytes, 0] {
+            let replay =
+                Replay { disk: &disk, directory: Path::new(DIRECTORY), shard: 0, seed: 1, sink: |_| None };
+            let found = replay.run().expect("replays");
+            assert_eq!(
+                (found.torn_bytes, found.frames, found.damages, found.lost_frames),
+                (torn_bytes, 2, 0, 0)
+            );
+            assert_eq!(disk.read(&path).expect("reads").len(), whole);
+        }
+    }
+
+    #[test]
+    fn zeros_behind_the_last_frame_are_room_and_anything_else_is_torn() {
+        check_tail(&[], 0);
+        check_tail(&[0; 1], 0);
+        check_tail(&[0; 5000], 0);
+        check_tail(&[[0; 20], [1; 20]].concat(), 40);
+        check_tail(&frame::FRAME_MAGIC, 4);
     }
 }
