@@ -10,10 +10,10 @@
 
 #![deny(unsafe_code)]
 
-mod block;
-mod bytes;
+pub mod block;
+pub mod bytes;
 mod census;
-mod chunk;
+pub mod chunk;
 mod compact;
 pub mod config;
 #[allow(unsafe_code)] // raw I/O; every block says why it holds

@@ -1,11 +1,13 @@
 //! Data directories of other versions: one that an earlier version wrote reads as it did, and one of a later version is
 //! refused by name and left alone.
 //!
-//! `golden/format_2.txt` is a directory with every kind of file, one a line: its name, then its bytes in hexadecimal.
-//! `HEARTH_GOLDEN=write` makes it anew: for a change of format keep the old one beside the new.
+//! Each of `golden/` is a directory with every kind of file, one a line: its name, then its bytes in hexadecimal.
+//! `format_2.txt` has blocks of version 1, `format_3.txt` of version 2. `HEARTH_GOLDEN=write` makes the newest anew: for a
+//! change of format keep the old ones beside the new.
 
 use futures_executor::block_on;
 use hearth_engine::moving::list::analyzed;
+use hearth_engine::moving::verify::verify;
 use hearth_engine::{Handle, IoChoice, Keeping, OpenError, Options, open};
 use hearth_model::metadata::{MetricKind, MetricMetadata};
 use hearth_model::store::{Admin, Catalogue, Columns, Projection, Select, SeriesCursor, ShardView};
@@ -20,13 +22,12 @@ const SERIES: usize = 5;
 const PAGE_BYTES: usize = 16 << 10;
 const FOOTER_BYTES: usize = 28;
 
-fn golden() -> PathBuf {
-    PathBuf::from("tests/golden/format_2.txt")
-}
+const KEPT: [&str; 2] = ["tests/golden/format_2.txt", NEWEST];
+const NEWEST: &str = "tests/golden/format_3.txt";
 
-/// The files of the directory that is kept.
-fn kept() -> BTreeMap<PathBuf, Vec<u8>> {
-    let text = std::fs::read_to_string(golden()).expect("the golden file is there");
+/// The files of a directory that is kept.
+fn kept(golden: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let text = std::fs::read_to_string(golden).expect("the golden file is there");
     let byte = |hex: &[u8]| {
         let hex = std::str::from_utf8(hex).expect("ASCII");
         u8::from_str_radix(hex, 16).expect("hexadecimal")
@@ -42,7 +43,7 @@ fn keep(files: &BTreeMap<PathBuf, Vec<u8>>) {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let text: String =
         files.iter().map(|(name, bytes)| format!("{} {}\n", name.display(), hex(bytes))).collect();
-    std::fs::write(golden(), text).expect("writes");
+    std::fs::write(NEWEST, text).expect("writes");
 }
 
 fn options(path: &Path) -> Options {
@@ -160,13 +161,16 @@ fn an_earlier_directory_reads_as_it_did() {
         make(fresh.path());
         keep(&all_files(fresh.path()));
     }
-    let directory = copy(&kept());
-    for _ in 0..2 {
-        let handle = open(&options(directory.path())).expect("opens");
-        assert_eq!(read(&handle), expected());
-        let said = block_on(handle.metadata(QueryContext::unlimited(), None)).expect("reads");
-        assert_eq!(said.iter().map(|m| &*m.help).collect::<Vec<_>>(), ["Said at 360."]);
-        handle.close();
+    for golden in KEPT {
+        let directory = copy(&kept(golden));
+        for _ in 0..2 {
+            let handle = open(&options(directory.path())).expect("opens");
+            assert_eq!(read(&handle), expected(), "{golden}");
+            let said = block_on(handle.metadata(QueryContext::unlimited(), None)).expect("reads");
+            assert_eq!(said.iter().map(|m| &*m.help).collect::<Vec<_>>(), ["Said at 360."]);
+            handle.close();
+        }
+        assert_eq!(verify(directory.path()).expect("checks").damages, []);
     }
     // And what is written today reads as what was written then.
     let fresh = tempfile::tempdir().expect("temporary directory");
@@ -178,15 +182,17 @@ fn an_earlier_directory_reads_as_it_did() {
 
 #[test]
 fn sections_are_all_that_blocks_have() {
-    let (files, mut series) = (kept(), 0);
-    let blocks = files.iter().filter(|(name, _)| name.extension().is_some_and(|kind| kind == "block"));
-    let len_bytes: usize = blocks.map(|(_, bytes)| bytes.len()).sum();
-    let directory = copy(&files);
-    let found = analyzed(directory.path(), None, &[], |_, _| series += 1).expect("reads");
-    assert_eq!((series, found.damages), (SERIES, Vec::new()));
-    assert_eq!(found.sections.iter().map(|(_, bytes)| *bytes).sum::<u64>(), len_bytes as u64);
-    assert!(found.sections.iter().any(|(name, bytes)| *name == "chunks" && *bytes > 0));
-    assert!(found.samples_in_blocks > 0);
+    for golden in KEPT {
+        let (files, mut series) = (kept(golden), 0);
+        let blocks = files.iter().filter(|(name, _)| name.extension().is_some_and(|kind| kind == "block"));
+        let len_bytes: usize = blocks.map(|(_, bytes)| bytes.len()).sum();
+        let directory = copy(&files);
+        let found = analyzed(directory.path(), None, &[], |_, _| series += 1).expect("reads");
+        assert_eq!((series, found.damages), (SERIES, Vec::new()));
+        assert_eq!(found.sections.iter().map(|(_, bytes)| *bytes).sum::<u64>(), len_bytes as u64);
+        assert!(found.sections.iter().any(|(name, bytes)| *name == "chunks" && *bytes > 0));
+        assert!(found.samples_in_blocks > 0);
+    }
 }
 
 fn put_crc(bytes: &mut [u8], from: usize, to: usize) {
@@ -222,7 +228,7 @@ fn of_later_version(name: &Path, bytes: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn a_later_directory_is_refused_and_left_alone() {
-    let whole = kept();
+    let whole = kept(NEWEST);
     let mut kinds = BTreeMap::<String, usize>::new();
     for (name, bytes) in &whole {
         let Some(later) = of_later_version(name, bytes) else { continue };

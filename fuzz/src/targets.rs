@@ -1,6 +1,7 @@
 //! The targets, one file a parser. A target only calls its parser and, where there is a way back, checks
 //! that the way back returns what was parsed; it holds no logic of its own.
 
+pub mod block;
 pub mod chunk_histograms;
 pub mod chunk_times;
 pub mod chunk_values;

@@ -14,7 +14,9 @@ use std::ops::Range;
 
 pub const MAGIC: [u8; 8] = *b"HEARTHBK";
 pub const END_MAGIC: [u8; 8] = *b"HEARTHBE";
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that is read.
+const FIRST_VERSION: u32 = 1;
 /// Unit of checking: large enough for its checksum to cost nothing, small enough to cost one disk access.
 pub const PAGE_BYTES: usize = 16 << 10;
 /// `directory offset u64 | directory length u32 | version u32 | magic 8 | crc32c u32` of all since the body.
@@ -47,7 +49,7 @@ pub const SECTION_NAMES: [&str; SECTIONS] = [
     "symbol ends",
     "series",
     "label sets",
-    "label groups",
+    "groups",
     "chunk lists",
     "shared times",
     "names",
@@ -98,7 +100,7 @@ impl Directory {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Option<Directory> {
+    pub fn parse(bytes: &[u8]) -> Option<Directory> {
         let mut reader = Reader::new(bytes);
         let shard = reader.u32()?;
         let (number, seed) = (reader.u64()?, reader.u64()?);
@@ -149,6 +151,7 @@ pub struct Damage;
 pub struct BlockFile {
     mapped: Mapped,
     pub directory: Directory,
+    pub version: u32,
     body: usize,
     /// Two bits for each page: checked, and found bad.
     states: Vec<Cell<u8>>,
@@ -190,7 +193,7 @@ impl BlockFile {
         if crc != crc32c::crc32c(checked).to_le_bytes() {
             return damaged("the checksum of its end does not hold");
         }
-        if version != FORMAT_VERSION {
+        if !(FIRST_VERSION..=FORMAT_VERSION).contains(&version) {
             return Err(BlockError::Version(version));
         }
         let directory = Directory::parse(&tail[offset - body..offset - body + length]);
@@ -203,7 +206,7 @@ impl BlockFile {
         let states = vec![Cell::new(UNCHECKED); body.div_ceil(PAGE_BYTES)];
         let (buffer, damaged_pages) = (RefCell::new(Vec::new()), Cell::new(0));
         let faults = Cell::new(faults::count());
-        Ok(BlockFile { mapped, directory, body, states, buffer, damaged_pages, faults })
+        Ok(BlockFile { mapped, directory, version, body, states, buffer, damaged_pages, faults })
     }
 
     pub fn len_bytes(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! A block's index: strings by number and by text, series by label pair.
 
 use super::file::{Damage, Section};
-use super::{Block, postings};
+use super::{Block, first, postings};
 use crate::index::symbols::Symbol;
 use crate::index::{Lookup, exact_values};
 use hearth_model::Matcher;
@@ -99,12 +99,25 @@ impl Block {
 
     /// Adds the series that have the value at this position.
     fn union_into(&self, at: u64, out: &mut RoaringBitmap) -> Result<(), Damage> {
-        postings::union_into(self.postings(at)?, self.series_count(), out).ok_or(Damage)
+        let ids = self.ids(at)?;
+        if out.is_empty() {
+            *out = ids;
+        } else {
+            *out |= ids;
+        }
+        Ok(())
+    }
+
+    /// The series that have the value at this position. Ids that no series of the block has are damage.
+    fn ids(&self, at: u64) -> Result<RoaringBitmap, Damage> {
+        let read = if self.layout.is_first() { first::postings } else { postings::read };
+        let ids = read(self.postings(at)?).ok_or(Damage)?;
+        if ids.max().is_some_and(|max| max >= self.series_count()) { Err(Damage) } else { Ok(ids) }
     }
 
     /// Whether any of `ids` has the value at this position.
     pub fn intersects(&self, at: u64, ids: &RoaringBitmap) -> Result<bool, Damage> {
-        postings::intersects(self.postings(at)?, self.series_count(), ids).ok_or(Damage)
+        Ok(!self.ids(at)?.is_disjoint(ids))
     }
 }
 

@@ -9,50 +9,34 @@
 //!    believed can make a reader panic: what does not fit is [`Damage`].
 
 pub mod file;
+pub mod first;
 pub mod index;
-mod labels;
-mod postings;
+pub mod labels;
+pub mod postings;
+pub mod rows;
 #[cfg(test)]
 pub mod tests;
 pub mod tombstones;
 pub mod writer;
 
-use crate::bytes::{Reader, unzigzag};
+use crate::bytes::Reader;
 use crate::chunk::columns::{FloatColumns, Key};
 use crate::chunk::histogram::Timed;
-use crate::chunk::{MAX_CHUNK_SAMPLES, float, histogram};
+use crate::chunk::{float, histogram};
 use crate::disk::mapped::Mapped;
 use crate::index::symbols::Symbol;
 use file::{BlockError, BlockFile, Damage, Directory, Section};
 use hearth_model::TimeRange;
+use rows::{ChunkRef, Layout, Place};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use tombstones::Tombstones;
-use writer::{Kind, SHARED_TIMES_BYTES};
-
-/// Bytes of a series' row: hash u128, offset of its chunk list u32.
-const ROW_BYTES: u64 = 20;
-
-/// One chunk of a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkRef {
-    pub kind: Kind,
-    pub min_ms: i64,
-    pub max_ms: i64,
-    pub samples: usize,
-    pub start: u64,
-    pub end: u64,
-}
-
-impl ChunkRef {
-    fn range(&self) -> TimeRange {
-        TimeRange::new(self.min_ms, self.max_ms)
-    }
-}
+use writer::Kind;
 
 /// An open block.
 pub struct Block {
     file: BlockFile,
+    layout: Layout,
     /// Chunks that could not be read: on a damaged page, or not what the checksum promised.
     lost_chunks: Cell<u64>,
     tombstones: RefCell<Rc<Tombstones>>,
@@ -62,6 +46,7 @@ pub struct Block {
 #[derive(Debug, Default)]
 pub struct Buffers {
     chunks: Vec<ChunkRef>,
+    place: Option<Place>,
     times: SharedTimes,
     deleted: Vec<TimeRange>,
 }
@@ -84,10 +69,11 @@ impl Block {
         if (of, called, under) != (shard, number, seed) {
             return Err(BlockError::Damaged("it is of another shard, place or data directory"));
         }
-        let block = Block { file, lost_chunks: Cell::new(0), tombstones: RefCell::default() };
+        let layout = Layout::of_version(file.version);
+        let block = Block { file, layout, lost_chunks: Cell::new(0), tombstones: RefCell::default() };
         let rows = block.file.section_length(Section::Series);
-        if block.directory().series.checked_mul(ROW_BYTES) != Some(rows)
-            || rows / ROW_BYTES > u64::from(u32::MAX)
+        if block.directory().series.checked_mul(layout.series_bytes) != Some(rows)
+            || rows / layout.series_bytes > u64::from(u32::MAX)
         {
             return Err(BlockError::Damaged("its series do not fit"));
         }
@@ -129,63 +115,18 @@ impl Block {
         self.file.slice(section, range)
     }
 
+    fn section_length(&self, section: Section) -> u64 {
+        self.file.section_length(section)
+    }
+
     /// Places found damaged so far.
     pub fn damages(&self) -> u64 {
         self.file.damaged_pages() + self.lost_chunks.get()
     }
 
-    fn row(&self, series: u32) -> Result<&[u8], Damage> {
-        let start = u64::from(series) * ROW_BYTES;
-        self.file.slice(Section::Series, start..start + ROW_BYTES)
-    }
-
-    /// The hash of the series' key.
-    pub fn hash(&self, series: u32) -> Result<u128, Damage> {
-        let hash = self.row(series)?.first_chunk::<16>().ok_or(Damage)?;
-        Ok(u128::from_le_bytes(*hash))
-    }
-
-    /// A series' chunks, in order of time within each kind.
-    pub fn chunks(&self, series: u32, out: &mut Vec<ChunkRef>) -> Result<(), Damage> {
-        out.clear();
-        let at = self.row(series)?.last_chunk::<4>().ok_or(Damage)?;
-        let at = u64::from(u32::from_le_bytes(*at));
-        let end = self.file.section_length(Section::ChunkLists);
-        // How long the list is, it says itself; most are short.
-        let guess = end.min(at.saturating_add(64));
-        if self.read_list(self.file.slice(Section::ChunkLists, at..guess)?, out).is_none() {
-            out.clear();
-            let long = end.min(at.saturating_add(MAX_LIST_BYTES));
-            self.read_list(self.file.slice(Section::ChunkLists, at..long)?, out).ok_or(Damage)?;
-        }
-        Ok(())
-    }
-
-    fn read_list(&self, bytes: &[u8], out: &mut Vec<ChunkRef>) -> Option<()> {
-        let mut reader = Reader::new(bytes);
-        let (count, mut start) = (reader.varint()?, reader.varint()?);
-        let mut before = 0i64;
-        for _ in 0..count {
-            let kind = match reader.u8()? {
-                0 => Kind::Float,
-                1 => Kind::Histogram,
-                3 => Kind::HistogramRuns,
-                2 => Kind::FloatAt(reader.varint_u32()?),
-                _ => return None,
-            };
-            let min_ms = before.wrapping_add(unzigzag(reader.varint()?));
-            let max_ms = min_ms.wrapping_add(reader.varint()? as i64);
-            let samples = usize::try_from(reader.varint()?).ok().filter(|n| *n <= MAX_CHUNK_SAMPLES)?;
-            let end = start.checked_add(reader.varint()?)?;
-            out.push(ChunkRef { kind, min_ms, max_ms, samples, start, end });
-            (start, before) = (end, max_ms);
-        }
-        Some(())
-    }
-
     /// Whether the series may have samples in the range.
     pub fn overlaps(&self, series: u32, range: TimeRange, buffers: &mut Buffers) -> Result<bool, Damage> {
-        self.chunks(series, &mut buffers.chunks)?;
+        self.chunks(series, buffers)?;
         self.tombstones.borrow().of(series, &mut buffers.deleted);
         let deleted = |part| tombstones::covers(&buffers.deleted, part);
         let mut parts = buffers.chunks.iter().map(|c| c.range().intersection(range));
@@ -202,8 +143,8 @@ impl Block {
         floats: &mut FloatColumns,
         histograms: &mut Vec<Timed>,
     ) -> Result<(), Damage> {
-        let mut chunks = std::mem::take(&mut buffers.chunks);
-        let result = self.chunks(series, &mut chunks);
+        let result = self.chunks(series, buffers).map(|_| ());
+        let chunks = std::mem::take(&mut buffers.chunks);
         self.tombstones.borrow().of(series, &mut buffers.deleted);
         let deleted = &buffers.deleted;
         let before = (floats.values.len(), histograms.len());
@@ -284,12 +225,8 @@ impl Block {
         if let Some(at) = at.filter(|at| known.rows[*at].1.len() == count) {
             return Ok(&known.rows[at].1);
         }
-        let offset = u64::from(row) * SHARED_TIMES_BYTES as u64;
-        let entry = self.file.slice(Section::SharedTimes, offset..offset + SHARED_TIMES_BYTES as u64)?;
-        let mut reader = Reader::new(entry);
-        let (start, length) = (reader.u64().ok_or(Damage)?, reader.u32().ok_or(Damage)?);
-        let end = start.checked_add(u64::from(length)).ok_or(Damage)?;
-        let bytes = self.file.slice(Section::Chunks, start..end)?;
+        let place = self.times_row(row)?.place;
+        let bytes = self.file.slice(Section::Chunks, place)?;
         if known.rows.len() < KNOWN_ROWS {
             known.rows.push(Default::default());
         }
@@ -305,16 +242,18 @@ impl Block {
     /// Name and value symbols of a series, in label order.
     pub fn pairs(&self, series: u32, out: &mut Vec<Symbol>) -> Result<(), Damage> {
         out.clear();
-        let group = u64::from(series / labels::GROUP);
-        let at = self.file.slice(Section::LabelGroups, group * 4..group * 4 + 4)?;
+        let group = u64::from(series / labels::GROUP) * self.layout.group_bytes;
+        let at = self.file.slice(Section::LabelGroups, group..group + 4)?;
         let start = u64::from(u32::from_le_bytes(*at.first_chunk().ok_or(Damage)?));
-        let end = match self.file.slice(Section::LabelGroups, group * 4 + 4..group * 4 + 8) {
+        let next = group + self.layout.group_bytes;
+        let end = match self.file.slice(Section::LabelGroups, next..next + 4) {
             Ok(next) => u64::from(u32::from_le_bytes(*next.first_chunk().ok_or(Damage)?)),
             Err(_) => self.file.section_length(Section::LabelSets),
         };
         let mut reader = Reader::new(self.file.slice(Section::LabelSets, start..end)?);
         for _ in 0..=series % labels::GROUP {
-            labels::read(&mut reader, out).ok_or(Damage)?;
+            let read = if self.layout.is_first() { first::labels } else { labels::read };
+            read(&mut reader, out).ok_or(Damage)?;
         }
         Ok(())
     }
@@ -342,6 +281,3 @@ fn without(
     let tail = histograms.split_off(others);
     histograms.extend(tail.into_iter().filter(|(time, _)| !is_deleted(*time)));
 }
-
-/// A chunk list longer than this is damage: some ten thousand chunks.
-const MAX_LIST_BYTES: u64 = 1 << 20;

@@ -1,6 +1,7 @@
 //! Blocks written and read back, whole and with every byte changed.
 
-use super::file::{BlockError, Damage, Directory};
+use super::file::{BlockError, Damage, Directory, Section};
+use super::rows::known_hash;
 use super::writer::{BlockWriter, SortedSymbols};
 use super::{Block, Buffers};
 use crate::chunk::columns::FloatColumns;
@@ -42,6 +43,10 @@ fn labels(series: u32) -> [(&'static str, String); 3] {
     ]
 }
 
+fn hash(series: u32) -> u128 {
+    (u128::from(series) << 110) | (u128::from(series) * 0x1_0000_0001)
+}
+
 fn write(disk: &SimulatedDisk) -> Directory {
     let mut texts: Vec<String> = (0..SERIES).flat_map(|s| labels(s).map(|(_, v)| v)).collect();
     texts.extend(["__name__", "instance", "job"].map(String::from));
@@ -60,7 +65,7 @@ fn write(disk: &SimulatedDisk) -> Directory {
             writer.push_histograms(&[(77, Arc::new(Histogram::stale()))]);
         }
         let pairs: Vec<u32> = labels(series).iter().flat_map(|(n, v)| [ranks[*n], ranks[v]]).collect();
-        block_on(writer.end_series(u128::from(series) << 70, &pairs)).expect("writes");
+        block_on(writer.end_series(hash(series), &pairs)).expect("writes");
     }
     block_on(writer.finish(&AtOnce)).expect("finishes")
 }
@@ -100,7 +105,20 @@ fn a_block_reads_back() {
         let (text, floats, histograms) = read(&block, series).expect("reads");
         assert_eq!((text, floats), (expect(series), samples(series)));
         assert_eq!(histograms.len(), usize::from(series == 9));
-        assert_eq!(block.hash(series), Ok(u128::from(series) << 70));
+        assert_eq!(block.hash(series), Ok(known_hash(hash(series))));
+    }
+    // With the same buffers, in order and with gaps: as one by one.
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..50 {
+        let (mut buffers, mut floats, mut none) = (Buffers::default(), FloatColumns::default(), Vec::new());
+        let chosen: Vec<u32> = (0..SERIES).filter(|_| random.u8(0..4) > 0).collect();
+        for series in chosen {
+            floats.restart();
+            assert!(random.bool() || block.overlaps(series, TimeRange::ALL, &mut buffers) == Ok(true));
+            block.read(series, TimeRange::ALL, &mut buffers, &mut floats, &mut none).expect("reads");
+            let found: Vec<_> = floats.times.iter().copied().zip(floats.values.iter().copied()).collect();
+            assert_eq!(found, samples(series));
+        }
     }
     let (mut floats, mut none) = (FloatColumns::default(), Vec::new());
     let range = TimeRange::new(1_023_000, 1_025_000);
@@ -109,6 +127,41 @@ fn a_block_reads_back() {
     assert_eq!(floats.times, [1_023_000, 1_024_000, 1_025_000]);
     assert_eq!(block.overlaps(8, range, &mut buffers), Ok(false));
     assert_eq!(block.damages(), 0);
+}
+
+/// Targets that are each scraped at times of their own: the times of each stand there once, however many metrics and
+/// other targets lie between its series.
+#[test]
+fn many_targets_keep_their_times_once() {
+    const TARGETS: u32 = 2000;
+    let (disk, mut symbols) = (SimulatedDisk::new(1), SortedSymbols::default());
+    let texts = ["__name__", "a", "b", "instance"].map(|text| symbols.push(text));
+    let targets: Vec<u32> = (0..TARGETS).map(|target| symbols.push(&format!("target-{target:04}"))).collect();
+    let directory = Directory { shard: 1, number: 2, seed: 3, ..Directory::default() };
+    let mut writer = BlockWriter::create(&disk, Path::new(PATH), directory, symbols).expect("creates");
+    let times = |target: u32| -> Vec<i64> {
+        (0..20).map(|i| i * 15_000 + (i * 7_919 + i64::from(target) * 104_729) % 1_000).collect()
+    };
+    for metric in [1, 2] {
+        for target in 0..TARGETS {
+            writer.push_floats(&times(target), &[f64::from(target); 20]);
+            let pairs = [texts[0], texts[metric], texts[3], targets[target as usize]];
+            block_on(writer.end_series(u128::from(target) * 2 + metric as u128, &pairs)).expect("writes");
+        }
+    }
+    let directory = block_on(writer.finish(&AtOnce)).expect("finishes");
+    let distinct: std::collections::BTreeSet<_> = (0..TARGETS).map(times).collect();
+    assert_eq!(directory.sections[Section::SharedTimes as usize].1, distinct.len() as u64 * 32);
+    let (block, mut buffers) = (open(&disk).expect("opens"), Buffers::default());
+    let (mut floats, mut none) = (FloatColumns::default(), Vec::new());
+    for series in 0..2 * TARGETS {
+        floats.restart();
+        block.read(series, TimeRange::ALL, &mut buffers, &mut floats, &mut none).expect("reads");
+        assert_eq!(
+            (&floats.times, floats.values[7]),
+            (&times(series % TARGETS), f64::from(series % TARGETS))
+        );
+    }
 }
 
 #[test]

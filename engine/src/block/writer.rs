@@ -8,7 +8,7 @@
 use super::file::{Directory, MAGIC, PageSums, SECTIONS, Section};
 use super::labels;
 use super::postings;
-use crate::bytes::{push_varint, zigzag};
+use super::rows::{self, ChunkRef, TimesRow};
 use crate::chunk::histogram::Timed;
 use crate::chunk::{MAX_CHUNK_SAMPLES, float, histogram};
 use crate::disk::{Disk, Log};
@@ -24,8 +24,6 @@ use std::path::{Path, PathBuf};
 const WRITE_BYTES: usize = 1 << 20;
 /// Histograms are large and not compressed: fewer of them to a chunk.
 const HISTOGRAM_CHUNK_SAMPLES: usize = 128;
-/// A row of shared times: offset within the chunks u64, length u32.
-pub const SHARED_TIMES_BYTES: usize = 12;
 /// A step of the end's work: small enough to give way after it.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -65,26 +63,16 @@ pub enum Kind {
     FloatAt(u32),
 }
 
-/// A chunk of the series at hand.
-struct OpenChunk {
-    kind: Kind,
-    min_ms: i64,
-    max_ms: i64,
-    samples: usize,
-    length: usize,
-}
-
 /// Times that later chunks may share: where they lie, and their row once one does.
 struct KnownTimes {
-    times: Box<[i64]>,
     start: u64,
     length: usize,
     row: Option<u32>,
 }
 
-/// Sequences of times remembered while a block is written: beyond, the memory starts over. They are shared
-/// by series that were measured together, and those lie near each other.
-const KNOWN_TIMES: usize = 1024;
+/// Sequences of times remembered while a block is written: beyond, the memory (some megabytes) starts over. Series that
+/// were measured together share theirs; in order of labels they lie a metric apart, with all other targets between them.
+const KNOWN_TIMES: usize = 1 << 16;
 
 /// A block that is being written.
 pub struct BlockWriter<D: Disk> {
@@ -102,11 +90,13 @@ pub struct BlockWriter<D: Disk> {
     chunk_lists: Vec<u8>,
     pairs: Vec<Symbol>,
     chunks_length: u64,
-    open: Vec<OpenChunk>,
+    /// Chunks of the series at hand.
+    open: Vec<ChunkRef>,
     /// Length of `open`'s chunks.
     open_length: u64,
-    known: AHashMap<u64, KnownTimes>,
-    hasher: ahash::RandomState,
+    /// By two hashes, whose keys nobody knows: what agrees in 128 bits is the same.
+    known: AHashMap<[u64; 2], KnownTimes>,
+    hashers: [ahash::RandomState; 2],
     shared_times: Vec<u8>,
     postings: BTreeMap<(Symbol, Symbol), Postings>,
 }
@@ -140,7 +130,7 @@ impl<D: Disk> BlockWriter<D> {
             open: Vec::new(),
             open_length: 0,
             known: AHashMap::new(),
-            hasher: ahash::RandomState::new(),
+            hashers: [ahash::RandomState::new(), ahash::RandomState::new()],
             shared_times: Vec::new(),
             postings: BTreeMap::new(),
         })
@@ -160,12 +150,11 @@ impl<D: Disk> BlockWriter<D> {
 
     /// Writes times, or finds where they were written before.
     fn push_times(&mut self, times: &[i64]) -> Kind {
-        let hash = self.hasher.hash_one(times);
-        if let Some(known) = self.known.get_mut(&hash).filter(|k| *k.times == *times) {
+        let hash = [&self.hashers[0], &self.hashers[1]].map(|hasher| hasher.hash_one(times));
+        if let Some(known) = self.known.get_mut(&hash) {
             let row = *known.row.get_or_insert_with(|| {
-                let row = (self.shared_times.len() / SHARED_TIMES_BYTES) as u32;
-                self.shared_times.extend_from_slice(&known.start.to_le_bytes());
-                self.shared_times.extend_from_slice(&(known.length as u32).to_le_bytes());
+                let row = rows::times_rows(&self.shared_times);
+                TimesRow::push(times, known.start, known.length, &mut self.shared_times);
                 row
             });
             return Kind::FloatAt(row);
@@ -176,7 +165,7 @@ impl<D: Disk> BlockWriter<D> {
         let before = self.out.len();
         float::encode_times(times, &mut self.out);
         let (start, length) = (self.chunks_length + self.open_length, self.out.len() - before);
-        self.known.insert(hash, KnownTimes { times: times.into(), start, length, row: None });
+        self.known.insert(hash, KnownTimes { start, length, row: None });
         Kind::Float
     }
 
@@ -199,9 +188,9 @@ impl<D: Disk> BlockWriter<D> {
     }
 
     fn push_chunk(&mut self, kind: Kind, min_ms: i64, max_ms: i64, samples: usize, start: usize) {
-        let length = self.out.len() - start;
-        self.open.push(OpenChunk { kind, min_ms, max_ms, samples, length });
-        self.open_length += length as u64;
+        let (start, length) = (self.open_length, (self.out.len() - start) as u64);
+        self.open.push(ChunkRef { kind, min_ms, max_ms, samples, start, end: start + length });
+        self.open_length += length;
         self.directory.min_ms = self.directory.min_ms.min(min_ms);
         self.directory.max_ms = self.directory.max_ms.max(max_ms);
         self.directory.chunks += 1;
@@ -215,7 +204,8 @@ impl<D: Disk> BlockWriter<D> {
         }
         let id = self.directory.series as u32;
         if id.is_multiple_of(labels::GROUP) {
-            self.label_groups.extend_from_slice(&(self.label_sets.len() as u32).to_le_bytes());
+            let (labels, lists) = (self.label_sets.len(), self.chunk_lists.len());
+            rows::push_group(labels, lists, self.chunks_length, &mut self.label_groups);
             self.pairs.clear();
         }
         labels::push(&mut self.label_sets, &self.pairs, pairs);
@@ -224,28 +214,8 @@ impl<D: Disk> BlockWriter<D> {
         for pair in pairs.chunks_exact(2) {
             self.postings.entry((pair[0], pair[1])).or_default().push(id);
         }
-        self.series.extend_from_slice(&hash.to_le_bytes());
-        self.series.extend_from_slice(&(self.chunk_lists.len() as u32).to_le_bytes());
-        let list = &mut self.chunk_lists;
-        push_varint(list, self.open.len() as u64);
-        push_varint(list, self.chunks_length);
-        let mut before = 0;
-        for OpenChunk { kind, min_ms, max_ms, samples, length } in self.open.drain(..) {
-            match kind {
-                Kind::Float => list.push(0),
-                Kind::Histogram => list.push(1),
-                Kind::HistogramRuns => list.push(3),
-                Kind::FloatAt(row) => {
-                    list.push(2);
-                    push_varint(list, u64::from(row));
-                }
-            }
-            push_varint(list, zigzag(min_ms.wrapping_sub(before)));
-            push_varint(list, max_ms.wrapping_sub(min_ms) as u64);
-            push_varint(list, samples as u64);
-            push_varint(list, length as u64);
-            before = max_ms;
-        }
+        rows::push_series(hash, &mut self.series);
+        rows::push_list(self.open.drain(..), &mut self.chunk_lists);
         self.chunks_length += std::mem::take(&mut self.open_length);
         self.directory.series += 1;
         let largest = self.chunk_lists.len().max(self.label_sets.len());

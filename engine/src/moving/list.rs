@@ -3,8 +3,8 @@
 
 use super::MovingError;
 use super::read::{Files, Nature, nature};
-use crate::block::Block;
 use crate::block::file::SECTION_NAMES;
+use crate::block::{Block, Buffers};
 use crate::disk::mapped::Mapped;
 use crate::disk::names;
 use crate::handle;
@@ -243,11 +243,11 @@ fn of_hearth(
     let length_ms = range.max_ms.saturating_sub(range.min_ms).saturating_add(1);
     let mut found = Analyzed { name: name.to_owned(), length_ms, ..Analyzed::default() };
     found.add_sections(block);
-    let (mut pairs, mut chunks, mut lost) = (Vec::new(), Vec::new(), 0u64);
+    let (mut pairs, mut buffers, mut lost) = (Vec::new(), Buffers::default(), 0u64);
     for series in 0..block.series_count() {
-        let read = block.pairs(series, &mut pairs).and_then(|()| block.chunks(series, &mut chunks));
+        let read = block.pairs(series, &mut pairs).and_then(|()| block.chunks(series, &mut buffers));
         let texts: Result<Vec<&str>, _> = pairs.iter().map(|symbol| block.text(*symbol)).collect();
-        let (Ok(()), Ok(texts)) = (read, texts) else {
+        let (Ok(chunks), Ok(texts)) = (read, texts) else {
             lost += 1;
             continue;
         };

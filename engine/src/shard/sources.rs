@@ -8,6 +8,7 @@ use super::ShardState;
 use super::blocks::BlockList;
 use super::readers::Reader;
 use crate::block::file::Damage;
+use crate::block::rows::known_hash;
 use crate::block::{Block, Buffers};
 use crate::index;
 use crate::index::symbols::Symbol;
@@ -91,10 +92,11 @@ impl Sources {
         (!emptied.is_empty()).then(|| self.all(source) - emptied)
     }
 
+    /// The hash of the series' key, as far as all kinds of sources know it.
     fn hash(&self, (source, series): Place) -> Result<u128, Damage> {
         match self.block(source) {
             Some(block) => block.hash(series),
-            None => Ok(self.state.head.borrow().hash(series)),
+            None => Ok(known_hash(self.state.head.borrow().hash(series))),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Report;
 use crate::block::file::{BlockError, Damage, Directory, PAGE_BYTES, Section};
+use crate::block::rows::known_hash;
 use crate::block::tombstones::Tombstones;
 use crate::block::{Block, Buffers};
 use crate::chunk::columns::FloatColumns;
@@ -11,11 +12,12 @@ use crate::handle::{self, Identity};
 use crate::moving::MovingError;
 use crate::moving::switch::{PROMETHEUS_ASIDE, SHARDS_ASIDE, STAGING};
 use crate::prometheus::directory::names as names_in;
+use crate::router::Router;
 use crate::wal::checkpoint::Walk;
 use crate::wal::frame::{self, Next, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::wal::reader::FileReader;
 use crate::wal::record::{Record, RecordReader};
-use hearth_model::{TimeRange, key};
+use hearth_model::{Labels, TimeRange, key};
 use std::path::Path;
 
 const SECTIONS: [Section; 11] = [
@@ -195,6 +197,7 @@ fn records(path: &Path, offset: u64, payload: &[u8], report: &mut Report) {
 }
 
 fn blocks(directory: &Path, shard: u32, identity: Identity, report: &mut Report) -> Result<(), MovingError> {
+    let router = Router::new(identity.seed, identity.shards);
     for name in names_in(directory)? {
         let path = directory.join(&name);
         if let Some(number) = names::number(&name, names::TOMBSTONES) {
@@ -216,7 +219,7 @@ fn blocks(directory: &Path, shard: u32, identity: Identity, report: &mut Report)
             Ok(block) => {
                 report.file(block.len_bytes());
                 block_pages(&path, &block, report);
-                block_series(&path, &block, report);
+                block_series(&path, &block, &router, report);
             }
             Err(BlockError::Io(error)) => report.damage(&path, None, error.to_string()),
             Err(BlockError::Damaged(what)) => report.damage(&path, None, what),
@@ -244,13 +247,23 @@ fn block_pages(path: &Path, block: &Block, report: &mut Report) {
     }
 }
 
-fn block_series(path: &Path, block: &Block, report: &mut Report) {
+fn block_series(path: &Path, block: &Block, router: &Router, report: &mut Report) {
     let (mut pairs, mut buffers) = (Vec::new(), Buffers::default());
     let (mut floats, mut histograms) = (FloatColumns::default(), Vec::new());
     for series in 0..block.series_count() {
         let before = block.damages();
         let labels = block.pairs(series, &mut pairs);
-        let readable = labels.is_ok() && pairs.iter().all(|symbol| block.text(*symbol).is_ok());
+        let texts: Result<Vec<&str>, _> = pairs.iter().map(|symbol| block.text(*symbol)).collect();
+        let readable = labels.is_ok() && texts.is_ok();
+        if let (true, Ok(texts)) = (readable, texts) {
+            let labels = Labels::from_sorted(texts.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+            let hash = router.hash(&key::key_of(&labels));
+            if block.hash(series) != Ok(known_hash(hash)) {
+                report.damage(path, None, format!("series {series} goes by the hash of another"));
+            } else if router.shard(hash) != block.directory().shard as usize {
+                report.damage(path, None, format!("series {series} belongs to another shard"));
+            }
+        }
         floats.restart();
         histograms.clear();
         let read = block.read(series, TimeRange::ALL, &mut buffers, &mut floats, &mut histograms);
