@@ -103,7 +103,7 @@ pub struct Frame<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
     Frame(Frame<'a>),
-    /// The bytes end here.
+    /// The bytes end here, or zeros are all that follows: room for more frames.
     End,
     /// No whole frame is here; the next one, if any, starts at the offset given.
     Damage {
@@ -142,6 +142,9 @@ pub fn next(bytes: &[u8], at: usize) -> Next<'_> {
     }
     if let Some(frame) = frame_at(bytes, at) {
         return Next::Frame(frame);
+    }
+    if bytes[at..].iter().all(|byte| *byte == 0) {
+        return Next::End;
     }
     let mut from = at + 1;
     while let Some(found) = find_magic(bytes, from) {
@@ -186,6 +189,9 @@ mod tests {
         }
         for cut in second + 1..third {
             assert_eq!(next(&bytes[..cut], second), Next::Damage { resume: None });
+            let torn = [&bytes[..cut], &[0; 30]].concat();
+            let found = Next::Damage { resume: None };
+            assert_eq!((next(&torn, second), next(&torn, cut)), (found, Next::End), "cut off at {cut}");
         }
     }
 

@@ -41,6 +41,13 @@ pub struct Replayed {
     pub max_ms: Option<i64>,
 }
 
+/// What is behind a segment's last frame, where it is more than room.
+struct Torn {
+    bytes: usize,
+    /// No segment follows.
+    is_last: bool,
+}
+
 /// What keeps a log from being read at all.
 #[derive(Debug)]
 pub enum ReplayError {
@@ -210,14 +217,19 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
                         self.records(frame.payload, found);
                     }
                 }
-                Next::End => break,
+                Next::End if at >= len_bytes => break,
+                Next::End => {
+                    keep |= self.cut(&path, file, at, None, found)?;
+                    break;
+                }
                 Next::Damage { resume: Some(resume) } => {
                     found.damages += 1;
                     tracing::warn!(file = %path.display(), offset = at, bytes = resume - at, "damage in log");
                     at = resume;
                 }
                 Next::Damage { resume: None } => {
-                    keep |= self.cut(&path, file, at, later.is_empty(), found)?;
+                    let torn = Torn { bytes: len_bytes - at, is_last: later.is_empty() };
+                    keep |= self.cut(&path, file, at, Some(torn), found)?;
                     break;
                 }
             }
@@ -234,9 +246,9 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
     fn cut(
         &self,
         path: &Path,
-        mut file: FileReader,
+        file: FileReader,
         at: usize,
-        is_last: bool,
+        torn: Option<Torn>,
         found: &mut Replayed,
     ) -> Result<bool, ReplayError> {
         if file.is_unreadable() {
@@ -245,11 +257,9 @@ impl<D: Disk, F: FnMut(Record<'_>) -> Option<i64>> Replay<'_, D, F> {
             tracing::error!(file = %path.display(), offset = at, "the end of a log segment cannot be read");
             return Ok(true);
         }
-        let torn = file.len_bytes() - at;
-        let rest = file.bytes(at, torn);
-        if self.tried(path, rest)?.iter().any(|byte| *byte != 0) {
-            found.torn_bytes += torn as u64;
-            tracing::warn!(file = %path.display(), offset = at, bytes = torn, last = is_last, "torn end of log segment cut off");
+        if let Some(Torn { bytes, is_last }) = torn {
+            found.torn_bytes += bytes as u64;
+            tracing::warn!(file = %path.display(), offset = at, bytes, last = is_last, "torn end of log segment cut off");
         }
         drop(file);
         self.tried(path, self.disk.truncate(path, at as u64))?;
