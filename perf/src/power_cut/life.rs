@@ -126,7 +126,7 @@ impl Life<'_> {
             };
             tally.cuts += 1;
             let writes = Writes::read(&self.build.log())?;
-            let cut = writes.cut(&self.build.base(), rng, self.course.lies)?;
+            let cut = writes.cut(&self.build.base(), rng, self.build.medium(self.course.lies))?;
             let added = self.acknowledge(&said, &writes, cut.at);
             tally.acknowledged += added * SERIES;
             tally.writes.unflushed += cut.unflushed;

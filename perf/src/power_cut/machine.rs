@@ -3,6 +3,7 @@
 //! Its root is this machine's own file system (hostfs), so every program is there; it must write to its disks and to
 //! the shared folder alone.
 
+use super::writes::{Medium, SECTOR_BYTES};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -46,13 +47,21 @@ impl Build {
         self.folder.join("disk")
     }
 
+    /// How the disk behaves. XFS takes for granted that it writes blocks of metadata whole: its recovery passes over a
+    /// block whose head says that it is newer than the log, so that what was torn stays torn, and the next mount fails.
+    /// It gets a disk with sectors as large as these blocks; ext4 replays whole blocks, whatever it finds.
+    pub fn medium(&self, lies: bool) -> Medium {
+        let whole_bytes = if self.filesystem == "xfs" { 8 * SECTOR_BYTES } else { SECTOR_BYTES };
+        Medium { lies, whole_bytes }
+    }
+
     /// A new disk with an empty file system.
     pub fn format(&self, disk_bytes: u64) -> Result<(), String> {
         let base = self.base();
         empty_file(&base, disk_bytes)?;
         let (program, flags): (_, &[&str]) = match self.filesystem.as_str() {
             "ext4" => ("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
-            "xfs" => ("mkfs.xfs", &["-q", "-f"]),
+            "xfs" => ("mkfs.xfs", &["-q", "-f", "-s", "size=4096"]),
             other => return Err(format!("{other:?} is not one of ext4, xfs")),
         };
         run(Command::new(program).args(flags).arg(&base))

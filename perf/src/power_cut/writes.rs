@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-const SECTOR_BYTES: usize = 512;
+pub const SECTOR_BYTES: usize = 512;
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
@@ -38,6 +38,15 @@ impl Entry {
     fn len_bytes(&self) -> usize {
         if self.is(DISCARD) { 0 } else { self.sectors as usize * SECTOR_BYTES }
     }
+}
+
+/// How the disk behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Medium {
+    /// It takes flushes for a suggestion.
+    pub lies: bool,
+    /// What it writes whole or not at all.
+    pub whole_bytes: usize,
 }
 
 /// The log of one boot.
@@ -95,9 +104,9 @@ impl Writes {
         Ok(Writes { log, entries })
     }
 
-    /// Cuts the power at a moment of chance and leaves the disk as it may be then. A disk that `lies` takes flushes
-    /// for a suggestion.
-    pub fn cut(&self, disk: &Path, rng: &mut Rng, lies: bool) -> Result<Cut, String> {
+    /// Cuts the power at a moment of chance and leaves the disk as it may be then.
+    pub fn cut(&self, disk: &Path, rng: &mut Rng, medium: Medium) -> Result<Cut, String> {
+        let Medium { lies, whole_bytes } = medium;
         // Often at the very end, where the machine was killed, or not long before.
         let all = self.entries.len();
         let at = match rng.u8(0..3) {
@@ -118,15 +127,16 @@ impl Writes {
                 cut.gone += 1;
                 continue;
             }
-            let torn = !sure && entry.sectors > 1 && rng.u8(0..8) == 0;
+            let torn = !sure && entry.len_bytes() > whole_bytes && rng.u8(0..8) == 0;
             cut.torn += usize::from(torn);
-            self.apply(entry, &device, torn.then_some(&mut *rng)).map_err(|error| error.to_string())?;
+            let torn = torn.then_some((&mut *rng, whole_bytes));
+            self.apply(entry, &device, torn).map_err(|error| error.to_string())?;
         }
         Ok(cut)
     }
 
-    /// Writes an entry to the disk; of a torn one some sectors.
-    fn apply(&self, entry: &Entry, device: &File, torn: Option<&mut Rng>) -> std::io::Result<()> {
+    /// Writes an entry to the disk; of a torn one some of its parts, each so long.
+    fn apply(&self, entry: &Entry, device: &File, torn: Option<(&mut Rng, usize)>) -> std::io::Result<()> {
         let to = entry.sector * SECTOR_BYTES as u64;
         if entry.is(DISCARD) {
             let zeros = [0; SECTOR_BYTES];
@@ -137,9 +147,9 @@ impl Writes {
         }
         let mut bytes = vec![0; entry.len_bytes()];
         self.log.read_exact_at(&mut bytes, entry.at)?;
-        let Some(rng) = torn else { return device.write_all_at(&bytes, to) };
-        for (sector, part) in bytes.chunks(SECTOR_BYTES).enumerate().filter(|_| rng.bool()) {
-            device.write_all_at(part, to + (sector * SECTOR_BYTES) as u64)?;
+        let Some((rng, part_bytes)) = torn else { return device.write_all_at(&bytes, to) };
+        for (number, part) in bytes.chunks(part_bytes).enumerate().filter(|_| rng.bool()) {
+            device.write_all_at(part, to + (number * part_bytes) as u64)?;
         }
         Ok(())
     }
@@ -174,6 +184,8 @@ mod tests {
         path
     }
 
+    const HONEST: Medium = Medium { lies: false, whole_bytes: SECTOR_BYTES };
+
     /// What stands in each of the disk's first sectors.
     fn sectors(disk: &Path) -> String {
         let bytes = std::fs::read(disk).unwrap();
@@ -192,7 +204,7 @@ mod tests {
         for seed in 0..500 {
             let disk = folder.path().join("disk");
             std::fs::write(&disk, [b'.'; 6 * SECTOR_BYTES]).unwrap();
-            let cut = writes.cut(&disk, &mut Rng::with_seed(seed), false).unwrap();
+            let cut = writes.cut(&disk, &mut Rng::with_seed(seed), HONEST).unwrap();
             let found = sectors(&disk);
             if cut.at > 2 {
                 assert!(found.starts_with("ac"), "seed {seed}: {cut:?} left {found}");
@@ -209,13 +221,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_disk_writes_whole_is_not_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let writes = Writes::read(&log(folder.path(), &[(0, 0, "abcd")])).unwrap();
+        let medium = Medium { whole_bytes: 2 * SECTOR_BYTES, ..HONEST };
+        let disk = folder.path().join("disk");
+        let found: std::collections::BTreeSet<String> = (0..500)
+            .map(|seed| {
+                std::fs::write(&disk, [b'.'; 4 * SECTOR_BYTES]).unwrap();
+                writes.cut(&disk, &mut Rng::with_seed(seed), medium).unwrap();
+                sectors(&disk)
+            })
+            .collect();
+        assert!(found.iter().eq(["....", "..cd", "ab..", "abcd"]), "{found:?}");
+    }
+
+    #[test]
     fn a_lying_disk_forgets_what_was_flushed() {
         let folder = tempfile::tempdir().unwrap();
         let writes = Writes::read(&log(folder.path(), &[(0, 0, "a"), (0, FLUSH, "")])).unwrap();
         let disk = folder.path().join("disk");
         let forgotten = (0..50).filter(|seed| {
             std::fs::write(&disk, [b'.'; SECTOR_BYTES]).unwrap();
-            let cut = writes.cut(&disk, &mut Rng::with_seed(*seed), true).unwrap();
+            let cut = writes.cut(&disk, &mut Rng::with_seed(*seed), Medium { lies: true, ..HONEST }).unwrap();
             cut.at == 2 && sectors(&disk) == "."
         });
         assert!(forgotten.count() > 0);
