@@ -7,28 +7,34 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod client;
+mod dial;
 mod line;
 mod oauth2;
 mod tls;
 
 use crate::config::{
-    HttpConfig, IDLE_CONNECTION_MS, MAX_BODY_BYTES, MAX_REDIRECTS, MAX_SECRET_FILE_BYTES, PromDuration,
-    ScrapeConfig,
+    HttpConfig, MAX_BODY_BYTES, MAX_REDIRECTS, MAX_SECRET_FILE_BYTES, PromDuration, ScrapeConfig,
 };
 use crate::target::Target;
 use answer::AnswerError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use body::{Body, BodyError};
+use client::{Client, Response, basic};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, header};
 use line::LineError;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, NoProxy, Proxy, RequestBuilder, Response, Url, header, redirect};
 use std::fmt;
 use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+use url::Url;
+
+/// Tells a target how long it may take.
+const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
 /// Why a scrape brought no body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +104,14 @@ pub(crate) struct Private {
 }
 
 impl Private {
-    pub fn add(&self, request: RequestBuilder) -> RequestBuilder {
-        let request = request.headers(self.headers.clone());
-        match &self.basic_auth {
-            Some((name, password)) => request.basic_auth(name, Some(password)),
-            None => request,
+    /// The configured values of a header take the place of others.
+    pub fn add(&self, headers: &mut HeaderMap) -> Result<(), String> {
+        self.headers.keys().for_each(|name| drop(headers.remove(name)));
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if let Some((name, password)) = &self.basic_auth {
+            headers.insert(header::AUTHORIZATION, basic(name, password)?);
         }
+        Ok(())
     }
 
     /// The same as lines of a request.
@@ -185,42 +193,7 @@ fn stamps(http: &HttpConfig) -> Vec<Option<(SystemTime, u64)>> {
     http.tls_config.files().map(stamp).collect()
 }
 
-fn build_client(http: &HttpConfig, unix_socket: Option<&Path>) -> Result<Client, String> {
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::client_config(&http.tls_config, http.enable_http2)?)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .pool_idle_timeout(Duration::from_millis(IDLE_CONNECTION_MS));
-    if !http.proxy_from_environment {
-        builder = builder.no_proxy();
-    }
-    if let Some(url) = &http.proxy_url {
-        let proxy = Proxy::all(url).map_err(|e| format!("proxy_url: {}", chain(&e)))?;
-        let proxy = proxy.headers(connect_headers(http)?);
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&http.no_proxy)));
-    }
-    if !http.enable_http2 {
-        builder = builder.http1_only();
-    }
-    if let Some(path) = unix_socket {
-        builder = builder.unix_socket(path);
-    }
-    builder.build().map_err(|e| chain(&e))
-}
-
-/// `proxy_connect_header`: what the proxy is told when it is asked for a tunnel.
-fn connect_headers(http: &HttpConfig) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for (name, values) in &http.proxy_connect_header {
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|e| format!("header {name:?}: {e}"))?;
-        for value in values {
-            headers.append(key.clone(), sensitive(value.reveal(), name)?);
-        }
-    }
-    Ok(headers)
-}
-
-/// An error with all that caused it, without the URL that reqwest adds.
+/// An error with all that caused it.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -272,7 +245,7 @@ fn body_error(error: BodyError) -> FetchError {
 impl Connector {
     pub fn new(http: HttpConfig, unix_socket: Option<PathBuf>) -> Result<Connector, String> {
         let stamps = stamps(&http);
-        let client = build_client(&http, unix_socket.as_deref())?;
+        let client = Client::new(&http, unix_socket.as_deref())?;
         let tokens = http.oauth2.clone().map(oauth2::Tokens::new).transpose()?;
         Ok(Connector { http, unix_socket, built: Mutex::new(Built { client, stamps }), tokens })
     }
@@ -291,7 +264,7 @@ impl Connector {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamps(&self.http);
         if now != built.stamps {
-            *built = Built { client: build_client(&self.http, self.unix_socket.as_deref())?, stamps: now };
+            *built = Built { client: Client::new(&self.http, self.unix_socket.as_deref())?, stamps: now };
         }
         Ok(built.client.clone())
     }
@@ -408,7 +381,7 @@ impl Fetcher {
         header_line(&mut request, "accept-encoding", self.accept_encoding.as_bytes());
         header_line(&mut request, "user-agent", self.user_agent.as_bytes());
         let seconds = timeout.seconds().to_string();
-        header_line(&mut request, "x-prometheus-scrape-timeout-seconds", seconds.as_bytes());
+        header_line(&mut request, TIMEOUT_HEADER.as_str(), seconds.as_bytes());
         private.write(&mut request);
         request.extend_from_slice(b"\r\n");
         request
@@ -421,7 +394,7 @@ impl Fetcher {
         buffer: Vec<u8>,
     ) -> Result<Fetched, FetchError> {
         if head.status != 200 {
-            let reason = reqwest::StatusCode::from_u16(head.status).ok().and_then(|s| s.canonical_reason());
+            let reason = StatusCode::from_u16(head.status).ok().and_then(|s| s.canonical_reason());
             let reason = reason.unwrap_or(&head.reason);
             return Err(FetchError::Status(format!("{} {reason}", head.status).trim_end().to_owned()));
         }
@@ -448,7 +421,7 @@ impl Fetcher {
     ) -> Result<Fetched, FetchError> {
         let mut response = self.follow(first, next, shown, timeout).await?;
         let status = response.status();
-        if status != reqwest::StatusCode::OK {
+        if status != StatusCode::OK {
             let reason = status.canonical_reason().unwrap_or_default();
             return Err(FetchError::Status(format!("{} {reason}", status.as_u16()).trim_end().to_owned()));
         }
@@ -458,9 +431,7 @@ impl Fetcher {
         };
         let (content_type, encoding) = (text_of(header::CONTENT_TYPE), text_of(header::CONTENT_ENCODING));
         let mut body = Body::new(buffer, encoding == "gzip", self.limit_bytes);
-        while let Some(piece) =
-            response.chunk().await.map_err(|e| FetchError::Other(chain(&e.without_url())))?
-        {
+        while let Some(piece) = response.chunk().await.map_err(FetchError::Other)? {
             body.push(&piece).map_err(body_error)?;
         }
         let bytes = body.finish().map_err(body_error)?;
@@ -478,17 +449,19 @@ impl Fetcher {
         let client = self.connector.client().map_err(failed)?;
         let private = self.connector.private().await.map_err(failed)?;
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = client
-                .get(next.clone())
-                .header(header::ACCEPT, &self.accept)
-                .header(header::ACCEPT_ENCODING, &self.accept_encoding)
-                .header(header::USER_AGENT, &self.user_agent)
-                .header("X-Prometheus-Scrape-Timeout-Seconds", timeout.seconds().to_string());
+            let seconds = timeout.seconds().to_string();
+            let mut headers = HeaderMap::from_iter([
+                (header::ACCEPT, self.accept.clone()),
+                (header::ACCEPT_ENCODING, self.accept_encoding.clone()),
+                (header::USER_AGENT, self.user_agent.clone()),
+            ]);
+            headers
+                .insert(TIMEOUT_HEADER, HeaderValue::from_str(&seconds).map_err(|e| failed(e.to_string()))?);
             let downgraded = first.scheme() == "https" && next.scheme() != "https";
             if next.host() == first.host() && !downgraded {
-                request = private.add(request);
+                private.add(&mut headers).map_err(failed)?;
             }
-            let response = request.send().await.map_err(|e| failed(chain(&e.without_url())))?;
+            let response = client.send(Method::GET, &next, headers, Vec::new()).await.map_err(failed)?;
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             match location {
                 Some(location)

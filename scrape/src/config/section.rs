@@ -156,7 +156,7 @@ pub(super) fn check_url(url: &str) -> Result<(), String> {
     if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
         return Err("host is missing in URL".into());
     }
-    reqwest::Url::parse(url).map_err(|e| format!("parse {:?}: {e}", redact_url(url)))?;
+    url::Url::parse(url).map_err(|e| format!("parse {:?}: {e}", redact_url(url)))?;
     Ok(())
 }
 

@@ -5,14 +5,16 @@ use super::Tools;
 use crate::config::{
     DISCOVERY_TIMEOUT_MS, HttpConfig, MAX_DISCOVERY_ANSWER_BYTES, MAX_ERROR_CHARS, MAX_REDIRECTS, redact_url,
 };
+use crate::fetch::Connector;
 use crate::fetch::body::{Body, BodyError};
-use crate::fetch::{Connector, chain};
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response, Url};
+use crate::fetch::client::Response;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use url::Url;
 
 /// Speaks to one API.
 pub struct Client {
@@ -111,7 +113,7 @@ impl Answer {
             return Ok(self);
         }
         let start: String = String::from_utf8_lossy(&self.body).chars().take(MAX_ERROR_CHARS / 4).collect();
-        let reason = reqwest::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
+        let reason = StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason());
         let status = format!("server returned HTTP status {} {}", self.status, reason.unwrap_or_default());
         let status = status.trim_end();
         Err(if start.trim().is_empty() { status.to_owned() } else { format!("{status}: {}", start.trim()) })
@@ -159,17 +161,15 @@ impl Client {
         let first = Url::parse(&call.url).map_err(|e| failed(e.to_string()))?;
         let (mut next, mut method, mut body) = (first.clone(), call.method.clone(), call.body.clone());
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = client
-                .request(method.clone(), next.clone())
-                .header(header::USER_AGENT, &*self.user_agent)
-                .header(header::ACCEPT_ENCODING, "gzip");
+            let mut headers = HeaderMap::new();
             if next.origin() == first.origin() {
-                request = private.add(request.headers(call.headers.clone()));
+                headers.clone_from(&call.headers);
+                private.add(&mut headers).map_err(failed)?;
             }
-            if !body.is_empty() {
-                request = request.body(body.clone());
-            }
-            let response = request.send().await.map_err(|e| failed(chain(&e.without_url())))?;
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            let agent = HeaderValue::from_str(&self.user_agent).map_err(|e| failed(e.to_string()))?;
+            headers.entry(header::USER_AGENT).or_insert(agent);
+            let response = client.send(method.clone(), &next, headers, body.clone()).await.map_err(failed)?;
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             match (location, response.status().as_u16()) {
                 (Some(location), code @ (301 | 302 | 303 | 307 | 308)) if connector.follows_redirects() => {
@@ -228,7 +228,7 @@ pub async fn read(mut response: Response) -> Result<Vec<u8>, String> {
         BodyError::TooLarge => format!("more than {MAX_DISCOVERY_ANSWER_BYTES} bytes"),
         BodyError::Gzip(text) => text,
     };
-    while let Some(piece) = response.chunk().await.map_err(|e| chain(&e.without_url()))? {
+    while let Some(piece) = response.chunk().await? {
         body.push(&piece).map_err(told)?;
     }
     body.finish().map_err(told)

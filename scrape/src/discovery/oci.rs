@@ -141,7 +141,7 @@ fn http_date() -> String {
 impl Signer {
     /// Adds the signature over method, path, host and date, and over the body where there is one.
     fn sign(&self, url: &str, method: &str, body: &[u8], call: Call) -> Result<Call, String> {
-        let parsed = reqwest::Url::parse(url).map_err(|e| e.to_string())?;
+        let parsed = url::Url::parse(url).map_err(|e| e.to_string())?;
         let host = parsed.host_str().unwrap_or_default();
         let host = parsed.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
         let path =

@@ -5,7 +5,6 @@
 
 use super::answer::{Answer, AnswerError, Head};
 use crate::config::IDLE_CONNECTION_MS;
-use reqwest::Url;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
+use url::Url;
 
 /// So long an address is tried while there is another one.
 const NEXT_ADDRESS_MS: u64 = 300;

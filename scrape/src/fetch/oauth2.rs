@@ -3,12 +3,13 @@
 //!
 //! Never prints a secret or a token; the token's server is asked with `oauth2`'s own TLS and proxy settings.
 
-use super::{build_client, chain, read_secret_file, secret, sensitive};
+use super::client::{Client, Response, basic};
+use super::{read_secret_file, secret, sensitive};
 use crate::config::{HttpConfig, JWT_BEARER, MAX_TOKEN_ANSWER_BYTES, OAuth2, TOKEN_MARGIN_S};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Response};
+use http::Method;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use url::Url;
 
 /// How long a signed assertion holds, in seconds; and how far back it begins, for clocks that differ.
 const ASSERTION_LIFE_S: u64 = 3_600;
@@ -64,7 +66,7 @@ impl Tokens {
             proxy_connect_header: config.proxy_connect_header.clone(),
             ..HttpConfig::default()
         };
-        let client = build_client(&http, None).map_err(|error| format!("oauth2: {error}"))?;
+        let client = Client::new(&http, None).map_err(|error| format!("oauth2: {error}"))?;
         Ok(Tokens { config, client, held: Mutex::default() })
     }
 
@@ -154,22 +156,18 @@ impl Tokens {
     }
 
     async fn ask(&self, form: &[(String, String)], secret: Option<&str>) -> Result<Response, String> {
-        let request = self
-            .client
-            .post(&self.config.token_url)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(encoded(form));
-        let request = match secret {
+        let url = Url::parse(&self.config.token_url).map_err(|error| format!("token_url: {error}"))?;
+        let mut headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")),
+        ]);
+        if let Some(secret) = secret {
             // RFC 6749 has both parts form-encoded before they become a header.
-            Some(secret) => {
-                let encode =
-                    |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                request.basic_auth(encode(&self.config.client_id), Some(encode(secret)))
-            }
-            None => request,
-        };
-        request.send().await.map_err(|error| format!("cannot fetch token: {}", chain(&error.without_url())))
+            let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            headers.insert(AUTHORIZATION, basic(&encode(&self.config.client_id), &encode(secret))?);
+        }
+        let answer = self.client.send(Method::POST, &url, headers, encoded(form)).await;
+        answer.map_err(|error| format!("cannot fetch token: {error}"))
     }
 }
 
@@ -181,7 +179,7 @@ fn encoded(form: &[(String, String)]) -> String {
 async fn read(mut answer: Response) -> Result<Granted, String> {
     let status = answer.status();
     let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|error| chain(&error.without_url()))? {
+    while let Some(piece) = answer.chunk().await? {
         body.extend_from_slice(&piece);
         if body.len() > MAX_TOKEN_ANSWER_BYTES {
             return Err(format!(

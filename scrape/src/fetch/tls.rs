@@ -1,8 +1,8 @@
-//! TLS towards targets: what `tls_config` says, as a rustls configuration. ring does the arithmetic.
+//! TLS towards targets: what `tls_config` says, as a rustls configuration. ring does the arithmetic. The name that
+//! a certificate must be for is the client's business.
 
 use super::read_secret_file;
 use crate::config::TlsConfig;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -79,15 +79,8 @@ pub fn client_config(tls: &TlsConfig, http2: bool) -> Result<ClientConfig, Strin
         .map_err(|e| e.to_string())?;
     let builder = if tls.insecure_skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerifier { provider }))
-    } else if tls.server_name.is_empty() {
-        builder.with_root_certificates(roots(tls)?)
     } else {
-        let name = ServerName::try_from(tls.server_name.clone())
-            .map_err(|_| format!("server_name {:?} is not a valid name", tls.server_name))?;
-        let inner = WebPkiServerVerifier::builder_with_provider(roots(tls)?, provider)
-            .build()
-            .map_err(|e| e.to_string())?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(NamedVerifier { inner, name }))
+        builder.with_root_certificates(roots(tls)?)
     };
     let certificate = pem(&tls.cert, &tls.cert_file)?;
     let key = pem(tls.key.reveal(), &tls.key_file)?;
@@ -153,47 +146,5 @@ impl ServerCertVerifier for NoVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// `server_name`: the certificate must be for this name, whatever the address.
-#[derive(Debug)]
-struct NamedVerifier {
-    inner: Arc<WebPkiServerVerifier>,
-    name: ServerName<'static>,
-}
-
-impl ServerCertVerifier for NamedVerifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.inner.verify_server_cert(certificate, intermediates, &self.name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
     }
 }

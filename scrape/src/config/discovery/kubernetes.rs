@@ -110,7 +110,7 @@ impl Section for WithHttp<KubernetesSdConfig> {
         }
         if server {
             let url = &own.api_server;
-            reqwest::Url::parse(url).map_err(|e| format!("parse {:?}: {e}", redact_url(url)))?;
+            url::Url::parse(url).map_err(|e| format!("parse {:?}: {e}", redact_url(url)))?;
         }
         for (i, selector) in own.selectors.iter().enumerate() {
             role(&selector.role).ok_or_else(|| unknown(&selector.role))?;
