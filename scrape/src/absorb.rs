@@ -11,6 +11,7 @@ use crate::native;
 use crate::push::{Group, Value};
 use crate::scraper::Features;
 use crate::series_labels::{self, BadSeries, TypeAndUnit};
+use crate::target::{HistogramChoice, Target};
 use hearth_model::batch::Exemplar;
 use hearth_model::{CounterReset, Histogram, Labels, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
@@ -58,6 +59,7 @@ pub struct Absorber<'a> {
     pub job: &'a Job,
     pub features: Features,
     pub labels: &'a Labels,
+    pub histograms: HistogramChoice,
     pub cache: &'a mut Cache,
     pub metadata: &'a Mutex<MetadataCache>,
     pub batch: &'a mut WriteBatch,
@@ -115,7 +117,7 @@ impl<'a> Absorber<'a> {
     /// One that has read nothing yet, with no features, at no time.
     pub fn new(
         job: &'a Job,
-        labels: &'a Labels,
+        target: &'a Target,
         cache: &'a mut Cache,
         metadata: &'a Mutex<MetadataCache>,
         batch: &'a mut WriteBatch,
@@ -124,7 +126,8 @@ impl<'a> Absorber<'a> {
         Absorber {
             job,
             features: Features::default(),
-            labels,
+            labels: &target.labels,
+            histograms: target.histograms,
             cache,
             metadata,
             batch,
@@ -243,8 +246,8 @@ impl Absorber<'_> {
 
     async fn protobuf(&mut self, body: &[u8]) -> Result<(), String> {
         let histograms = Histograms {
-            native: self.job.config.scrape_native_histograms == Some(true),
-            always_classic: self.job.config.always_scrape_classic_histograms == Some(true),
+            native: self.histograms.native(&self.job.config),
+            always_classic: self.histograms.always_classic(&self.job.config),
         };
         let mut parser = ProtobufParser::new(body, histograms, &Limits::default());
         let mut turns = Turns::default();
@@ -338,8 +341,8 @@ impl Absorber<'_> {
     }
 
     fn sample(&mut self, line: &SampleLine<'_>) -> Result<(), String> {
-        let converts = self.job.config.convert_classic_histograms_to_nhcb == Some(true)
-            && self.family.kind == MetricType::Histogram;
+        let converts =
+            self.family.kind == MetricType::Histogram && self.histograms.converts(&self.job.config);
         if converts {
             // Another series may come first: the histogram that ends here.
             self.expected = false;
@@ -349,7 +352,7 @@ impl Absorber<'_> {
             }
             if let Place::Here(role) | Place::Next(role) = place {
                 self.classic.add(role, line);
-                if self.job.config.always_scrape_classic_histograms != Some(true) {
+                if !self.histograms.always_classic(&self.job.config) {
                     return Ok(());
                 }
             }

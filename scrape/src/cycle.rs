@@ -211,14 +211,7 @@ impl Cycle {
         let mut absorber = Absorber {
             offered: detour.followed.kept,
             tally: tally_of(detour.followed),
-            ..Absorber::new(
-                job,
-                &target.labels,
-                &mut self.cache,
-                &self.entry.metadata,
-                batch,
-                &mut self.zeros,
-            )
+            ..Absorber::new(job, &target, &mut self.cache, &self.entry.metadata, batch, &mut self.zeros)
         };
         absorber.features = self.context.features;
         (absorber.at_ms, absorber.now_ms) = (at_ms, (self.context.clock)());
@@ -236,7 +229,7 @@ impl Cycle {
     /// The format of a page that may follow a trail: one of lines, each of them a sample of its own.
     fn format_to_follow(&self, job: &Job, content_type: &str) -> Option<Format> {
         let Ok(Protocol::Lines(format)) = protocol_of(job, content_type) else { return None };
-        let gathers = job.config.convert_classic_histograms_to_nhcb == Some(true)
+        let gathers = self.plan.target.histograms.converts(&job.config)
             || (self.context.features.created_zeros && format == Format::OpenMetrics);
         (!gathers).then_some(format)
     }
@@ -252,7 +245,7 @@ impl Cycle {
         let target = Arc::clone(&self.plan.target);
         self.zeros.clear();
         let mut absorber =
-            Absorber::new(job, &target.labels, &mut self.cache, &self.entry.metadata, batch, &mut self.zeros);
+            Absorber::new(job, &target, &mut self.cache, &self.entry.metadata, batch, &mut self.zeros);
         absorber.features = self.context.features;
         (absorber.at_ms, absorber.now_ms) = (at_ms, (self.context.clock)());
         let error = match page {

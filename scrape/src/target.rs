@@ -23,8 +23,48 @@ pub struct Target {
     pub url: String,
     /// Where to connect to, in the place of the URL's host.
     pub unix_socket: Option<String>,
+    pub histograms: HistogramChoice,
     pub interval: PromDuration,
     pub timeout: PromDuration,
+}
+
+/// What a target's own labels say about its histograms; where they say nothing, the job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HistogramChoice {
+    native: Option<bool>,
+    always_classic: Option<bool>,
+    convert: Option<bool>,
+}
+
+impl HistogramChoice {
+    fn of(labels: &LabelsBuilder) -> Result<HistogramChoice, String> {
+        let chosen = |name: &str| match labels.get(name) {
+            "" => Ok(None),
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
+            other => Err(format!("error parsing {name}: {other:?} is neither true nor false")),
+        };
+        Ok(HistogramChoice {
+            native: chosen(NATIVE)?,
+            always_classic: chosen(ALWAYS_CLASSIC)?,
+            convert: chosen(CONVERT)?,
+        })
+    }
+
+    /// Whether native histograms are taken.
+    pub fn native(self, config: &ScrapeConfig) -> bool {
+        self.native.or(config.scrape_native_histograms) == Some(true)
+    }
+
+    /// Whether classic histograms are taken beside their native form.
+    pub fn always_classic(self, config: &ScrapeConfig) -> bool {
+        self.always_classic.or(config.always_scrape_classic_histograms) == Some(true)
+    }
+
+    /// Whether classic histograms become native ones with their buckets.
+    pub fn converts(self, config: &ScrapeConfig) -> bool {
+        self.convert.or(config.convert_classic_histograms_to_nhcb) == Some(true)
+    }
 }
 
 /// What became of a discovered label set.
@@ -43,6 +83,9 @@ const PATH: &str = "__metrics_path__";
 const UNIX_SOCKET: &str = "__unix_socket__";
 const INTERVAL: &str = "__scrape_interval__";
 const TIMEOUT: &str = "__scrape_timeout__";
+const NATIVE: &str = "__scrape_native_histograms__";
+const ALWAYS_CLASSIC: &str = "__always_scrape_classic_histograms__";
+const CONVERT: &str = "__convert_classic_histograms_to_nhcb__";
 
 /// Step 1.
 fn discovered(config: &ScrapeConfig, target: &Labels, group: &TargetGroup) -> LabelsBuilder {
@@ -124,13 +167,18 @@ pub fn find(
     let timeout = duration(&labels, TIMEOUT, "timeout")?;
     let url = url(config, &labels, labels.get(ADDRESS));
     let unix_socket = Some(labels.get(UNIX_SOCKET).to_owned()).filter(|path| !path.is_empty());
+    let histograms = HistogramChoice::of(&labels)?;
     labels.retain(|name| !name.starts_with(RESERVED));
     let labels = labels.build();
     let mut identity = identity(&labels, &url);
     if let Some(path) = &unix_socket {
         identity = xxh3_64_with_seed(path.as_bytes(), identity);
     }
-    Ok(Found::Active(Target { identity, discovered, labels, url, unix_socket, interval, timeout }))
+    if histograms != HistogramChoice::default() {
+        identity = xxh3_64_with_seed(format!("{histograms:?}").as_bytes(), identity);
+    }
+    let target = Target { identity, discovered, labels, url, unix_socket, histograms, interval, timeout };
+    Ok(Found::Active(target))
 }
 
 fn identity(labels: &Labels, url: &str) -> u64 {
@@ -245,6 +293,11 @@ mod tests {
         let with = |name, value| [("__address__", "h:1"), (name, value)];
         check(
             "",
+            &with("__scrape_native_histograms__", "yes"),
+            "error parsing __scrape_native_histograms__: \"yes\" is neither true nor false",
+        );
+        check(
+            "",
             &with("__scrape_interval__", "x"),
             "error parsing scrape interval: not a valid duration string: \"x\"",
         );
@@ -272,6 +325,7 @@ mod tests {
     fn offsets_are_fixed_places_within_the_interval() {
         let target = Target {
             unix_socket: None,
+            histograms: HistogramChoice::default(),
             identity: 7_777,
             discovered: Labels::empty(),
             labels: Labels::empty(),

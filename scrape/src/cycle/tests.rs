@@ -415,6 +415,16 @@ async fn classic_histograms_are_converted() {
 h_bucket{le=\"+Inf\"} 3@1000 # {trace=\"b\"} 7@1000\nh_count 3@1000\nh_sum 8.5@1000";
     let both = format!("{yaml}\nalways_scrape_classic_histograms: true");
     check_openmetrics(&both, Features::default(), &body, &format!("{classic}\n{native}\n{counter}")).await;
+    // A target's own labels say more than the job.
+    let own = |yaml: &str, name: &str, value: &str| {
+        format!("{yaml}\nrelabel_configs: [{{target_label: __{name}__, replacement: '{value}'}}]")
+    };
+    let yaml = own(yaml, "always_scrape_classic_histograms", "true");
+    check_openmetrics(&yaml, Features::default(), &body, &format!("{classic}\n{native}\n{counter}")).await;
+    let yaml = own("", "convert_classic_histograms_to_nhcb", "1");
+    check_openmetrics(&yaml, Features::default(), &body, &format!("{native}\n{counter}")).await;
+    let yaml = own("convert_classic_histograms_to_nhcb: true", "convert_classic_histograms_to_nhcb", "false");
+    check_openmetrics(&yaml, Features::default(), &body, &format!("{classic}\n{counter}")).await;
 }
 
 /// A family `h` with one native histogram: schema 0, buckets 1 and 2 with 1 and 2 observations, and `count`.
@@ -446,6 +456,8 @@ async fn native_histograms_are_scraped_and_bounded() {
     assert!(rig.requests.lock().expect("lock")[0].contains("accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"));
     rig.cycle.end(9_000).await;
     assert!(rig.stored().starts_with("h stale@9000\nup stale@9000"));
+    let refused = "relabel_configs: [{target_label: __scrape_native_histograms__, replacement: 'false'}]";
+    check(refused, 3, "h_count 3@1000\nh_sum 0@1000\nh_bucket{le=\"+Inf\"} 3@1000\nup 1@1000", "").await;
     check("native_histogram_bucket_limit: 1", 3, "h schema -1 3 0 [3.0]@1000", "").await;
     check("native_histogram_min_bucket_factor: 4", 3, "h schema -1 3 0 [3.0]@1000", "").await;
     check("", 4, "up 0@1000", "3 observations found in buckets, but the Count field is 4").await;
