@@ -32,6 +32,7 @@ pub mod oci;
 pub mod openstack;
 pub mod outscale;
 pub mod ovhcloud;
+mod passphrase;
 pub mod payload;
 pub mod polling;
 pub mod puppetdb;

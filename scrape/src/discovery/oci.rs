@@ -6,9 +6,9 @@ use super::client::{Answer, Call, Client, escaped, with_query};
 use super::meta::{Meta, enclosed, host_port, sanitized};
 use super::polling::Poll;
 use super::signature::{base64, rsa_sha256};
-use super::{TargetGroup, Tools};
+use super::{TargetGroup, Tools, passphrase};
 use crate::config::{MAX_DISCOVERY_PAGES, OciSdConfig, PromDuration, WithHttp};
-use crate::fetch::read_secret_file;
+use crate::fetch::{read_secret_file, secret};
 use hearth_model::Labels;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -239,6 +239,10 @@ impl Oci {
                 self.instance_principal().await?
             } else {
                 let key = String::from_utf8_lossy(&read_secret_file(&config.key_file)?).into_owned();
+                let passphrase = secret(config.key_passphrase.reveal(), &config.key_passphrase_file)?;
+                // Hashing a passphrase takes its time by design.
+                let unlock = move || passphrase::unlocked(&key, &passphrase);
+                let key = tokio::task::spawn_blocking(unlock).await.map_err(|error| error.to_string())??;
                 let key_id = format!("{}/{}/{}", config.tenancy, config.user, config.fingerprint);
                 Signer { key_id, key, tenancy: config.tenancy.clone() }
             };

@@ -21,7 +21,7 @@ pub fn base64(bytes: &[u8]) -> String {
 
 fn key_pair(pem: &str) -> Result<RsaKeyPair, String> {
     if pem.contains("ENCRYPTED") {
-        return Err("the private key is encrypted: only keys without a passphrase can be used".into());
+        return Err("the private key is encrypted: only a key without a passphrase can be used here".into());
     }
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| format!("the private key: {e:?}"))?;
     let pair = match &key {

@@ -4,55 +4,6 @@ use super::docker::NamedFilter;
 use crate::config::section::{HttpSection, Section, check_interval, check_port, section};
 use crate::config::{PromDuration, Secret};
 
-section! {
-    /// One service of one account in one region, by its role.
-    AwsSdConfig {
-        role: text,
-        region: text,
-        endpoint: text,
-        access_key: text,
-        secret_key: secret,
-        profile: text,
-        role_arn: text,
-        external_id: text,
-        refresh_interval: duration = PromDuration::from_secs(60),
-        port: count = 80u64,
-        filters: [Vec<NamedFilter>],
-        clusters: texts,
-    }
-}
-
-section! {
-    /// Instances of EC2.
-    Ec2SdConfig {
-        endpoint: text,
-        region: text,
-        access_key: text,
-        secret_key: secret,
-        profile: text,
-        role_arn: text,
-        external_id: text,
-        refresh_interval: duration = PromDuration::from_secs(60),
-        port: count = 80u64,
-        filters: [Vec<NamedFilter>],
-    }
-}
-
-section! {
-    /// Instances of Lightsail.
-    LightsailSdConfig {
-        endpoint: text,
-        region: text,
-        access_key: text,
-        secret_key: secret,
-        profile: text,
-        role_arn: text,
-        external_id: text,
-        refresh_interval: duration = PromDuration::from_secs(60),
-        port: count = 80u64,
-    }
-}
-
 /// Roles of `aws_sd_configs`.
 const ROLES: [&str; 6] = ["ec2", "ecs", "lightsail", "msk", "elasticache", "rds"];
 
@@ -68,9 +19,26 @@ pub struct AwsAccess {
     pub external_id: String,
 }
 
-macro_rules! access {
-    ($($config:ident)*) => {
+/// Sections with an account in a region, and fields of their own.
+macro_rules! aws_sections {
+    ($($(#[$doc:meta])* $config:ident { $($own:tt)* })*) => {
         $(
+            section! {
+                $(#[$doc])*
+                $config {
+                    endpoint: text,
+                    region: text,
+                    access_key: text,
+                    secret_key: secret,
+                    profile: text,
+                    role_arn: text,
+                    external_id: text,
+                    refresh_interval: duration = PromDuration::from_secs(60),
+                    port: count = 80u64,
+                    $($own)*
+                }
+            }
+
             impl $config {
                 pub fn access(&self) -> AwsAccess {
                     AwsAccess {
@@ -98,7 +66,49 @@ macro_rules! access {
     };
 }
 
-access! { AwsSdConfig Ec2SdConfig LightsailSdConfig }
+aws_sections! {
+    /// Instances of EC2.
+    Ec2SdConfig {
+        filters: [Vec<NamedFilter>],
+    }
+    /// Instances of Lightsail.
+    LightsailSdConfig {}
+    /// One service of one account in one region, by its role.
+    AwsSdConfig {
+        role: text,
+        filters: [Vec<NamedFilter>],
+        clusters: texts,
+    }
+}
+
+/// Sections that one of `aws_sd_configs` can be turned into, with the fields of their own that they take over.
+macro_rules! same_account {
+    ($($config:ident { $($own:ident),* })*) => {
+        $(
+            impl $config {
+                fn of(section: &AwsSdConfig) -> $config {
+                    let AwsAccess { region, endpoint, access_key, secret_key, profile, role_arn, external_id } =
+                        section.access();
+                    let (refresh_interval, port) = (section.refresh_interval, section.port);
+                    $config {
+                        region,
+                        endpoint,
+                        access_key,
+                        secret_key,
+                        profile,
+                        role_arn,
+                        external_id,
+                        refresh_interval,
+                        port,
+                        $($own: section.$own.clone(),)*
+                    }
+                }
+            }
+        )*
+    };
+}
+
+same_account! { Ec2SdConfig { filters } LightsailSdConfig {} }
 
 fn check_filters(filters: &[NamedFilter]) -> Result<(), String> {
     match filters.iter().any(|filter| filter.values.is_empty()) {
@@ -139,32 +149,11 @@ impl Section for AwsSdConfig {
 impl AwsSdConfig {
     /// The section of the role's own list that says the same.
     pub fn ec2(&self) -> Ec2SdConfig {
-        Ec2SdConfig {
-            endpoint: self.endpoint.clone(),
-            region: self.region.clone(),
-            access_key: self.access_key.clone(),
-            secret_key: self.secret_key.clone(),
-            profile: self.profile.clone(),
-            role_arn: self.role_arn.clone(),
-            external_id: self.external_id.clone(),
-            refresh_interval: self.refresh_interval,
-            port: self.port,
-            filters: self.filters.clone(),
-        }
+        Ec2SdConfig::of(self)
     }
 
     /// As above.
     pub fn lightsail(&self) -> LightsailSdConfig {
-        LightsailSdConfig {
-            endpoint: self.endpoint.clone(),
-            region: self.region.clone(),
-            access_key: self.access_key.clone(),
-            secret_key: self.secret_key.clone(),
-            profile: self.profile.clone(),
-            role_arn: self.role_arn.clone(),
-            external_id: self.external_id.clone(),
-            refresh_interval: self.refresh_interval,
-            port: self.port,
-        }
+        LightsailSdConfig::of(self)
     }
 }

@@ -367,18 +367,16 @@ impl OciSdConfig {
                 None if !self.key_passphrase.is_empty() && !self.key_passphrase_file.is_empty() => {
                     Err("at most one of key_passphrase and key_passphrase_file must be configured".into())
                 }
-                None if encrypted => {
-                    Err("oci SD configuration: keys with a passphrase cannot be read, store the key_file without one".into())
-                }
                 None => Ok(()),
             },
             "instance_principal" => match fields.iter().find(|(value, _)| !value.is_empty()) {
                 Some((_, name)) => {
                     Err(format!("oci SD configuration with auth instance_principal must not have {name}"))
                 }
-                None if encrypted => Err(
-                    "oci SD configuration with auth instance_principal must not have a key_passphrase".into(),
-                ),
+                None if encrypted => {
+                    Err("oci SD configuration with auth instance_principal must not have a key_passphrase"
+                        .into())
+                }
                 None => Ok(()),
             },
             other => Err(format!("unknown auth method {other:?}")),
@@ -400,5 +398,6 @@ impl Section for OciSdConfig {
 
     fn paths(&mut self, each: &mut dyn FnMut(&mut String)) {
         each(&mut self.key_file);
+        each(&mut self.key_passphrase_file);
     }
 }

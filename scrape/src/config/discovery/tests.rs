@@ -390,7 +390,12 @@ fn later_cloud_sections_are_checked() {
             ("{region: r, auth: x}", "unknown auth method \"x\""),
             ("{region: r, auth: instance_principal, user: u}", "must not have user"),
             ("{region: r, auth: instance_principal}", ""),
-            (&format!("{{region: r, {key}, key_passphrase: p}}"), "keys with a passphrase cannot be read"),
+            (
+                &format!("{{region: r, {key}, key_passphrase: p, key_passphrase_file: f}}"),
+                "at most one of key_passphrase and key_passphrase_file",
+            ),
+            ("{region: r, auth: instance_principal, key_passphrase: p}", "must not have a key_passphrase"),
+            (&format!("{{region: r, {key}, key_passphrase_file: f}}"), ""),
             (&format!("{{region: r, {key}, compartments: [a, '']}}"), "compartments[1] must not be empty"),
             (&format!("{{region: r, {key}}}"), ""),
         ],

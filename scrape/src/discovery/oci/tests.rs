@@ -48,10 +48,13 @@ fn answer(request: &str) -> Answer {
 async fn instances_of_all_compartments_become_targets() {
     let folder = tempfile::tempdir().expect("folder");
     let key = folder.path().join("key.pem");
-    std::fs::write(&key, TEST_KEY).expect("written");
+    std::fs::write(&key, include_str!("../passphrase/keys.pem")).expect("written");
+    let passphrase = folder.path().join("passphrase");
+    std::fs::write(&passphrase, "s e cret\n").expect("written");
     let yaml = format!(
-        "{{tenancy: t, user: u, fingerprint: 'aa:bb', key_file: {}, region: iad, port: 9100}}",
-        key.display()
+        "{{tenancy: t, user: u, fingerprint: 'aa:bb', key_file: {}, key_passphrase_file: {}, region: iad, port: 9100}}",
+        key.display(),
+        passphrase.display()
     );
     let SdConfig::Oci(config) = section("oci", &yaml) else { panic!("a section") };
     let mut oci = Oci::new(&config, &tools());
