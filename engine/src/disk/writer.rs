@@ -128,6 +128,21 @@ impl WriterLog {
         }
     }
 
+    /// Here and now where the medium may be waited for, else by the helper.
+    async fn carry_out(&mut self, work: Work, small: bool) -> Done {
+        let done = if small && self.wary == 0 {
+            let (result, took) = self.watch.time(|| work.run(&mut self.here, &self.file));
+            Done { result, took, work: Some(work) }
+        } else {
+            self.by_helper(work).await
+        };
+        if small {
+            let slow = done.took > config::LOG_PATIENCE;
+            self.wary = if slow { config::LOG_WARY_COMMITS } else { self.wary.saturating_sub(1) };
+        }
+        done
+    }
+
     /// Takes the room that has come. Where a write up to `end` would lie where zeros are being written, waits for them.
     async fn settle_room(&mut self, end: u64) -> io::Result<()> {
         let Some(mut coming) = self.room.coming.take() else { return Ok(()) };
@@ -143,6 +158,8 @@ impl WriterLog {
         };
         let Done { result, work: Some(Work::Reserve { from, length }), .. } = come else { return Ok(()) };
         match result {
+            // Meanwhile it may have turned out to be of no use.
+            Ok(()) if self.room.is_denied => {}
             Ok(()) => self.room.until = from + length as u64,
             Err(error) if denies(&error) => {
                 self.room.is_denied = true;
@@ -203,8 +220,13 @@ impl WriterLog {
 
 /// Whether there is just no room to be had, which is no fault of the medium.
 fn denies(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, QuotaExceeded, StorageFull, Unsupported};
-    matches!(error.kind(), InvalidInput | QuotaExceeded | StorageFull | Unsupported)
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    is_unknown(error) || matches!(error.kind(), QuotaExceeded | StorageFull)
+}
+
+/// Whether the file system does not know of such writes: a few take them when a file is opened and not when it is written.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 fn start(file: Arc<LogFile>, make: MakeWriter) -> io::Result<flume::Sender<Order>> {
@@ -244,20 +266,19 @@ impl Log for WriterLog {
         let small = !sync || pending_bytes <= config::LOG_QUICK_SYNC_BYTES;
         let alone = sync && pending_bytes == length;
         let image = if alone { self.image(&bytes) } else { None };
-        let (work, kept) = match image {
+        let (work, mut kept) = match image {
             Some(image) => (Work::Overwrite(image), bytes),
             None => (Work::Append { at: self.length, bytes, sync }, Vec::new()),
         };
-        let Done { result, took, work } = if small && self.wary == 0 {
-            let (result, took) = self.watch.time(|| work.run(&mut self.here, &self.file));
-            Done { result, took, work: Some(work) }
-        } else {
-            self.by_helper(work).await
-        };
-        if small {
-            let slow = took > config::LOG_PATIENCE;
-            self.wary = if slow { config::LOG_WARY_COMMITS } else { self.wary.saturating_sub(1) };
+        let mut done = self.carry_out(work, small).await;
+        if matches!(&done, Done { result: Err(error), work: Some(Work::Overwrite(_)), .. } if is_unknown(error))
+        {
+            // Nothing was written. Room is of no use here.
+            self.room = Room { is_denied: true, coming: self.room.coming.take(), ..Room::default() };
+            done = self.carry_out(Work::Append { at: self.length, bytes: kept, sync }, small).await;
+            kept = Vec::new();
         }
+        let Done { result, work, .. } = done;
         let bytes = match work {
             Some(Work::Append { bytes, .. }) => bytes,
             Some(Work::Overwrite(image)) => {
@@ -347,6 +368,26 @@ mod tests {
                 number += 2;
             }
         }
+    }
+
+    #[test]
+    fn where_room_cannot_be_overwritten_the_file_grows() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("log");
+        let mut log = BlockingDisk.create_log(&path).expect("creates");
+        let (mut expect, mut denied) = (Vec::new(), false);
+        for commit in 0..200u8 {
+            // An offset within a sector, which goes past no page cache.
+            log.room.tail.clear();
+            let bytes = vec![commit; 1001];
+            expect.extend_from_slice(&bytes);
+            let (result, back) = block_on(log.append(bytes, true));
+            assert_eq!((result.map_err(|error| error.kind()), back.len()), (Ok(()), 1001), "commit {commit}");
+            assert!(log.room.is_denied || !denied);
+            denied |= log.room.is_denied;
+        }
+        assert!(denied, "room was overwritten within a sector");
+        assert!(std::fs::read(&path).expect("reads").starts_with(&expect));
     }
 
     /// What becomes of a log whose room could not be written.
