@@ -181,6 +181,8 @@ pub struct Options {
     pub keeping: Keeping,
     /// Length of the stretch of time that one block takes from memory, aligned to the epoch.
     pub block_range: Duration,
+    /// How often a server looks for blocks of Prometheus' that were put into its data directory; 0: never.
+    pub arrivals_interval: Duration,
     /// Milliseconds since the Unix epoch. An argument, so that a test can set it.
     pub clock: fn() -> i64,
 }
@@ -201,6 +203,8 @@ impl Options {
             max_ahead: Duration::from_secs(600),
             keeping: Keeping::default(),
             block_range: Duration::from_secs(2 * 3600),
+            // As Prometheus looks for them.
+            arrivals_interval: Duration::from_secs(60),
             clock: crate::disk::wall_clock_ms,
         }
     }

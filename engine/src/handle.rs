@@ -466,8 +466,7 @@ impl Handle {
     /// Writes and syncs everything, then ends the core threads. Blocks; later requests fail with
     /// [`StoreError::Closed`].
     pub fn close(&self) {
-        self.inner.progress.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.finish_takeover();
+        self.stop_takeover();
         for mailbox in &self.inner.mailboxes {
             // A shard that is gone is closed already.
             let _ = mailbox.send(Request::Close);

@@ -330,6 +330,38 @@ fn what_is_still_to_come_is_known() {
 }
 
 #[test]
+fn a_block_that_comes_is_taken_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, staging) = (folder.path().join("data"), folder.path().join("staging"));
+    let often = std::time::Duration::from_millis(10);
+    let store = takeover::open(&Options { arrivals_interval: often, ..options(&data) }, Originals::Keep);
+    let store = store.expect("opens");
+    store.finish_takeover();
+    let progress = store.progress();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    // Into the data directory; into the folder of those that were there; over both of them.
+    let aside = data.join("prometheus");
+    for (number, hours, to) in [(1, (4, 6), &data), (2, (6, 8), &aside), (3, (5, 7), &data)] {
+        block(&staging, number, START_MS + hours.0 * HOUR_MS, START_MS + hours.1 * HOUR_MS);
+        std::fs::create_dir_all(to).expect("makes");
+        let name = Ulid(number).to_string();
+        std::fs::rename(staging.join(&name), to.join(&name)).expect("moves");
+        while progress.blocks_converted.load(Ordering::Relaxed) < number as u64 {
+            assert!(std::time::Instant::now() < end, "block {number} does not come");
+            std::thread::yield_now();
+        }
+        assert!(aside.join(&name).exists());
+    }
+    assert_eq!(Scatter::missing(&store), []);
+    store.close();
+    drop(store);
+    block(&staging, 4, START_MS + 4 * HOUR_MS, START_MS + 8 * HOUR_MS);
+    assert_eq!(dump(&data), dump(&staging));
+    // The next start knows them.
+    assert_eq!(serve(&data, Originals::Keep), (0, 0));
+}
+
+#[test]
 fn a_running_prometheus_keeps_its_directory() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");

@@ -261,6 +261,7 @@ pub fn engine_options(
     options.checkpoint_bytes = flags.bytes("storage.wal.checkpoint-size").max(1);
     options.shards = Some(flags.count("storage.shards")).filter(|&shards| shards > 0);
     options.io = flags.text("storage.io").parse()?;
+    options.arrivals_interval = flags.duration("storage.takeover.interval");
     options.keeping = keeping(flags, features, storage);
     options.limits = limits(flags);
     Ok(options)

@@ -49,8 +49,14 @@ impl Handle {
         *self.inner.worker.lock().unwrap_or_else(|e| e.into_inner()) = Some(thread);
     }
 
-    /// Waits until everything is taken over that can be; blocks.
+    /// Waits until everything is taken over that was there at the start and can be; blocks.
     pub fn finish_takeover(&self) {
+        self.inner.progress.wait();
+    }
+
+    /// Tells the thread that takes over to end, and waits until it has.
+    pub(super) fn stop_takeover(&self) {
+        self.inner.progress.stop();
         let worker = self.inner.worker.lock().unwrap_or_else(|e| e.into_inner()).take();
         if worker.is_some_and(|worker| worker.join().is_err()) {
             tracing::error!("the thread that takes over data had panicked");

@@ -4,6 +4,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`takeover`] | a server starts on a directory of Prometheus |
+//! | [`arrivals`] | blocks of Prometheus' that come while it runs |
 //! | [`intake`] | samples of Prometheus' head on their way into a store |
 //! | [`convert`] | a block of Prometheus' becomes blocks of the shards |
 //! | [`switch`] | a directory that was built aside takes the place of another, whatever comes between |
@@ -17,6 +18,7 @@
 //!
 //! Invariant: what is there is only moved or removed once what takes its place is on stable storage.
 
+mod arrivals;
 pub mod backfill;
 mod blocks;
 pub mod convert;

@@ -5,10 +5,12 @@
 //!    where they stay a data directory of Prometheus': the way back.
 //! 2. *While it serves*: a thread converts the blocks in there, the newest first. Which are done stands in
 //!    [`DONE`], so that the next start goes on where this one ended.
+//! 3. *From then on* it looks for blocks that come later ([`super::arrivals`]), and converts them, too.
 //!
 //! Nothing of Prometheus' is removed, unless that was asked for; and then only blocks that were read whole and
 //! whose samples are in ours, on stable storage.
 
+use super::arrivals::Arrivals;
 use super::convert::{Target, convert};
 use super::intake::{Intake, Taken};
 use super::switch::{self, Change, PROMETHEUS_ASIDE};
@@ -17,6 +19,7 @@ use crate::config::{Limits, Options};
 use crate::disk::Disk;
 use crate::disk::blocking::BlockingDisk;
 use crate::handle::{self, Handle, OpenError};
+use crate::progress::Progress;
 use crate::prometheus::directory::{self, BlockEntry, Directory};
 use crate::prometheus::head::{Found, HeadError, HeadReader};
 use hearth_model::TimeRange;
@@ -24,6 +27,7 @@ use hearth_model::missing::{Missing, Why};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -73,25 +77,26 @@ pub fn open(options: &Options, originals: Originals) -> Result<Handle, MovingErr
     drop(lock);
     let store = handle::open(options)?;
     drop(taken);
+    let arrivals = Arrivals::new(path)?;
     let pending = pending(path)?;
     let progress = store.progress();
     progress.blocks_pending.store(pending.len() as u64, Ordering::Relaxed);
-    if !pending.is_empty() {
-        let work = Work { store: store.clone(), options: options.clone(), originals, pending };
-        work.tell_missing(0, &[]);
-        let thread = std::thread::Builder::new().name("hearth-takeover".into()).spawn(move || work.run());
-        store.host(thread.map_err(MovingError::io(path))?);
+    progress.begin();
+    let work = Work { store: store.clone(), options: options.clone(), originals, unreadable: Vec::new() };
+    work.tell_missing(&pending);
+    let run = move || work.run(pending, arrivals);
+    let thread = std::thread::Builder::new().name("hearth-takeover".into()).spawn(run);
+    if thread.is_err() {
+        progress.end();
     }
+    store.host(thread.map_err(MovingError::io(path))?);
     Ok(store)
 }
 
-/// Files of Prometheus' beside ours: somebody started it on this directory, or put blocks there.
+/// A log of Prometheus' beside ours: somebody started it on this directory.
 fn warn_of_strays(path: &Path) -> Result<(), MovingError> {
-    if directory::holds_data(path)? {
-        tracing::warn!(
-            path = %path.display(),
-            "files of Prometheus beside Hearth's are not read; blocks that should be belong into the folder \"prometheus\" in there"
-        );
+    if directory::holds_log(path)? {
+        tracing::warn!(path = %path.display(), "a log of Prometheus beside Hearth's files is not read: it was started on this data directory");
     }
     Ok(())
 }
@@ -204,45 +209,84 @@ fn pending(path: &Path) -> Result<Vec<BlockEntry>, MovingError> {
     Ok(blocks)
 }
 
-/// Step 2 of the module's head.
+/// Steps 2 and 3 of the module's head.
 struct Work {
     store: Handle,
     options: Options,
     originals: Originals,
-    pending: Vec<BlockEntry>,
+    /// Blocks that could not be converted.
+    unreadable: Vec<BlockEntry>,
+}
+
+/// Whoever waits for the end of the takeover goes on, whatever became of the thread.
+struct EndOnDrop(Arc<Progress>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 impl Work {
-    fn run(self) {
+    fn run(mut self, pending: Vec<BlockEntry>, mut arrivals: Arrivals) {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "converting goes on with the priority of the others");
         }
-        let (started, all) = (Instant::now(), self.pending.len());
         let progress = self.store.progress();
-        let mut unreadable = Vec::new();
-        for (at, block) in self.pending.iter().enumerate() {
+        let end = EndOnDrop(progress.clone());
+        let mut goes_on = self.all(pending);
+        drop(end);
+        if self.options.arrivals_interval.is_zero() {
+            return;
+        }
+        let path = self.options.path.clone();
+        while goes_on && !progress.rest(self.options.arrivals_interval) {
+            let found = done(&path).and_then(|done| arrivals.look(self.oldest_ms(), &done));
+            match found {
+                Ok(blocks) => goes_on = self.all(blocks),
+                Err(error) => tracing::warn!(%error, "could not look for blocks that came"),
+            }
+        }
+    }
+
+    /// Converts blocks one after the other; `false` where the store goes down.
+    fn all(&mut self, blocks: Vec<BlockEntry>) -> bool {
+        if blocks.is_empty() {
+            return true;
+        }
+        let (started, count) = (Instant::now(), blocks.len() as u64);
+        let progress = self.store.progress();
+        let before = progress.samples_converted.load(Ordering::Relaxed);
+        let damaged = progress.blocks_damaged.load(Ordering::Relaxed);
+        self.unreadable.retain(|block| blocks.iter().all(|again| again.ulid != block.ulid));
+        progress.blocks_pending.store(count, Ordering::Relaxed);
+        for (at, block) in blocks.iter().enumerate() {
+            self.tell_missing(&blocks[at..]);
             match self.one(block) {
                 Ok(()) => {}
-                Err(MovingError::Stopped | MovingError::Store(hearth_model::StoreError::Closed)) => return,
+                Err(MovingError::Stopped | MovingError::Store(hearth_model::StoreError::Closed)) => {
+                    return false;
+                }
                 Err(error) => {
                     progress.blocks_damaged.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(
                         block = %block.ulid, %error,
-                        "block of Prometheus could not be converted, its samples are missing; the next start tries again"
+                        "block of Prometheus could not be converted, its samples are missing; it is tried again at the next start, and when something of it has changed"
                     );
-                    unreadable.push(block);
+                    self.unreadable.push(block.clone());
                 }
             }
-            self.tell_missing(at + 1, &unreadable);
-            progress.blocks_pending.store((all - at - 1) as u64, Ordering::Relaxed);
+            progress.blocks_pending.store(count - at as u64 - 1, Ordering::Relaxed);
         }
+        self.tell_missing(&[]);
         tracing::info!(
-            blocks = all,
-            samples = progress.samples_converted.load(Ordering::Relaxed),
-            damaged = progress.blocks_damaged.load(Ordering::Relaxed),
+            blocks = count,
+            samples = progress.samples_converted.load(Ordering::Relaxed) - before,
+            damaged = progress.blocks_damaged.load(Ordering::Relaxed) - damaged,
             duration_ms = started.elapsed().as_millis() as u64,
             "all blocks of Prometheus are converted"
         );
+        true
     }
 
     /// What is older is past the retention.
@@ -251,24 +295,24 @@ impl Work {
         (self.options.clock)().saturating_sub(retention_ms)
     }
 
-    /// Says of which times readers lack something: those of the pending blocks from this one on, and of those that
-    /// could not be read.
-    fn tell_missing(&self, from: usize, unreadable: &[&BlockEntry]) {
+    /// Says of which times readers lack something: those of the blocks that are to come, and of those that could not
+    /// be read.
+    fn tell_missing(&self, pending: &[BlockEntry]) {
         let oldest_ms = self.oldest_ms();
         let missing = |block: &BlockEntry, why| {
             // A block ends before its `maxTime`.
             let range = TimeRange::new(block.meta.min_time.max(oldest_ms), block.meta.max_time - 1);
             (!range.is_empty()).then_some(Missing { range, why })
         };
-        let awaited = self.pending[from..].iter().filter_map(|block| missing(block, Why::Awaited));
-        let unreadable = unreadable.iter().filter_map(|block| missing(block, Why::Unreadable));
+        let awaited = pending.iter().filter_map(|block| missing(block, Why::Awaited));
+        let unreadable = self.unreadable.iter().filter_map(|block| missing(block, Why::Unreadable));
         self.store.progress().set_missing(awaited.chain(unreadable).collect());
     }
 
     fn one(&self, block: &BlockEntry) -> Result<(), MovingError> {
         let (started, path) = (Instant::now(), &self.options.path);
         let progress = self.store.progress();
-        let goes_on = || !progress.stop.load(Ordering::Relaxed);
+        let goes_on = || !progress.stops();
         let target = Target {
             store: &self.store,
             path,

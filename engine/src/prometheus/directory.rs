@@ -65,11 +65,14 @@ pub fn is_ours(name: &str) -> bool {
 
 /// Whether a directory holds data of Prometheus': a block, or a log with anything in it.
 pub fn holds_data(path: &Path) -> Result<bool, FileError> {
-    for name in names(path)? {
-        let inside = path.join(&name);
-        let block = name.parse::<Ulid>().is_ok() && inside.join(META).is_file();
-        let log = [WAL, WBL, HEAD_CHUNKS].contains(&name.as_str()) && !names(&inside)?.is_empty();
-        if block || log {
+    let is_block = |name: &String| name.parse::<Ulid>().is_ok() && path.join(name).join(META).is_file();
+    Ok(holds_log(path)? || names(path)?.iter().any(is_block))
+}
+
+/// Whether there is a log of Prometheus' with anything in it.
+pub fn holds_log(path: &Path) -> Result<bool, FileError> {
+    for name in [WAL, WBL, HEAD_CHUNKS] {
+        if !names(&path.join(name))?.is_empty() {
             return Ok(true);
         }
     }

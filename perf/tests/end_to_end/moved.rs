@@ -1,6 +1,7 @@
 //! Moving house beside the real Prometheus: Hearth opens a data directory that it left and answers as it did, and
 //! Prometheus and promtool read what Hearth exports.
 
+mod arrived;
 mod awaited;
 mod beside;
 mod requests;

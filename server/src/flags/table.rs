@@ -350,6 +350,12 @@ pub const FLAGS: &[Flag] = &[
     served("storage.max-label-name-length", Count, "0", "Most bytes of a new series' label name."),
     served("storage.max-label-value-length", Count, "0", "Most bytes of a new series' label value."),
     served(
+        "storage.takeover.interval",
+        Duration,
+        "1m",
+        "How often to look for blocks of Prometheus that were put into the data directory, or into the folder prometheus in there, while the server runs; 0s: only at the start.",
+    ),
+    served(
         "storage.takeover.originals",
         OneOf(&["keep", "remove"]),
         "keep",

@@ -14,7 +14,7 @@ const HOUR_MS: i64 = 3_600_000;
 const SAMPLES: i64 = 240;
 
 /// Two blocks of two hours each, as promtool makes them; returns the newer one's folder.
-fn blocks(file: &Path, data: &Path, start_ms: i64) -> PathBuf {
+pub fn blocks(file: &Path, data: &Path, start_ms: i64) -> PathBuf {
     let line = |n: i64| format!("m {n} {}\n", seconds(start_ms + n * 60_000));
     let page: String = (0..SAMPLES).map(line).collect();
     std::fs::write(file, page + "# EOF\n").expect("writes");
@@ -29,7 +29,7 @@ fn blocks(file: &Path, data: &Path, start_ms: i64) -> PathBuf {
     entries.filter(|path| path.join("meta.json").exists()).max_by_key(newest).expect("there are blocks")
 }
 
-fn warnings(client: &Client, path: &str, form: &[(&str, &str)]) -> Vec<String> {
+pub fn warnings(client: &Client, path: &str, form: &[(&str, &str)]) -> Vec<String> {
     let answer = client.get(path, form).expect("it answers");
     assert_eq!(answer.status, 200, "{}", answer.body);
     let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
