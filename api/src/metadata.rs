@@ -32,7 +32,7 @@ pub async fn series(
     })
     .await?;
     let objects: Vec<_> = found.iter().map(LabelObject).collect();
-    Ok(success_with(&objects, &notes(&missing, range, cut)))
+    Ok(success_with(&objects, &notes(&backend, missing, range, cut)))
 }
 
 pub async fn labels(
@@ -46,7 +46,7 @@ pub async fn labels(
     let missing = backend.catalogue.missing();
     let (names, cut) =
         bounded(&state, |context| backend.catalogue.label_names(context, sets, range, limit)).await?;
-    Ok(success_with(&names, &notes(&missing, range, cut)))
+    Ok(success_with(&names, &notes(&backend, missing, range, cut)))
 }
 
 pub async fn label_values(
@@ -62,13 +62,14 @@ pub async fn label_values(
     let missing = backend.catalogue.missing();
     let (values, cut) =
         bounded(&state, |context| backend.catalogue.label_values(context, name, sets, range, limit)).await?;
-    Ok(success_with(&values, &notes(&missing, range, cut)))
+    Ok(success_with(&values, &notes(&backend, missing, range, cut)))
 }
 
-/// What there is to say of a look-up: what the store lacked of the range when it began, and whether a limit cut
+/// What there is to say of a look-up: what the store lacked of the range when it began, what was found lacking since, and whether a limit cut
 /// something off.
-fn notes(missing: &[Missing], range: TimeRange, cut: bool) -> Notes {
-    let mut notes = Notes { warnings: missing::of_range(missing, range), infos: Vec::new() };
+fn notes(backend: &Backend, mut missing: Vec<Missing>, range: TimeRange, cut: bool) -> Notes {
+    missing.extend(backend.catalogue.missing());
+    let mut notes = Notes { warnings: missing::of_range(&missing, range), infos: Vec::new() };
     notes.warnings.extend(cut.then(|| TRUNCATED.to_owned()));
     notes
 }

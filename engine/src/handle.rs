@@ -10,6 +10,7 @@ use crate::config::{self, IoChoice, Keeping, Options};
 use crate::disk::blocking::BlockingDisk;
 use crate::disk::ring::RingDisk;
 use crate::disk::{Disk, cores, faults, names, probe};
+use crate::harm::Harm;
 use crate::progress::Progress;
 use crate::router::Router;
 use crate::settings::{Settings, millis};
@@ -79,6 +80,7 @@ struct Inner {
     clock: fn() -> i64,
     backend: &'static str,
     watermarks: Arc<Watermarks>,
+    harm: Arc<Harm>,
     settings: Arc<Settings>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Core threads that panicked.
@@ -218,6 +220,7 @@ pub(crate) fn shared(options: &Options, identity: Identity) -> Store {
         block_range_ms: millis(options.block_range).max(1),
         clock: options.clock,
         watermarks: Arc::new(Watermarks::new(identity.shards)),
+        harm: Arc::new(Harm::new(identity.shards)),
     }
 }
 
@@ -279,6 +282,7 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             clock: options.clock,
             backend: backend.name(),
             watermarks: store.watermarks,
+            harm: store.harm,
             settings: store.settings,
             threads: Mutex::new(handles),
             losses,
@@ -662,8 +666,13 @@ impl Scatter for Handle {
             let reply = answers.reply(shard);
             let (job, context) = (job.clone(), context.clone());
             let task: Job = Box::new(move |place| {
+                let state = place.state.clone();
                 let work = async move { job(View::new(place, context)).await };
-                Box::pin(async move { reply.send(undisturbed(unharmed(work)).await) })
+                Box::pin(async move {
+                    let result = undisturbed(unharmed(work)).await;
+                    state.note_harm();
+                    reply.send(result);
+                })
             });
             self.send(shard, Request::Job(task)).await?;
         }
@@ -677,7 +686,9 @@ impl Scatter for Handle {
     }
 
     fn missing(&self) -> Vec<Missing> {
-        self.inner.progress.missing()
+        let mut missing = self.inner.progress.missing();
+        missing.extend(self.inner.harm.missing());
+        missing
     }
 }
 

@@ -4,7 +4,7 @@
 //! made in the [`head`] -> records in the [`wal`] (group commit) -> acknowledged as durably as asked.
 //!
 //! Architecture invariant: nothing here knows of PromQL, HTTP or tokio. A module uses only those to its
-//! left: router, bytes, pace, signal, progress, settings, census, exemplars, metadata, disk < chunk, index < wal, block, prometheus < head < compact <
+//! left: router, bytes, pace, signal, progress, settings, census, exemplars, harm, metadata, disk < chunk, index < wal, block, prometheus < head < compact <
 //! shard < handle < moving. glommio and io_uring are named only in `disk` and
 //! `shard`, unsafe code only in `disk`.
 
@@ -20,6 +20,7 @@ pub mod config;
 pub mod disk;
 mod exemplars;
 pub mod handle;
+mod harm;
 mod head;
 mod index;
 mod metadata;

@@ -8,6 +8,7 @@ use futures_executor::block_on;
 use hearth_engine::{Handle, IoChoice, Keeping, Options, open};
 use hearth_model::batch::Exemplar;
 use hearth_model::key::key_of;
+use hearth_model::missing::{Missing, Why};
 use hearth_model::store::{Admin, Catalogue, Columns, Projection, Select, SeriesCursor, ShardView};
 use hearth_model::{
     Ack, Append, Histogram, Labels, Matcher, QueryContext, Sample, Scatter, StoreError, TimeRange, WriteBatch,
@@ -20,6 +21,39 @@ use std::time::Duration;
 /// Changed bytes of a run that is not long.
 const BYTES: usize = 250;
 const SERIES: usize = 6;
+
+/// A reader is told what a damaged block kept from it: once it has read, and whoever comes later at once.
+#[test]
+fn what_a_damaged_block_does_not_give_is_known_to_readers() {
+    let directory = place();
+    let handle = open(&options(directory.path())).expect("opens");
+    for seconds in [0..12, 240..252] {
+        write(&handle, seconds);
+        assert_eq!(block_on(handle.tend()), Ok(true));
+    }
+    handle.close();
+    drop(handle);
+    let blocks = directory.path().join("shard-0000/blocks");
+    let first = std::fs::read_dir(&blocks).expect("lists").map(|e| e.expect("reads").path()).min();
+    let first = first.expect("there is a block");
+    let mut bytes = std::fs::read(&first).expect("reads");
+    bytes[20] ^= 1;
+    std::fs::write(&first, bytes).expect("writes");
+
+    let handle = open(&options(directory.path())).expect("opens");
+    assert_eq!(Scatter::missing(&handle), []);
+    let names =
+        |range| block_on(handle.label_values(QueryContext::unlimited(), "instance".into(), vec![], range, 0));
+    // Who does not look there meets nothing.
+    names(TimeRange::new(240_000, 260_000)).expect("reads");
+    assert_eq!(Scatter::missing(&handle), []);
+    let (found, _) = names(TimeRange::new(0, 20_000)).expect("reads");
+    assert!(found.len() < SERIES, "{found:?}");
+    let missing = Scatter::missing(&handle);
+    let [Missing { range, why: Why::Damaged }] = missing[..] else { panic!("{missing:?}") };
+    assert!(TimeRange::new(0, 20_000).contains(range.min_ms) && range.max_ms < 100_000, "{range:?}");
+    handle.close();
+}
 
 /// In memory where there is such a place: every start brings much to stable storage.
 fn place() -> tempfile::TempDir {

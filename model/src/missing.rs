@@ -14,8 +14,10 @@ pub struct Missing {
 pub enum Why {
     /// They are on their way into the store: later they are there.
     Awaited,
-    /// They could not be read; whoever runs the server was told.
+    /// They could not be read on the way; whoever runs the server was told.
     Unreadable,
+    /// The medium does not give all of what it held.
+    Damaged,
 }
 
 /// What lies closer together is told as one: blocks end with their last sample and begin with their first.

@@ -195,8 +195,9 @@ pub trait Scatter: Clone + Send + Sync + 'static {
         None
     }
 
-    /// What is not there for readers, and should be. A stretch is taken off after its samples can be seen, so that
-    /// who asks first and reads then knows of all that it may have missed.
+    /// What is not there for readers, and should be. What is on its way is taken off after it can be seen, and what
+    /// is damaged is put on before the job ends that met it: who asks before it reads, and again when it has read,
+    /// knows of all that it may have missed.
     fn missing(&self) -> Vec<Missing> {
         Vec::new()
     }

@@ -213,13 +213,15 @@ impl<S: Scatter> Engine<S> {
         let limits = Limits::new(request.options.context.clone(), self.options.max_samples);
         let run = Run { request: &request, parsed: &parsed };
         // Before anything is read: what is missing now may be there when the query ends.
-        let missing = self.store.missing();
+        let mut missing = self.store.missing();
         let (mut value, notes) = match self.cacheable(&request, &parsed, true) {
             Some(cacheable) => self.run_cached(cacheable, &run, &limits, &mut stats).await?,
             None => self.evaluate(&run, request.steps, &limits, &mut stats).await?,
         };
         stats.peak_samples = limits.peak_samples();
         let mut warnings = Vec::new();
+        // And what was found missing on the way.
+        missing.extend(self.store.missing());
         if !missing.is_empty() {
             let plan = self.plan(&request, &parsed, request.steps)?;
             warnings.extend(missing::of_plan(&missing, &plan));

@@ -27,6 +27,11 @@ fn text(missing: Missing) -> String {
         Why::Awaited => {
             format!("samples from {from} to {to} are still being taken over, some may be missing here")
         }
+        Why::Damaged => {
+            format!(
+                "samples from {from} to {to} are in damaged blocks, some may be missing here: see the log"
+            )
+        }
         Why::Unreadable => {
             format!(
                 "samples from {from} to {to} could not be taken over, some may be missing here: see the log"

@@ -82,6 +82,9 @@ fn who_looks_into_what_is_missing_is_told() {
     let unreadable = "samples from 1970-01-01T00:00:00Z to 1970-01-01T00:09:00Z could not be taken over, some may be missing here: see the log";
     store.set_missing(vec![missing(10, 20, Why::Awaited), missing(0, 9, Why::Unreadable)]);
     assert_eq!(range(&engine, "m", (0, 240), 1).warnings, [unreadable, AWAITED]);
+    let damaged = "samples from 1970-01-01T00:00:00Z to 1970-01-01T00:09:00Z are in damaged blocks, some may be missing here: see the log";
+    store.set_missing(vec![missing(0, 9, Why::Damaged)]);
+    assert_eq!(range(&engine, "m", (0, 240), 1).warnings, [damaged]);
 }
 
 #[test]

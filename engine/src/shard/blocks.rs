@@ -10,6 +10,7 @@ use crate::block::tombstones::{Grave, Tombstones};
 use crate::disk::{Disk, names};
 use crate::wal::replay::ReplayError;
 use ahash::AHashSet;
+use hearth_model::TimeRange;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -158,6 +159,12 @@ impl Blocks {
     }
 
     /// Blocks that could not be read, at the start or since.
+    /// Times of the blocks in which damage was found.
+    pub fn damaged(&self) -> Vec<TimeRange> {
+        let list = self.list();
+        list.iter().filter(|block| block.damages() > 0).map(|block| block.range()).collect()
+    }
+
     pub fn set_aside_count(&self) -> u64 {
         self.set_aside.get()
     }

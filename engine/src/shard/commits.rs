@@ -41,6 +41,7 @@ fn open(disk: &SimulatedDisk) -> (Rc<ShardState>, Committer<SimulatedDisk>) {
         block_range_ms: 100,
         clock: || 0,
         watermarks: std::sync::Arc::new(hearth_model::watermark::Watermarks::new(1)),
+        harm: std::sync::Arc::new(crate::harm::Harm::new(1)),
     };
     let options = CommitOptions {
         directory: DIRECTORY.into(),

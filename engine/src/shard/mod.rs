@@ -38,6 +38,7 @@ use crate::census::Census;
 use crate::config;
 use crate::disk::Disk;
 use crate::exemplars::Exemplars;
+use crate::harm::Harm;
 use crate::head::Head;
 use crate::head::status::ShardStatus;
 use crate::metadata::MetadataTable;
@@ -78,6 +79,7 @@ pub struct Store {
     /// Every way on which samples come, are deleted or grow too old is noted here: who keeps results of
     /// queries relies on it.
     pub watermarks: Arc<Watermarks>,
+    pub harm: Arc<Harm>,
 }
 
 impl Store {
@@ -114,6 +116,8 @@ pub struct ShardState {
     recent: RefCell<Recent>,
     last_upkeep_ms: Cell<i64>,
     leaps: Leaps,
+    /// Damaged blocks that the store's [`Harm`] knows.
+    harmed: Cell<usize>,
 }
 
 /// Recovers a shard and returns its state and the committer that goes on with its log.
@@ -166,6 +170,7 @@ pub fn open<D: Disk>(
         last_delete_ms: Cell::new(now),
         recent: RefCell::default(),
         leaps: Leaps::default(),
+        harmed: Cell::default(),
         last_upkeep_ms: Cell::new(now),
     };
     Ok((Rc::new(state), committer))

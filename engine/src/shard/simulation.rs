@@ -469,6 +469,7 @@ impl Simulation {
             block_range_ms: 100,
             clock: || 0,
             watermarks: std::sync::Arc::new(hearth_model::watermark::Watermarks::new(1)),
+            harm: std::sync::Arc::new(crate::harm::Harm::new(1)),
         };
         let options = self.options();
         super::open(0, store, self.disk.clone(), options).ok()

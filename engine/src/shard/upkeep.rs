@@ -29,6 +29,16 @@ impl ShardState {
         self.queue.expire_before(cutoff);
     }
 
+    /// Writes down of which times blocks did not give all that they hold: after each job, which may have met damage.
+    pub fn note_harm(&self) {
+        let damaged = self.blocks.damaged();
+        if damaged.is_empty() && self.harmed.get() == 0 {
+            return;
+        }
+        self.harmed.set(damaged.len());
+        self.store.harm.set(self.number, damaged);
+    }
+
     /// What is older than this has had its time, where the clock says `now_ms`.
     pub(super) fn retention_cutoff_ms(&self, now_ms: i64) -> i64 {
         let now_ms = self.leaps.believable_ms(now_ms, Instant::now());
