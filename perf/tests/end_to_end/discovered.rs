@@ -6,6 +6,7 @@ mod cluster;
 mod consul;
 mod ec2;
 mod kubernetes;
+mod registries;
 
 use crate::pages::{Page, serve};
 use crate::setup::{folder, launch_hearth, launch_prometheus};

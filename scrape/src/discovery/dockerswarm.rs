@@ -72,20 +72,26 @@ objects! {
 }
 
 impl Node {
-    fn meta(&self) -> Meta {
+    /// What is known of it where its tasks are.
+    fn base(&self) -> Meta {
         let mut meta = Meta::new(PREFIX);
         meta.set("node_id", &self.id).set("node_role", &self.spec.role);
         meta.set("node_availability", &self.spec.availability).set("node_status", &self.status.state);
         meta.set("node_address", &self.status.addr).set("node_hostname", &self.description.hostname);
         meta.set("node_platform_architecture", &self.description.platform.architecture);
         meta.set("node_platform_os", &self.description.platform.os);
+        meta.each("node_label_", self.spec.labels.iter().flatten());
+        meta
+    }
+
+    fn meta(&self) -> Meta {
+        let mut meta = self.base();
         meta.set("node_engine_version", &self.description.engine.engine_version);
         if let Some(leader) = &self.manager_status {
             meta.show("node_manager_leader", leader.leader);
             meta.set("node_manager_reachability", &leader.reachability);
             meta.set("node_manager_address", &leader.addr);
         }
-        meta.each("node_label_", self.spec.labels.iter().flatten());
         meta
     }
 }
@@ -175,7 +181,7 @@ pub fn tasks(
             let container = task.spec.container_spec.as_ref();
             meta.each("container_label_", container.iter().flat_map(|c| c.labels.iter().flatten()));
             meta.all(service.map(|service| service.base().labels()).as_ref());
-            meta.all(node.map(|node| node.meta().labels()).as_ref());
+            meta.all(node.map(|node| node.base().labels()).as_ref());
             meta
         };
         for port in tcp(task.status.port_status.ports.as_ref()) {
@@ -192,7 +198,7 @@ pub fn tasks(
                 let before = out.len();
                 let ports = service.map(|service| &service.endpoint);
                 for port in tcp(ports.and_then(|endpoint| endpoint.ports.as_ref())) {
-                    let mut meta = target(&host_port(bare(address), port.target_port));
+                    let mut meta = target(&host_port(bare(address), port.published_port));
                     meta.set("task_port_publish_mode", &port.publish_mode);
                     meta.all(networks.get(&attachment.network.id));
                     out.push(meta.labels());
@@ -325,20 +331,25 @@ mod tests {
             "node_hostname=node",
             "node_platform_architecture=x86_64",
             "node_platform_os=linux",
+            "node_label_z=1",
+        ];
+        let more = [
             "node_engine_version=24",
             "node_manager_leader=true",
             "node_manager_reachability=reachable",
             "node_manager_address=192.168.0.1:2377",
-            "node_label_z=1",
         ];
-        has(&of("nodes").await[0], "192.168.0.1:80", &node);
+        let nodes = of("nodes").await;
+        has(&nodes[0], "192.168.0.1:80", &node);
+        has(&nodes[0], "192.168.0.1:80", &more);
         let tasks = of("tasks").await;
         has(&tasks[0], "192.168.0.1:81", &node);
+        assert!(!tasks[0].contains("node_manager") && !tasks[0].contains("node_engine"), "{}", tasks[0]);
         has(&tasks[0], "192.168.0.1:81", &["task_port_publish_mode=host", "task_id=t1", "task_slot=2"]);
-        has(&tasks[1], "10.0.0.6:80", &service);
+        has(&tasks[1], "10.0.0.6:30080", &service);
         has(
             &tasks[1],
-            "10.0.0.6:80",
+            "10.0.0.6:30080",
             &[
                 "task_state=failed",
                 "task_desired_state=running",

@@ -7,6 +7,7 @@ use super::{TargetGroup, Tools, aws};
 use crate::config::{EurekaSdConfig, PromDuration, WithHttp};
 use hearth_model::Labels;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One registry.
@@ -63,9 +64,10 @@ struct DataCenter {
     metadata: Option<BTreeMap<String, String>>,
 }
 
-/// Elements without attributes.
-fn elements(map: &Option<BTreeMap<String, String>>) -> impl Iterator<Item = (&String, &String)> {
-    map.iter().flatten().filter(|(name, _)| !name.starts_with(['@', '$']))
+/// Elements without attributes. Prometheus leaves what is between them as XML writes it.
+fn elements(map: &Option<BTreeMap<String, String>>) -> impl Iterator<Item = (&String, Cow<'_, str>)> {
+    let plain = map.iter().flatten().filter(|(name, _)| !name.starts_with(['@', '$']));
+    plain.map(|(name, value)| (name, quick_xml::escape::partial_escape(value)))
 }
 
 fn instance(application: &str, instance: &Instance) -> Labels {
@@ -136,7 +138,7 @@ mod tests {
         r#"<applications><versions__delta>1</versions__delta><application><name>CONFIG</name><instance>
 <hostName>h.example</hostName><app>CONFIG</app><ipAddr>10.0.0.1</ipAddr><status>UP</status><port enabled="true">8080</port>
 <securePort enabled="false">443</securePort><countryId>1</countryId>
-<dataCenterInfo class="com.netflix"><name>MyOwn</name><metadata><zone>z</zone></metadata></dataCenterInfo>
+<dataCenterInfo class="com.netflix"><name>MyOwn</name><metadata><zone>z &amp; y</zone></metadata></dataCenterInfo>
 <metadata class="java.util.Map"><management.port>8090</management.port></metadata>
 <homePageUrl>http://h/</homePageUrl><statusPageUrl>http://h/info</statusPageUrl><healthCheckUrl>http://h/health</healthCheckUrl>
 <vipAddress>v</vipAddress><secureVipAddress>s</secureVipAddress><instanceId>i:1</instanceId></instance></application></applications>"#,
@@ -148,7 +150,7 @@ mod tests {
         assert_eq!(
             found("eureka", &format!("{{server: 'http://{address}/eureka'}}")).await,
             [
-                r#"{__address__="h.example:8080", __meta_eureka_app_instance_country_id="1", __meta_eureka_app_instance_datacenterinfo_metadata_zone="z", __meta_eureka_app_instance_datacenterinfo_name="MyOwn", __meta_eureka_app_instance_healthcheck_url="http://h/health", __meta_eureka_app_instance_homepage_url="http://h/", __meta_eureka_app_instance_hostname="h.example", __meta_eureka_app_instance_id="i:1", __meta_eureka_app_instance_ip_addr="10.0.0.1", __meta_eureka_app_instance_metadata_management_port="8090", __meta_eureka_app_instance_port="8080", __meta_eureka_app_instance_port_enabled="true", __meta_eureka_app_instance_secure_port="443", __meta_eureka_app_instance_secure_port_enabled="false", __meta_eureka_app_instance_secure_vip_address="s", __meta_eureka_app_instance_status="UP", __meta_eureka_app_instance_statuspage_url="http://h/info", __meta_eureka_app_instance_vip_address="v", __meta_eureka_app_name="CONFIG", instance="i:1"}"#
+                r#"{__address__="h.example:8080", __meta_eureka_app_instance_country_id="1", __meta_eureka_app_instance_datacenterinfo_metadata_zone="z &amp; y", __meta_eureka_app_instance_datacenterinfo_name="MyOwn", __meta_eureka_app_instance_healthcheck_url="http://h/health", __meta_eureka_app_instance_homepage_url="http://h/", __meta_eureka_app_instance_hostname="h.example", __meta_eureka_app_instance_id="i:1", __meta_eureka_app_instance_ip_addr="10.0.0.1", __meta_eureka_app_instance_metadata_management_port="8090", __meta_eureka_app_instance_port="8080", __meta_eureka_app_instance_port_enabled="true", __meta_eureka_app_instance_secure_port="443", __meta_eureka_app_instance_secure_port_enabled="false", __meta_eureka_app_instance_secure_vip_address="s", __meta_eureka_app_instance_status="UP", __meta_eureka_app_instance_statuspage_url="http://h/info", __meta_eureka_app_instance_vip_address="v", __meta_eureka_app_name="CONFIG", instance="i:1"}"#
             ]
         );
     }

@@ -6,7 +6,7 @@ use super::polling::Poll;
 use super::{TargetGroup, Tools};
 use crate::config::{MarathonSdConfig, PromDuration, WithHttp};
 use crate::fetch::secret;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// The servers of one cluster.
@@ -17,9 +17,15 @@ pub struct Marathon {
 
 type Texts = BTreeMap<String, String>;
 
+/// Null where Marathon leaves a list or a thing out.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Answer {
+    #[serde(deserialize_with = "nullable")]
     apps: Vec<App>,
 }
 
@@ -27,11 +33,15 @@ pub struct Answer {
 #[serde(default, rename_all = "camelCase")]
 struct App {
     id: String,
+    #[serde(deserialize_with = "nullable")]
     tasks: Vec<Task>,
     tasks_running: u64,
+    #[serde(deserialize_with = "nullable")]
     labels: Texts,
     container: Option<Container>,
+    #[serde(deserialize_with = "nullable")]
     port_definitions: Vec<PortDefinition>,
+    #[serde(deserialize_with = "nullable")]
     networks: Vec<Network>,
     require_ports: bool,
 }
@@ -41,7 +51,9 @@ struct App {
 struct Task {
     id: String,
     host: String,
+    #[serde(deserialize_with = "nullable")]
     ports: Vec<u32>,
+    #[serde(deserialize_with = "nullable")]
     ip_addresses: Vec<Ip>,
 }
 
@@ -54,7 +66,9 @@ struct Ip {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Container {
+    #[serde(deserialize_with = "nullable")]
     docker: Docker,
+    #[serde(deserialize_with = "nullable")]
     port_mappings: Vec<PortMapping>,
 }
 
@@ -62,6 +76,7 @@ struct Container {
 #[serde(default, rename_all = "camelCase")]
 struct Docker {
     image: String,
+    #[serde(deserialize_with = "nullable")]
     port_mappings: Vec<PortMapping>,
 }
 
@@ -202,7 +217,7 @@ mod tests {
             assert!(request.starts_with("GET /v2/apps/?embed=apps.tasks "), "{request}");
             assert!(request.to_lowercase().contains("authorization: token=t\r\n"), "{request}");
             Reply::json(
-                r#"{"apps": [{"id": "/a", "tasksRunning": 1, "labels": {"x.y": "z"}, "container": {"docker": {"image": "r/i"}},
+                r#"{"apps": [{"id": "/a", "tasksRunning": 1, "labels": {"x.y": "z"}, "networks": null, "container": {"docker": {"image": "r/i", "portMappings": null}},
                     "portDefinitions": [{"labels": {"m": "p"}, "port": 10}, {"port": 11}],
                     "tasks": [{"id": "t1", "host": "h1", "ports": [31000, 31001]}]},
                    {"id": "/b", "tasksRunning": 1, "networks": [{"mode": "container"}],

@@ -6,6 +6,7 @@ use super::polling::Poll;
 use super::{TargetGroup, Tools};
 use crate::config::{PromDuration, PuppetDbSdConfig, WithHttp};
 use hearth_model::Labels;
+use hearth_model::number::write_short;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,14 +30,26 @@ pub struct Resource {
     parameters: Option<serde_json::Map<String, Value>>,
 }
 
-/// A parameter as a label's value; none where it has no text form.
-fn text(value: &Value) -> Option<String> {
+/// A plain parameter as text; none where it has no text form.
+fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::Array(list) if !list.is_empty() => Some(enclosed(list.iter().filter_map(text), ",")),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => {
+            let mut text = Vec::new();
+            write_short(&mut text, number.as_f64()?);
+            String::from_utf8(text).ok()
+        }
         _ => None,
     }
+}
+
+/// A parameter as a label's value. Lists have no separator around them, unlike all others, and room for entries
+/// without a text form, as with Prometheus.
+fn text(value: &Value) -> Option<String> {
+    let Value::Array(list) = value else { return plain(value) };
+    let entries: Vec<String> = list.iter().map(|entry| plain(entry).unwrap_or_default()).collect();
+    Some(entries.join(","))
 }
 
 /// Parameters, those within others with the outer name before their own. serde_json bounds the depth.
@@ -109,7 +122,7 @@ mod tests {
             Answer::json(
                 r#"[{"certname": "edge.example", "resource": "49af", "type": "Class", "title": "Nginx", "exported": false,
                     "tags": ["a", "b"], "file": "/etc/x.pp", "environment": "prod",
-                    "parameters": {"port": 80, "names": ["n", 1], "ssl": {"on": true, "deep": {"x-y": "z"}}, "none": null}}]"#,
+                    "parameters": {"port": 80, "names": ["n", 1, null], "big": 12345678, "ssl": {"on": true, "deep": {"x-y": "z"}}, "none": null}}]"#,
             )
         })
         .await;
@@ -117,7 +130,7 @@ mod tests {
         let plain = r#"{__address__="edge.example:81", __meta_puppetdb_certname="edge.example", __meta_puppetdb_environment="prod", __meta_puppetdb_exported="false", __meta_puppetdb_file="/etc/x.pp", "#;
         let rest = r#"__meta_puppetdb_query="q {}", __meta_puppetdb_resource="49af", __meta_puppetdb_tags=",a,b,", __meta_puppetdb_title="Nginx", __meta_puppetdb_type="Class"}"#;
         assert_eq!(found("puppetdb", &yaml("")).await, [format!("{plain}{rest}")]);
-        let parameters = r#"__meta_puppetdb_parameter_names=",n,1,", __meta_puppetdb_parameter_port="80", __meta_puppetdb_parameter_ssl_deep_x_y="z", __meta_puppetdb_parameter_ssl_on="true", "#;
+        let parameters = r#"__meta_puppetdb_parameter_big="1.2345678e+07", __meta_puppetdb_parameter_names="n,1,", __meta_puppetdb_parameter_port="80", __meta_puppetdb_parameter_ssl_deep_x_y="z", __meta_puppetdb_parameter_ssl_on="true", "#;
         assert_eq!(
             found("puppetdb", &yaml(", include_parameters: true")).await,
             [format!("{plain}{parameters}{rest}")]
