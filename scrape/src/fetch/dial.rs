@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use std::io::{Error, IoSlice};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ struct Proxies {
     /// To a proxy that is itself spoken to in TLS.
     secure: HttpsConnector<HttpConnector>,
     connect_headers: HeaderMap,
+    /// This machine itself is asked without a proxy: always where exceptions are known, as with Prometheus.
+    spares_loopback: bool,
 }
 
 impl Dialer {
@@ -68,7 +71,8 @@ impl Dialer {
                 let tls = tls::client_config(&http.tls_config, false)?;
                 let secure = HttpsConnector::new(straight.clone(), tls, false, Arc::clone(names));
                 let connect_headers = connect_headers(http)?;
-                Some(Arc::new(Proxies { matcher, secure, connect_headers }))
+                let spares_loopback = http.proxy_from_environment || !http.no_proxy.is_empty();
+                Some(Arc::new(Proxies { matcher, secure, connect_headers, spares_loopback }))
             }
             None => None,
         };
@@ -78,6 +82,9 @@ impl Dialer {
 
     fn proxy(&self, uri: &Uri) -> Option<(Arc<Proxies>, Intercept)> {
         let proxies = self.proxies.as_ref().filter(|_| self.unix_socket.is_none())?;
+        if proxies.spares_loopback && uri.host().is_some_and(is_loopback) {
+            return None;
+        }
         Some((Arc::clone(proxies), proxies.matcher.intercept(uri)?))
     }
 
@@ -114,6 +121,11 @@ impl Dialer {
         }
         Ok(Stream::new(tunnel.call(to).await.map_err(|error| told(&at, &error))?))
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn told(proxy: &Uri, error: &dyn std::error::Error) -> BoxError {
