@@ -73,6 +73,10 @@ pub const DISCOVERY_PAUSE_MS: u64 = 5_000;
 pub const RELOAD_PATIENCE_MS: u64 = 30_000;
 /// Bytes of one answer of a discovery API: a list of a hundred thousand targets with many labels is below.
 pub const MAX_DISCOVERY_ANSWER_BYTES: usize = 256 << 20;
+
+/// Bytes of an answer that is read a second time, as a tree and without what is null, where it could not be read at
+/// once: a tree takes ten times as much.
+pub const MAX_NULLED_ANSWER_BYTES: usize = 32 << 20;
 /// Targets of one discovery section: an update with more is refused, the last good one stays.
 pub const MAX_DISCOVERED_TARGETS: usize = 1_000_000;
 /// Bytes of all labels of one discovery section: as with targets.

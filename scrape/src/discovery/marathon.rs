@@ -6,7 +6,7 @@ use super::polling::Poll;
 use super::{TargetGroup, Tools};
 use crate::config::{MarathonSdConfig, PromDuration, WithHttp};
 use crate::fetch::secret;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The servers of one cluster.
@@ -17,15 +17,9 @@ pub struct Marathon {
 
 type Texts = BTreeMap<String, String>;
 
-/// Null where Marathon leaves a list or a thing out.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Answer {
-    #[serde(deserialize_with = "nullable")]
     apps: Vec<App>,
 }
 
@@ -33,15 +27,11 @@ pub struct Answer {
 #[serde(default, rename_all = "camelCase")]
 struct App {
     id: String,
-    #[serde(deserialize_with = "nullable")]
     tasks: Vec<Task>,
     tasks_running: u64,
-    #[serde(deserialize_with = "nullable")]
     labels: Texts,
     container: Option<Container>,
-    #[serde(deserialize_with = "nullable")]
     port_definitions: Vec<PortDefinition>,
-    #[serde(deserialize_with = "nullable")]
     networks: Vec<Network>,
     require_ports: bool,
 }
@@ -51,9 +41,7 @@ struct App {
 struct Task {
     id: String,
     host: String,
-    #[serde(deserialize_with = "nullable")]
     ports: Vec<u32>,
-    #[serde(deserialize_with = "nullable")]
     ip_addresses: Vec<Ip>,
 }
 
@@ -66,9 +54,7 @@ struct Ip {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Container {
-    #[serde(deserialize_with = "nullable")]
     docker: Docker,
-    #[serde(deserialize_with = "nullable")]
     port_mappings: Vec<PortMapping>,
 }
 
@@ -76,7 +62,6 @@ struct Container {
 #[serde(default, rename_all = "camelCase")]
 struct Docker {
     image: String,
-    #[serde(deserialize_with = "nullable")]
     port_mappings: Vec<PortMapping>,
 }
 
