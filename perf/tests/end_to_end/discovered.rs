@@ -73,21 +73,30 @@ impl Pair {
 
     /// Waits until Prometheus' targets are as they must be and Hearth has the same.
     fn agree(&self, what: &str, expected: impl Fn(&BTreeSet<String>) -> Result<(), String>) {
-        let both = || (targets(&self.ours.client), targets(&self.theirs.client));
-        let waited = wait_until("the same targets", DEADLINE, || match both() {
-            (Ok(ours), Ok(theirs)) => Ok(expected(&theirs).is_ok() && ours == theirs),
-            _ => Ok(false),
-        });
-        if waited.is_err() {
-            let (ours, theirs) = (both().0.expect("ours"), both().1.expect("theirs"));
-            let missing: Vec<_> = theirs.difference(&ours).collect();
-            let extra: Vec<_> = ours.difference(&theirs).collect();
-            panic!(
-                "{what}: expected: {:?}; {} targets\nmissing: {missing:#?}\nextra: {extra:#?}",
-                expected(&theirs),
-                theirs.len()
-            );
-        }
+        agree(what, || (targets(&self.ours.client), targets(&self.theirs.client)), expected);
+    }
+}
+
+/// Waits until the second's targets are as they must be and the first has the same.
+fn agree(
+    what: &str,
+    both: impl Fn() -> (Result<BTreeSet<String>, String>, Result<BTreeSet<String>, String>),
+    expected: impl Fn(&BTreeSet<String>) -> Result<(), String>,
+) {
+    let waited = wait_until("the same targets", DEADLINE, || match both() {
+        (Ok(ours), Ok(theirs)) => Ok(expected(&theirs).is_ok() && ours == theirs),
+        _ => Ok(false),
+    });
+    if waited.is_err() {
+        let (ours, theirs) = both();
+        let (ours, theirs) = (ours.expect("ours"), theirs.expect("theirs"));
+        let missing: Vec<_> = theirs.difference(&ours).collect();
+        let extra: Vec<_> = ours.difference(&theirs).collect();
+        panic!(
+            "{what}: expected: {:?}; {} targets\nmissing: {missing:#?}\nextra: {extra:#?}",
+            expected(&theirs),
+            theirs.len()
+        );
     }
 }
 

@@ -1,11 +1,9 @@
 //! Consul: an agent whose services change, with blocking queries. The Prometheus here is built without Consul,
 //! so VictoriaMetrics stands in for it; what it adds is left out of the comparison.
 
-use super::DEADLINE;
 use super::api::{Reply, Request, serve};
 use crate::setup::{folder, launch_hearth, launch_victoria_metrics};
 use hearth_perf::http::Client;
-use hearth_perf::process::wait_until;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Error;
@@ -247,22 +245,11 @@ fn services_of_an_agent_are_the_same() {
         .flag("-promscrape.consulSDCheckInterval=1s");
     let theirs = theirs.start().expect("victoria-metrics starts");
     let agree = |what: &str, count: usize, part: &str| {
-        let both = || (found(&ours.client), found(&theirs.client));
-        let waited = wait_until("the same targets", DEADLINE, || match both() {
-            (Ok(ours), Ok(theirs)) => {
-                Ok(ours == theirs && ours.len() == count && ours.iter().any(|target| target.contains(part)))
-            }
-            _ => Ok(false),
-        });
-        if waited.is_err() {
-            let (ours, theirs) = (both().0.expect("ours"), both().1.expect("theirs"));
-            let missing: Vec<_> = theirs.difference(&ours).collect();
-            let extra: Vec<_> = ours.difference(&theirs).collect();
-            panic!(
-                "{what}: {} targets instead of {count}, {part}\nmissing: {missing:#?}\nextra: {extra:#?}",
-                ours.len()
-            );
-        }
+        let expected = |theirs: &BTreeSet<String>| match theirs.iter().any(|target| target.contains(part)) {
+            true if theirs.len() == count => Ok(()),
+            _ => Err(format!("{} targets instead of {count}, {part}", theirs.len())),
+        };
+        super::agree(what, || (found(&ours.client), found(&theirs.client)), expected);
     };
     agree("the first list", 24, "with space");
 
