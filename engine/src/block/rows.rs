@@ -1,7 +1,7 @@
 //! What a block says of a series beside its labels: the hash that it is known by, and its chunks.
 //!
 //! Format version 1 gave each series a row with the whole hash and the place of its list, and each list all about
-//! its chunks. Version 2 says once for [`labels::GROUP`] series where their lists begin, once for all chunks of the
+//! its chunks. Version 2 says once for [`GROUP`] series where their lists begin, once for all chunks of the
 //! same times when these are, and of the hash what tells series apart.
 
 use super::file::{Damage, Section};
