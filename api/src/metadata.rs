@@ -65,8 +65,8 @@ pub async fn label_values(
     Ok(success_with(&values, &notes(&backend, missing, range, cut)))
 }
 
-/// What there is to say of a look-up: what the store lacked of the range when it began, what was found lacking since, and whether a limit cut
-/// something off.
+/// What there is to say of a look-up: what the store lacked of the range when it began, what was found lacking since,
+/// and whether a limit cut something off.
 fn notes(backend: &Backend, mut missing: Vec<Missing>, range: TimeRange, cut: bool) -> Notes {
     missing.extend(backend.catalogue.missing());
     let mut notes = Notes { warnings: missing::of_range(&missing, range), infos: Vec::new() };

@@ -77,6 +77,12 @@ pub const MAX_DISCOVERY_ANSWER_BYTES: usize = 256 << 20;
 /// Bytes of an answer that is read a second time, as a tree and without what is null, where it could not be read at
 /// once: a tree takes ten times as much.
 pub const MAX_NULLED_ANSWER_BYTES: usize = 32 << 20;
+
+/// How often the passphrase of a private key may have to be hashed: OpenSSL does it 2,048 times, careful people a million
+/// times. Who writes more into a key file holds a thread for long.
+pub const MAX_KEY_ITERATIONS: u32 = 10_000_000;
+/// The same for scrypt, in bytes that are filled: OpenSSL says 16 MiB.
+pub const MAX_KEY_SCRYPT_BYTES: u64 = 1 << 30;
 /// Targets of one discovery section: an update with more is refused, the last good one stays.
 pub const MAX_DISCOVERED_TARGETS: usize = 1_000_000;
 /// Bytes of all labels of one discovery section: as with targets.

@@ -17,6 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Offsets, lengths and memory of what goes past the page cache are multiples of this: what all media take.
 pub const BLOCK_BYTES: usize = 4096;
 
+/// Room ends at a multiple of this, the largest page there is: where zeros of the next piece wait in the page cache, a
+/// page must not hold blocks that commits overwrite past it.
+pub const PAGE_BYTES: usize = 64 << 10;
+
 /// File systems that never write in place, or have no medium below them: room written ahead is for nothing there.
 /// Btrfs, ZFS, bcachefs, NFS, tmpfs.
 const NOT_IN_PLACE: [u64; 5] = [0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e, 0x6969, 0x0102_1994];

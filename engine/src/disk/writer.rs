@@ -13,14 +13,13 @@
 
 use super::Log;
 use super::blocking::PlainWriter;
-use super::reserve::{BLOCK_BYTES, Image, LogFile};
+use super::reserve::{BLOCK_BYTES, Image, LogFile, PAGE_BYTES};
 use super::stopwatch::Stopwatch;
 use crate::config;
 use futures_channel::oneshot;
 use hearth_kernels::arch::Turns;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How bytes get behind a log's end where that has no room.
 pub trait Writer: 'static {
@@ -39,9 +38,14 @@ enum Work {
 }
 
 impl Work {
-    fn run(&self, writer: &mut dyn Writer, file: &LogFile) -> io::Result<()> {
+    /// `writer` is only asked for where the file grows.
+    fn run<'w>(
+        &self,
+        file: &LogFile,
+        writer: impl FnOnce() -> io::Result<&'w mut dyn Writer>,
+    ) -> io::Result<()> {
         match self {
-            Work::Append { at, bytes, sync } => writer.write(*at, bytes, *sync),
+            Work::Append { at, bytes, sync } => writer()?.write(*at, bytes, *sync),
             Work::Overwrite(image) => file.overwrite(image),
             Work::Reserve { from, length } => file.reserve(*from, *length),
         }
@@ -51,15 +55,15 @@ impl Work {
 /// What came of it.
 struct Done {
     result: io::Result<()>,
-    /// How long the medium took.
-    took: Duration,
+    /// Whether the medium took longer than [`config::LOG_PATIENCE`].
+    slow: bool,
     /// Its memory, where that is not lost with the helper.
     work: Option<Work>,
 }
 
 impl Done {
     fn failed(error: io::Error, work: Option<Work>) -> Done {
-        Done { result: Err(error), took: Duration::ZERO, work }
+        Done { result: Err(error), slow: false, work }
     }
 }
 
@@ -131,14 +135,14 @@ impl WriterLog {
     /// Here and now where the medium may be waited for, else by the helper.
     async fn carry_out(&mut self, work: Work, small: bool) -> Done {
         let done = if small && self.wary == 0 {
-            let (result, took) = self.watch.time(|| work.run(&mut self.here, &self.file));
-            Done { result, took, work: Some(work) }
+            let here: &mut dyn Writer = &mut self.here;
+            let (result, slow) = self.watch.time(config::LOG_PATIENCE, || work.run(&self.file, || Ok(here)));
+            Done { result, slow, work: Some(work) }
         } else {
             self.by_helper(work).await
         };
         if small {
-            let slow = done.took > config::LOG_PATIENCE;
-            self.wary = if slow { config::LOG_WARY_COMMITS } else { self.wary.saturating_sub(1) };
+            self.wary = if done.slow { config::LOG_WARY_COMMITS } else { self.wary.saturating_sub(1) };
         }
         done
     }
@@ -179,7 +183,8 @@ impl WriterLog {
             return;
         }
         let from = self.room.until.max(self.length).next_multiple_of(BLOCK_BYTES as u64);
-        let length = (piece as usize).next_multiple_of(BLOCK_BYTES);
+        let until = (from + piece).next_multiple_of(PAGE_BYTES as u64);
+        let length = (until - from) as usize;
         let Ok(helper) = self.helper() else {
             // A commit that needs the helper is told.
             self.room.is_denied = true;
@@ -237,12 +242,14 @@ fn start(file: Arc<LogFile>, make: MakeWriter) -> io::Result<flume::Sender<Order
         let _ = Turns::Short.ask();
         let (mut writer, watch) = (None, Stopwatch::new());
         for Order { work, reply } in inbox.iter() {
-            let (result, took) = match writer.get_or_insert_with(|| make(file.clone())) {
-                Ok(writer) => watch.time(|| work.run(&mut **writer, &file)),
-                Err(error) => (Err(io::Error::new(error.kind(), error.to_string())), Duration::ZERO),
-            };
+            let (result, slow) = watch.time(config::LOG_PATIENCE, || {
+                work.run(&file, || match writer.get_or_insert_with(|| make(file.clone())) {
+                    Ok(writer) => Ok(&mut **writer),
+                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                })
+            });
             // The one who asked may be gone; the bytes are written all the same.
-            let _ = reply.send(Done { result, took, work: Some(work) });
+            let _ = reply.send(Done { result, slow, work: Some(work) });
         }
     };
     std::thread::Builder::new().name("hearth-log".into()).spawn(work)?;
@@ -333,7 +340,8 @@ mod tests {
             overwritten += u64::from(log.length <= before);
             let (end, room) = (log.length, log.room.until.saturating_sub(log.length));
             assert_eq!(end, expect.len() as u64);
-            assert!(room < end + config::LOG_ROOM_MAX_BYTES + config::LOG_ROOM_MIN_BYTES + 4096);
+            assert!(room < end + config::LOG_ROOM_MAX_BYTES + config::LOG_ROOM_MIN_BYTES + PAGE_BYTES as u64);
+            assert!(log.room.until.is_multiple_of(PAGE_BYTES as u64), "{}", log.room.until);
             if commit % 50 == 0 {
                 let file = std::fs::read(path).expect("reads");
                 assert!(

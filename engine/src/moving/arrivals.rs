@@ -32,12 +32,15 @@ pub struct Arrivals {
     seen: BTreeMap<PathBuf, Mark>,
     /// What was already handed out, or refused, as it was then.
     judged: BTreeMap<Ulid, Mark>,
+    /// Blocks that stay in the data directory, and why, as the log was told.
+    staying: BTreeMap<PathBuf, &'static str>,
 }
 
 impl Arrivals {
     /// Of a data directory; what is with the others by now is no arrival.
     pub fn new(path: &Path) -> Result<Arrivals, MovingError> {
-        let mut arrivals = Arrivals { path: path.to_owned(), seen: BTreeMap::new(), judged: BTreeMap::new() };
+        let (seen, judged, staying) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut arrivals = Arrivals { path: path.to_owned(), seen, judged, staying };
         let aside = arrivals.aside();
         for (ulid, block) in blocks_in(&aside)? {
             if let Some(mark) = mark(&block) {
@@ -62,12 +65,17 @@ impl Arrivals {
         };
         let mut fresh = BTreeMap::new();
         for (ulid, block) in blocks_in(&self.path)? {
-            if let Some(mark) = settled(&mut self.seen, &block)
-                && self.bring(ulid, &block)?
-            {
+            let Some(mark) = settled(&mut self.seen, &block) else { continue };
+            let Some(why) = self.bring(ulid, &block)? else {
                 fresh.insert(ulid, mark);
+                continue;
+            };
+            // It is tried each time, and told once.
+            if self.staying.insert(block, why) != Some(why) {
+                tracing::error!(block = %ulid, "block is not taken over, {why}");
             }
         }
+        self.staying.retain(|block, _| self.seen.contains_key(block));
         for (ulid, block) in blocks_in(&self.aside())? {
             if fresh.contains_key(&ulid) || done.contains(&ulid.to_string()) {
                 continue;
@@ -109,24 +117,22 @@ impl Arrivals {
         Ok(blocks)
     }
 
-    /// Moves a block of the data directory to the others; `false` where it stays.
-    fn bring(&self, ulid: Ulid, block: &Path) -> Result<bool, MovingError> {
+    /// Moves a block of the data directory to the others; or why it stays.
+    fn bring(&self, ulid: Ulid, block: &Path) -> Result<Option<&'static str>, MovingError> {
         if prometheus_runs(&self.path)? {
-            tracing::error!(block = %ulid, "block is not taken over, a Prometheus runs on this data directory");
-            return Ok(false);
+            return Ok(Some("a Prometheus runs on this data directory"));
         }
         let aside = self.aside();
         std::fs::create_dir_all(&aside).map_err(MovingError::io(&aside))?;
         let to = aside.join(ulid.to_string());
         if to.exists() {
-            tracing::error!(block = %ulid, "block is not taken over, one of its name was before");
-            return Ok(false);
+            return Ok(Some("one of its name was before"));
         }
         std::fs::rename(block, &to).map_err(MovingError::io(block))?;
         for changed in [&aside, &self.path] {
             File::open(changed).and_then(|folder| folder.sync_all()).map_err(MovingError::io(changed))?;
         }
-        Ok(true)
+        Ok(None)
     }
 }
 

@@ -158,13 +158,13 @@ impl Blocks {
         cuts.unwrap_or(i64::MIN).max(self.buried_cut_ms.get())
     }
 
-    /// Blocks that could not be read, at the start or since.
     /// Times of the blocks in which damage was found.
     pub fn damaged(&self) -> Vec<TimeRange> {
         let list = self.list();
         list.iter().filter(|block| block.damages() > 0).map(|block| block.range()).collect()
     }
 
+    /// Blocks that could not be read, at the start or since.
     pub fn set_aside_count(&self) -> u64 {
         self.set_aside.get()
     }

@@ -1,6 +1,7 @@
 //! Private keys with a passphrase: PKCS #8 (PBES2, RFC 8018) as OpenSSL writes it today, and the traditional PEM of
 //! older versions (`Proc-Type: 4,ENCRYPTED`). What comes out is the same key in PEM without one; it is never logged.
 
+use crate::config::{MAX_KEY_ITERATIONS, MAX_KEY_SCRYPT_BYTES};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use cbc::cipher::block_padding::Pkcs7;
@@ -9,12 +10,6 @@ use md5::{Digest, Md5};
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::Kdf;
-
-/// How often a passphrase may have to be hashed: OpenSSL does it 2,048 times, careful people a million times. Who
-/// writes more into a key file holds a thread for long.
-const MAX_ITERATIONS: u32 = 10_000_000;
-/// The same for scrypt, whose cost is memory, too: OpenSSL says 16,384.
-const MAX_SCRYPT_COST: u64 = 1 << 20;
 
 const WRONG: &str = "the private key cannot be decrypted: the passphrase is wrong, or the file is damaged";
 
@@ -61,14 +56,18 @@ fn pkcs8(bytes: &[u8], passphrase: &str) -> Result<Vec<u8>, String> {
         );
     };
     let dear = match &scheme.kdf {
-        Kdf::Pbkdf2(params) => params.iteration_count > MAX_ITERATIONS,
-        Kdf::Scrypt(params) => params.cost_parameter > MAX_SCRYPT_COST,
+        Kdf::Pbkdf2(params) => params.iteration_count > MAX_KEY_ITERATIONS,
+        Kdf::Scrypt(params) => {
+            // RFC 7914: 128 * r * N bytes, filled p times.
+            let bytes = 128 * u64::from(params.block_size) * u64::from(params.parallelization);
+            bytes.saturating_mul(params.cost_parameter) > MAX_KEY_SCRYPT_BYTES
+        }
         _ => false,
     };
     if dear {
         return Err(format!(
-            "the private key asks for more work than is done: {MAX_ITERATIONS} rounds of PBKDF2 or a cost of \
-             {MAX_SCRYPT_COST} of scrypt"
+            "the private key asks for more work than is done: {MAX_KEY_ITERATIONS} rounds of PBKDF2 or \
+             {MAX_KEY_SCRYPT_BYTES} bytes of scrypt"
         ));
     }
     key.decrypt(passphrase).map(|key| key.as_bytes().to_vec()).map_err(|_| WRONG.to_owned())
