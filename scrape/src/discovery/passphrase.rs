@@ -165,6 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_file_costs_no_more_than_its_limit() {
+        let of_scrypt = |pem: &String| {
+            let der = BASE64.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>());
+            // r = 8 and p = 1, one behind the other.
+            let at = der.as_ref().ok()?.windows(6).position(|part| part == [2, 1, 8, 2, 1, 1])?;
+            Some((der.ok()?, at))
+        };
+        let keys = keys().map(|(_, block)| block[block.find("-----BEGIN").expect("a block")..].to_owned());
+        let (mut der, at) =
+            keys.filter(|pem| pem.contains(PKCS8)).find_map(|pem| of_scrypt(&pem)).expect("one");
+        assert!(unlocked(&armoured(PKCS8, &der), "s e cret").is_ok());
+        der[at + 5] = 127;
+        let error = unlocked(&armoured(PKCS8, &der), "s e cret").expect_err("2 GiB");
+        assert!(error.contains("more work than is done"), "{error}");
+    }
+
+    #[test]
     fn damaged_keys_are_errors() {
         let traditional = keys().find(|(name, _)| name.contains("Traditional")).expect("one").1;
         for (from, to, error) in [
