@@ -43,11 +43,20 @@ pub struct Launch {
     /// The configuration file's text, for those that read one.
     pub config: String,
     pub flags: Vec<String>,
+    /// Variables that it finds beside those of this process.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Launch {
     pub fn new(kind: Kind, binary: PathBuf, folder: &Path) -> Launch {
-        Launch { kind, binary, folder: folder.to_path_buf(), config: String::new(), flags: Vec::new() }
+        Launch {
+            kind,
+            binary,
+            folder: folder.to_path_buf(),
+            config: String::new(),
+            flags: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     pub fn config(mut self, text: impl Into<String>) -> Launch {
@@ -57,6 +66,11 @@ impl Launch {
 
     pub fn flag(mut self, flag: impl Into<String>) -> Launch {
         self.flags.push(flag.into());
+        self
+    }
+
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Launch {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -90,6 +104,7 @@ impl Launch {
             }
         };
         command.args(&self.flags).current_dir(&self.folder).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdout(log.try_clone().map_err(make)?).stderr(log);
         Ok(command)
     }

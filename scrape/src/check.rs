@@ -31,7 +31,7 @@ pub async fn discover(
         Discovery::new(Tools { counters: Arc::default(), user_agent: Arc::from(user_agent) }, None);
     let files = config.file_sd_configs.iter().cloned().map(Wanted::File);
     let others = config.discovery.entries.iter().cloned().map(Wanted::Sd);
-    let listener = discovery.listen(files.chain(others));
+    let listener = discovery.listen(&config.job_name, files.chain(others));
     let all = || listener.watchers.iter().map(|watcher| watcher.groups());
     let answered = async {
         while all().any(|groups| groups.is_none()) {

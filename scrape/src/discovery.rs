@@ -98,7 +98,7 @@ impl Wanted {
         }
     }
 
-    /// The section with its secrets hidden: what is kept over a restart goes by it.
+    /// The section with its secrets hidden: what is kept over a restart goes by it, and by the job.
     fn identity(&self) -> Option<String> {
         match self {
             // The files themselves outlive a restart.

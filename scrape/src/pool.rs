@@ -224,7 +224,7 @@ impl Sources {
     fn start(job: &Job, discovery: &Discovery) -> Sources {
         let files = job.config.file_sd_configs.iter().cloned().map(Wanted::File);
         let others = job.config.discovery.entries.iter().cloned().map(Wanted::Sd);
-        let listener = discovery.listen(files.chain(others));
+        let listener = discovery.listen(&job.name, files.chain(others));
         let fixed = Arc::new(static_list::groups(&job.config.static_configs));
         let silent = (0..listener.watchers.len()).collect();
         let mut sources = Sources { fixed, listener, silent };

@@ -130,7 +130,7 @@ pub fn section(mechanism: &str, yaml: &str) -> crate::config::SdConfig {
 /// What one discovery section finds, a line a target: its labels with those of its group.
 pub async fn found(mechanism: &str, yaml: &str) -> Vec<String> {
     let discovery = discovery(None);
-    let listener = discovery.listen([crate::discovery::Wanted::Sd(section(mechanism, yaml))]);
+    let listener = discovery.listen("j", [crate::discovery::Wanted::Sd(section(mechanism, yaml))]);
     tokio::time::timeout(std::time::Duration::from_secs(30), listener.changed()).await.expect("an answer");
     lines(&listener.watchers[0].groups().expect("groups"))
 }

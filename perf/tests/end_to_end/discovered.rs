@@ -1,10 +1,13 @@
 //! Service discovery: the same fake APIs for Hearth and Prometheus, and the same targets with the same
 //! labels, before and after relabelling.
 
+mod accounts;
 mod api;
+mod clouds;
 mod cluster;
 mod consul;
 mod ec2;
+mod front;
 mod kubernetes;
 mod registries;
 
@@ -19,10 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What labels of later versions than the one that is compared with begin with.
-const NEWER: [&str; 4] = [
+const NEWER: [&str; 6] = [
     "__meta_docker_container_image",
     "__meta_docker_container_image_id",
     "__meta_ec2_default_ipv6_address",
+    "__meta_hetzner_hcloud_location",
+    "__meta_hetzner_robot_datacenter",
     "__meta_kubernetes_node_condition_",
 ];
 

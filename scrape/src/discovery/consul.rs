@@ -447,7 +447,7 @@ mod tests {
         .await;
         let yaml = format!("{{server: '{address}', datacenter: d, services: [web], refresh_interval: 10ms}}");
         let discovery = discovery(None);
-        let listener = discovery.listen([crate::discovery::Wanted::Sd(section("consul", &yaml))]);
+        let listener = discovery.listen("j", [crate::discovery::Wanted::Sd(section("consul", &yaml))]);
         for port in ["80", "81", "80"] {
             listener.changed().await;
             let groups = listener.watchers[0].groups().expect("groups");

@@ -214,7 +214,7 @@ mod tests {
         let path = directory.path().join("a.yml");
         let section = files(path.to_string_lossy().into_owned()).section;
         let discovery = crate::testing::discovery(None);
-        let listener = discovery.listen([crate::discovery::Wanted::File(section)]);
+        let listener = discovery.listen("j", [crate::discovery::Wanted::File(section)]);
         listener.changed().await;
         let groups = || listener.watchers[0].groups().expect("groups");
         assert!(groups().is_empty());

@@ -139,14 +139,21 @@ struct Subnet {
     mask: String,
 }
 
+/// What Prometheus calls an address that is none; rules of relabelling look for it.
+const NO_ADDRESS: &str = "<nil>";
+
 /// Cloud servers; `networks` names private networks by their numbers.
 fn cloud_target(server: &Server, networks: &BTreeMap<u64, String>, port: u64) -> Labels {
-    let ip = server.public_net.ipv4.as_ref().map(|ip| ip.ip.as_str()).unwrap_or_default();
+    let shown = |ip: &Option<Ip>| match ip.as_ref().map(|ip| ip.ip.as_str()) {
+        Some(ip) if !ip.is_empty() => ip.to_owned(),
+        _ => NO_ADDRESS.to_owned(),
+    };
+    let ip = &shown(&server.public_net.ipv4);
     let mut meta = Meta::new("__meta_hetzner_").address(&host_port(ip, port));
     meta.set("role", "hcloud").show("server_id", server.id).set("server_name", &server.name);
     meta.set("server_status", &server.status).set("datacenter", &server.datacenter.name);
     meta.set("public_ipv4", ip);
-    meta.maybe("public_ipv6_network", server.public_net.ipv6.as_ref().map(|ip| &ip.ip));
+    meta.set("public_ipv6_network", shown(&server.public_net.ipv6));
     let location = &server.datacenter.location;
     meta.set("hcloud_datacenter_location", &location.name);
     meta.set("hcloud_datacenter_location_network_zone", &location.network_zone);

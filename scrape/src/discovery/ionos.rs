@@ -22,12 +22,13 @@ pub struct Ionos {
 #[derive(Deserialize)]
 #[serde(default)]
 pub struct Items<T> {
+    id: String,
     items: Vec<T>,
 }
 
 impl<T> Default for Items<T> {
     fn default() -> Self {
-        Items { items: Vec::new() }
+        Items { id: String::new(), items: Vec::new() }
     }
 }
 
@@ -74,7 +75,6 @@ struct Entities {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Volume {
-    id: String,
     properties: VolumeProperties,
 }
 
@@ -97,33 +97,31 @@ struct NicProperties {
     ips: Option<Vec<String>>,
 }
 
-/// Servers that have an address.
+/// Servers that have an address. As with Prometheus, the addresses of later interfaces come first, and the image is
+/// that of the first volume.
 pub fn targets(list: &Items<Server>, config: &IonosSdConfig) -> Vec<Labels> {
     let target = |server: &Server| {
         let (mut all, mut by_nic) = (Vec::new(), BTreeMap::<String, Vec<&str>>::new());
         for nic in &server.entities.nics.items {
             let name = sanitized(nic.properties.name.as_deref().unwrap_or("unnamed"));
-            for ip in nic.properties.ips.iter().flatten() {
-                all.push(ip.as_str());
-                by_nic.entry(name.clone()).or_default().push(ip);
-            }
+            let ips: Vec<&str> = nic.properties.ips.iter().flatten().map(String::as_str).collect();
+            by_nic.entry(name).or_default().splice(..0, ips.clone());
+            all.splice(..0, ips);
         }
         let first = all.first()?;
         let mut meta = Meta::new("__meta_ionos_server_").address(&host_port(first, config.port));
         let own = &server.properties;
         meta.set("availability_zone", &own.availability_zone).maybe("cpu_family", own.cpu_family.as_ref());
-        meta.set("servers_id", &config.datacenter_id).set("id", &server.id);
+        meta.set("servers_id", &list.id).set("id", &server.id);
         meta.set("ip", enclosed(&all, ",")).set("lifecycle", &server.metadata.state);
         meta.set("name", &own.name).set("state", &own.vm_state).set("type", &own.r#type);
         for (name, ips) in by_nic {
             meta.set(&format!("nic_ip_{name}"), enclosed(ips, ","));
         }
         meta.maybe("boot_cdrom_id", own.boot_cdrom.as_ref().map(|boot| &boot.id));
-        if let Some(boot) = &own.boot_volume {
-            meta.set("boot_volume_id", &boot.id);
-            let volume = server.entities.volumes.items.iter().find(|volume| volume.id == boot.id);
-            meta.maybe("boot_image_id", volume.and_then(|volume| volume.properties.image.as_ref()));
-        }
+        meta.maybe("boot_volume_id", own.boot_volume.as_ref().map(|boot| &boot.id));
+        let volume = server.entities.volumes.items.first();
+        meta.maybe("boot_image_id", volume.and_then(|volume| volume.properties.image.as_ref()));
         Some(meta.labels())
     };
     list.items.iter().filter_map(target).collect()
@@ -158,7 +156,7 @@ mod tests {
 
     const PAGES: &[(&str, &str)] = &[(
         "GET /datacenters/d-1/servers?depth=3 ",
-        r#"{"items": [{"id": "s-1", "metadata": {"state": "AVAILABLE"},
+        r#"{"id": "d-1/servers", "items": [{"id": "s-1", "metadata": {"state": "AVAILABLE"},
             "properties": {"name": "web", "availabilityZone": "ZONE_1", "cpuFamily": "INTEL", "type": "ENTERPRISE", "vmState": "RUNNING",
               "bootCdrom": null, "bootVolume": {"id": "v-1"}},
             "entities": {"volumes": {"items": [{"id": "v-1", "properties": {"image": "im"}}]},
@@ -175,7 +173,7 @@ mod tests {
         assert_eq!(
             polled(ionos).await,
             [
-                r#"{__address__="1.2.3.4:80", __meta_ionos_server_availability_zone="ZONE_1", __meta_ionos_server_boot_image_id="im", __meta_ionos_server_boot_volume_id="v-1", __meta_ionos_server_cpu_family="INTEL", __meta_ionos_server_id="s-1", __meta_ionos_server_ip=",1.2.3.4,10.0.0.1,10.0.0.2,", __meta_ionos_server_lifecycle="AVAILABLE", __meta_ionos_server_name="web", __meta_ionos_server_nic_ip_my_nic=",1.2.3.4,", __meta_ionos_server_nic_ip_unnamed=",10.0.0.1,10.0.0.2,", __meta_ionos_server_servers_id="d-1", __meta_ionos_server_state="RUNNING", __meta_ionos_server_type="ENTERPRISE"}"#
+                r#"{__address__="10.0.0.1:80", __meta_ionos_server_availability_zone="ZONE_1", __meta_ionos_server_boot_image_id="im", __meta_ionos_server_boot_volume_id="v-1", __meta_ionos_server_cpu_family="INTEL", __meta_ionos_server_id="s-1", __meta_ionos_server_ip=",10.0.0.1,10.0.0.2,1.2.3.4,", __meta_ionos_server_lifecycle="AVAILABLE", __meta_ionos_server_name="web", __meta_ionos_server_nic_ip_my_nic=",1.2.3.4,", __meta_ionos_server_nic_ip_unnamed=",10.0.0.1,10.0.0.2,", __meta_ionos_server_servers_id="d-1/servers", __meta_ionos_server_state="RUNNING", __meta_ionos_server_type="ENTERPRISE"}"#
             ]
         );
     }

@@ -1,5 +1,6 @@
 //! The last good set of every section, on disk, so that a server that starts while a discovery is down
-//! scrapes what it scraped before. One file a section, named by a hash of the section without its secrets:
+//! scrapes what it scraped before. One file a section, named by a hash of its first job, its number among those that look
+//! alike there, and the section without its secrets:
 //!
 //! ```text
 //! hearth-targets 1 HASH\n{"section":"…","groups":[{"source":…,"labels":{…},"targets":[{…}]}]}

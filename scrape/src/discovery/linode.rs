@@ -93,10 +93,11 @@ fn bare(address: &str) -> &str {
     address.split_once('/').map_or(address, |(ip, _)| ip)
 }
 
-fn target(instance: &Instance, addresses: &Addresses, config: &LinodeSdConfig) -> Option<Labels> {
+/// An address that the account's list lacks is as good as none.
+fn target(instance: &Instance, addresses: &Addresses, config: &LinodeSdConfig) -> Labels {
     let (mut private, mut public, mut extra) = (None, None, Vec::new());
     for ip in &instance.ipv4 {
-        let known = addresses.known.get(ip)?;
+        let Some(known) = addresses.known.get(ip) else { continue };
         let place = if known.public { &mut public } else { &mut private };
         match place {
             None => *place = Some(known),
@@ -130,14 +131,14 @@ fn target(instance: &Instance, addresses: &Addresses, config: &LinodeSdConfig) -
     };
     list("tags", &instance.tags.iter().map(String::as_str).collect::<Vec<_>>());
     list("extra_ips", &extra);
-    let ranges = addresses.ranges.get(v6).map(Vec::as_slice).unwrap_or_default();
+    let ranges = addresses.ranges.get(v6).filter(|_| !v6.is_empty()).map(Vec::as_slice).unwrap_or_default();
     list("ipv6_ranges", &ranges.iter().map(String::as_str).collect::<Vec<_>>());
-    Some(meta.labels())
+    meta.labels()
 }
 
-/// Instances whose addresses are known.
+/// Instances that have an IPv4 address.
 pub fn instances(list: &[Instance], addresses: &Addresses, config: &LinodeSdConfig) -> Vec<Labels> {
-    list.iter().filter(|i| !i.ipv4.is_empty()).filter_map(|i| target(i, addresses, config)).collect()
+    list.iter().filter(|i| !i.ipv4.is_empty()).map(|i| target(i, addresses, config)).collect()
 }
 
 impl Linode {

@@ -8,6 +8,7 @@ use super::kept::{Kept, KeptSet};
 use super::{Groups, TargetGroup, Tools, Wanted, work};
 use crate::config::{KEPT_TARGETS_WAIT_MS, MAX_DISCOVERED_LABEL_BYTES, MAX_DISCOVERED_TARGETS};
 use arc_swap::ArcSwapOption;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -105,6 +106,8 @@ fn check_limits(groups: &[Arc<TargetGroup>]) -> Result<(), String> {
 /// A running section.
 pub struct Watcher {
     wanted: Wanted,
+    /// What its kept set goes by.
+    identity: Option<String>,
     board: Arc<Board>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -156,23 +159,30 @@ impl Discovery {
         Discovery { tools, kept: directory.map(|path| Arc::new(Kept::new(path))), running: Mutex::default() }
     }
 
-    /// A listener to all of these sections. Must be called within a tokio runtime.
-    pub fn listen(&self, wanted: impl IntoIterator<Item = Wanted>) -> Listener {
+    /// A listener to all of these sections of a job. Must be called within a tokio runtime.
+    pub fn listen(&self, job: &str, wanted: impl IntoIterator<Item = Wanted>) -> Listener {
         let mut listener = Listener::default();
+        let mut alike: HashMap<String, usize> = HashMap::new();
         for section in wanted {
-            listener.listen(self.watch(section));
+            // Sections may differ in nothing but a secret, which is in no identity: two accounts of a vendor.
+            let identity = section.identity().map(|shown| {
+                let before = alike.entry(shown.clone()).or_default();
+                *before += 1;
+                format!("{job} {before} {shown}")
+            });
+            listener.listen(self.watch(section, identity));
         }
         listener
     }
 
-    fn watch(&self, wanted: Wanted) -> Arc<Watcher> {
+    fn watch(&self, wanted: Wanted, identity: Option<String>) -> Arc<Watcher> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|watcher| watcher.strong_count() > 0);
         let same = running.iter().filter_map(Weak::upgrade).find(|watcher| watcher.wanted == wanted);
         if let Some(watcher) = same {
             return watcher;
         }
-        let kept = self.kept.as_ref().zip(wanted.identity()).map(|(kept, id)| kept.set(&id));
+        let kept = self.kept.as_ref().zip(identity.as_ref()).map(|(kept, identity)| kept.set(identity));
         let board = Arc::new(Board {
             mechanism: wanted.mechanism(),
             groups: ArcSwapOption::empty(),
@@ -189,7 +199,7 @@ impl Discovery {
                 board.fall_back("the discovery has not answered yet");
             }));
         }
-        let watcher = Arc::new(Watcher { wanted, board, tasks });
+        let watcher = Arc::new(Watcher { wanted, identity, board, tasks });
         running.push(Arc::downgrade(&watcher));
         watcher
     }
@@ -199,7 +209,7 @@ impl Discovery {
         let Some(kept) = &self.kept else { return };
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = running.iter().filter_map(Weak::upgrade);
-        let identities: Vec<String> = wanted.filter_map(|watcher| watcher.wanted.identity()).collect();
+        let identities: Vec<String> = wanted.filter_map(|watcher| watcher.identity.clone()).collect();
         drop(running);
         let kept = Arc::clone(kept);
         tokio::task::spawn_blocking(move || kept.tidy(&identities));
@@ -238,9 +248,9 @@ mod tests {
         .await;
         let wanted = Wanted::Sd(section("http", &format!("{{url: 'http://{address}/'}}")));
         let discovery = Discovery::new(tools(), None);
-        let one = discovery.listen([wanted.clone()]);
+        let one = discovery.listen("j", [wanted.clone()]);
         one.changed().await;
-        let two = discovery.listen([wanted.clone(), wanted]);
+        let two = discovery.listen("j", [wanted.clone(), wanted]);
         assert!(two.watchers.iter().all(|watcher| Arc::ptr_eq(watcher, &one.watchers[0])));
         assert_eq!(lines(&two.watchers[1].groups().expect("known"))[0].split('"').nth(1), Some("a:1"));
         assert_eq!(asked.get(), 1);
@@ -264,7 +274,7 @@ mod tests {
             groups[0].targets[0].value("__address__").to_owned()
         };
         let first = Discovery::new(tools(), kept.clone());
-        let listener = first.listen([http(&address)]);
+        let listener = first.listen("j", [http(&address)]);
         listener.changed().await;
         assert_eq!(address_of(&listener), "a:1");
         listener.changed().await;
@@ -275,17 +285,47 @@ mod tests {
 
         // The API is silent now; its port would refuse another server too.
         let second = Discovery::new(tools(), kept);
-        let listener = second.listen([http(&address)]);
+        let listener = second.listen("j", [http(&address)]);
         tokio::time::timeout(Duration::from_secs(30), listener.changed()).await.expect("the kept set");
         assert_eq!(address_of(&listener), "b:2");
         assert_eq!(second.tools.counters.kept_used.get(), 1);
+    }
+
+    /// Sections that differ only in a secret, one of whose accounts is refused, were given the other's set.
+    #[tokio::test]
+    async fn who_has_another_secret_takes_over_nothing() {
+        let directory = tempfile::tempdir().expect("directory");
+        let address = api(|request| match request.contains("Bearer mine") {
+            true => Answer::json(r#"[{"targets": ["a:1"]}]"#),
+            false => Answer::Whole("401 Unauthorized".into(), Vec::new()),
+        })
+        .await;
+        let of = |token: &str| {
+            let yaml = format!(
+                "{{url: 'http://{address}/', refresh_interval: 50ms, authorization: {{credentials: {token}}}}}"
+            );
+            Wanted::Sd(section("http", &yaml))
+        };
+        let discovery = Discovery::new(tools(), Some(directory.path().to_owned()));
+        let (mine, both) = (discovery.listen("a", [of("mine")]), [of("mine"), of("theirs")]);
+        mine.changed().await;
+        discovery.flush();
+        let (other, same) = (discovery.listen("b", [of("theirs")]), discovery.listen("c", both));
+        let refused = Arc::clone(&discovery.tools.counters);
+        while refused.refreshes("http").failures.get() < 6 {
+            tokio::task::yield_now().await;
+        }
+        assert!(other.watchers[0].groups().is_none() && same.watchers[1].groups().is_none());
+        assert!(same.watchers[0].groups().is_some());
+        let kept = std::fs::read_dir(directory.path()).expect("a directory").count();
+        assert_eq!(kept, 1, "what was refused is not kept");
     }
 
     #[tokio::test]
     async fn a_set_beyond_the_limits_is_refused() {
         let address = pages(&[]).await;
         let discovery = Discovery::new(tools(), None);
-        let listener = discovery.listen([http(&address)]);
+        let listener = discovery.listen("j", [http(&address)]);
         let publisher = Publisher { board: Arc::clone(&listener.watchers[0].board) };
         let target = hearth_model::Labels::from_pairs([("__address__", "a:1")]);
         let group = |count| {

@@ -58,9 +58,14 @@ fn plain(text: &str) -> String {
     String::from_utf8(out).expect("queries are UTF-8")
 }
 
+/// A connection, encrypted or not.
+pub trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 /// The other side of one request.
 pub struct Reply<'a> {
-    connection: &'a mut TcpStream,
+    connection: &'a mut dyn Stream,
 }
 
 impl Reply<'_> {
@@ -85,37 +90,42 @@ impl Reply<'_> {
     }
 }
 
-/// Serves until the test's process ends; each connection has a thread. A handler that fails, as one that
-/// wants the connection gone does, closes it. Returns the address.
-pub fn serve(
-    handle: impl Fn(&Request, &mut Reply<'_>) -> Result<(), Error> + Send + Sync + 'static,
-) -> String {
+/// Answers a request. One that fails, as one that wants the connection gone does, closes it.
+pub trait Handle: Fn(&Request, &mut Reply<'_>) -> Result<(), Error> + Send + Sync + 'static {}
+
+impl<T: Fn(&Request, &mut Reply<'_>) -> Result<(), Error> + Send + Sync + 'static> Handle for T {}
+
+/// Serves until the test's process ends; each connection has a thread. Returns the address.
+pub fn serve(handle: impl Handle) -> String {
+    accept(move |connection| converse(connection, &handle))
+}
+
+/// Gives each connection a thread, until the test's process ends. Returns the address.
+pub fn accept(each: impl Fn(TcpStream) -> Result<(), Error> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a bound socket has an address").to_string();
-    let handle = Arc::new(handle);
+    let each = Arc::new(each);
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
-            let handle = Arc::clone(&handle);
+            let each = Arc::clone(&each);
             // Clients hang up whenever they like.
-            std::thread::spawn(move || drop(converse(connection, &*handle)));
+            std::thread::spawn(move || drop(connection.set_nodelay(true).and_then(|()| each(connection))));
         }
     });
     address
 }
 
-fn converse(
-    mut connection: TcpStream,
-    handle: &dyn Fn(&Request, &mut Reply<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    connection.set_nodelay(true)?;
-    let mut reader = BufReader::new(connection.try_clone()?);
+/// Answers the requests of one connection.
+pub fn converse(connection: impl Stream, handle: &impl Handle) -> Result<(), Error> {
+    let mut reader = BufReader::new(connection);
     while let Some(request) = read(&mut reader)? {
-        handle(&request, &mut Reply { connection: &mut connection })?;
+        handle(&request, &mut Reply { connection: reader.get_mut() })?;
+        reader.get_mut().flush()?;
     }
     Ok(())
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Result<Option<Request>, Error> {
+fn read(reader: &mut impl BufRead) -> Result<Option<Request>, Error> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

@@ -104,7 +104,7 @@ async fn lists_and_watches_are_followed_through_pages_events_and_expiry() {
          selectors: [{{role: pod, label: 'a=b'}}]}}"
     );
     let discovery = discovery(None);
-    let listener = discovery.listen([Wanted::Sd(section("kubernetes", &yaml))]);
+    let listener = discovery.listen("j", [Wanted::Sd(section("kubernetes", &yaml))]);
     wait_for(&listener, &["10.1.0.5:80", "10.1.0.5", "10.1.0.5:9"]).await;
     let counters = &discovery.tools.counters;
     assert!(counters.kubernetes_events("pod", "add") >= 5);

@@ -139,7 +139,7 @@ async fn members_are_followed() {
     world.put("/s/a/1", MEMBER);
     world.put("/s/a/broken", "{");
     let yaml = format!("{{servers: ['{address}'], paths: [/s/, /later]}}");
-    let found = discovery(None).listen([Wanted::Sd(section("serverset", &yaml))]);
+    let found = discovery(None).listen("j", [Wanted::Sd(section("serverset", &yaml))]);
     let wait = async |expect: &[&str]| {
         for _ in 0..50 {
             tokio::time::timeout(std::time::Duration::from_secs(30), found.changed()).await.expect("news");
