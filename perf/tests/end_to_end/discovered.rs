@@ -2,19 +2,21 @@
 //! labels, before and after relabelling.
 
 mod accounts;
+mod ambient;
 mod api;
 mod clouds;
 mod cluster;
 mod consul;
 mod ec2;
 mod front;
+mod hosted;
 mod kubernetes;
 mod registries;
 
 use crate::pages::{Page, serve};
 use crate::setup::{folder, launch_hearth, launch_prometheus};
 use hearth_perf::http::Client;
-use hearth_perf::process::{Server, wait_until};
+use hearth_perf::process::{Launch, Server, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -61,12 +63,18 @@ struct Pair {
 
 impl Pair {
     fn start(folder: &Path, configuration: &str) -> Pair {
-        let ours = launch_hearth(folder).config(configuration.to_owned());
-        let theirs = launch_prometheus(folder).config(configuration.to_owned());
-        Pair {
-            ours: ours.start().expect("hearth starts"),
-            theirs: theirs.start().expect("prometheus starts"),
-        }
+        Pair::start_within(folder, configuration, &[])
+    }
+
+    /// With these variables in the environment.
+    fn start_within(folder: &Path, configuration: &str, environment: &[(&str, &str)]) -> Pair {
+        let launch = |mut launch: Launch| {
+            for (name, value) in environment {
+                launch = launch.variable(name, *value);
+            }
+            launch.config(configuration).start().expect("it starts")
+        };
+        Pair { ours: launch(launch_hearth(folder)), theirs: launch(launch_prometheus(folder)) }
     }
 
     /// Waits until Prometheus' targets are as they must be.

@@ -257,7 +257,7 @@ pub struct Tag {
 }
 
 pub fn pairs(tags: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
-    tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()))
+    tags.iter().filter(|tag| !tag.key.is_empty()).map(|tag| (tag.key.as_str(), tag.value.as_str()))
 }
 
 /// Labels by a table of names and the paths of the elements that they are made of; times to the second.

@@ -34,6 +34,7 @@ struct Instance {
     id: String,
     name: String,
     status: String,
+    zone: String,
     machine_type: String,
     network_interfaces: Vec<Interface>,
     tags: Tags,
@@ -84,7 +85,7 @@ pub fn instances(page: &Page, config: &GceSdConfig) -> Vec<Labels> {
     let target = |instance: &Instance| {
         let first = instance.network_interfaces.first()?;
         let mut meta = Meta::new("__meta_gce_").address(&host_port(&first.network_ip, config.port));
-        meta.set("project", &config.project).set("zone", &config.zone);
+        meta.set("project", &config.project).set("zone", &instance.zone);
         meta.set("instance_id", &instance.id).set("instance_name", &instance.name);
         meta.set("instance_status", &instance.status).set("machine_type", &instance.machine_type);
         meta.set("network", &first.network).set("subnetwork", &first.subnetwork);
@@ -108,7 +109,8 @@ pub fn instances(page: &Page, config: &GceSdConfig) -> Vec<Labels> {
 
 impl Gce {
     pub fn new(config: &GceSdConfig, tools: &Tools) -> Gce {
-        let http = HttpConfig::default();
+        // Google's own clients ask through the environment's proxy, too.
+        let http = HttpConfig { proxy_from_environment: true, ..HttpConfig::default() };
         Gce {
             config: config.clone(),
             client: Client::new(&http, tools),
@@ -160,7 +162,7 @@ mod tests {
             assert!(request.to_lowercase().contains("authorization: bearer tok\r\n"), "{request}");
             match () {
                 () if line.starts_with("GET /projects/p/zones/z/instances?filter=a%3Db ") => Answer::json(
-                    r#"{"items": [{"id": "7", "name": "web", "status": "RUNNING", "machineType": "https://x/e2", "labels": {"env-x": "prod"},
+                    r#"{"items": [{"id": "7", "name": "web", "status": "RUNNING", "zone": "https://x/z", "machineType": "https://x/e2", "labels": {"env-x": "prod"},
                         "networkInterfaces": [{"name": "nic0", "network": "https://x/net", "subnetwork": "https://x/sub", "networkIP": "10.0.0.1",
                           "accessConfigs": [{"type": "ONE_TO_ONE_NAT", "natIP": "34.0.0.1"}]}, {"name": "nic1", "networkIP": "10.1.0.1"}],
                         "tags": {"items": ["a", "b"]}, "metadata": {"items": [{"key": "k-1", "value": "v"}, {"key": "n"}]}}],
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(
             polled(gce).await,
             [
-                r#"{__address__="10.0.0.1:80", __meta_gce_instance_id="7", __meta_gce_instance_name="web", __meta_gce_instance_status="RUNNING", __meta_gce_interface_ipv4_nic0="10.0.0.1", __meta_gce_interface_ipv4_nic1="10.1.0.1", __meta_gce_label_env_x="prod", __meta_gce_machine_type="https://x/e2", __meta_gce_metadata_k_1="v", __meta_gce_network="https://x/net", __meta_gce_private_ip="10.0.0.1", __meta_gce_project="p", __meta_gce_public_ip="34.0.0.1", __meta_gce_subnetwork="https://x/sub", __meta_gce_tags=",a,b,", __meta_gce_zone="z"}"#
+                r#"{__address__="10.0.0.1:80", __meta_gce_instance_id="7", __meta_gce_instance_name="web", __meta_gce_instance_status="RUNNING", __meta_gce_interface_ipv4_nic0="10.0.0.1", __meta_gce_interface_ipv4_nic1="10.1.0.1", __meta_gce_label_env_x="prod", __meta_gce_machine_type="https://x/e2", __meta_gce_metadata_k_1="v", __meta_gce_network="https://x/net", __meta_gce_private_ip="10.0.0.1", __meta_gce_project="p", __meta_gce_public_ip="34.0.0.1", __meta_gce_subnetwork="https://x/sub", __meta_gce_tags=",a,b,", __meta_gce_zone="https://x/z"}"#
             ]
         );
     }

@@ -54,8 +54,6 @@ struct Vps {
     cluster: String,
     memory_limit: u64,
     netboot_mode: String,
-    keymap: Option<String>,
-    monitoring_ip_blocks: Vec<String>,
     zone: String,
     display_name: String,
     state: String,
@@ -78,68 +76,60 @@ struct Model {
     memory: u64,
 }
 
-/// The addresses of a server: the first of each kind, networks left out.
-fn addresses(ips: &[String]) -> (String, String) {
-    let parsed = ips.iter().filter_map(|text| {
-        let (ip, length) = text.split_once('/').unwrap_or((text, ""));
-        let ip: IpAddr = ip.parse().ok()?;
-        let single = match ip {
-            IpAddr::V4(_) => matches!(length, "" | "32"),
-            IpAddr::V6(_) => true,
-        };
-        single.then_some(ip)
-    });
+/// The addresses of a server, IPv4 and IPv6: as with Prometheus the last of each kind, and of networks only those of length
+/// 32. An error where there are none, and where one cannot be read.
+fn addresses(ips: &[String]) -> Result<(String, String), String> {
     let (mut v4, mut v6) = (String::new(), String::new());
-    for ip in parsed {
-        let place = if ip.is_ipv4() { &mut v4 } else { &mut v6 };
-        if place.is_empty() {
-            *place = ip.to_string();
+    for text in ips {
+        let (ip, length) = text.split_once('/').unwrap_or((text, "32"));
+        let ip: IpAddr = ip.parse().map_err(|_| format!("{text:?} is no address"))?;
+        if length == "32" && !ip.is_unspecified() {
+            *(if ip.is_ipv4() { &mut v4 } else { &mut v6 }) = ip.to_string();
         }
     }
-    (v4, v6)
+    if v4.is_empty() && v6.is_empty() {
+        return Err("it has no address".into());
+    }
+    Ok((v4, v6))
 }
 
-fn base(prefix: &'static str, ips: &[String], name: &str) -> Meta {
-    let (v4, v6) = addresses(ips);
+fn base(prefix: &'static str, ips: &[String], name: &str) -> Result<Meta, String> {
+    let (v4, v6) = addresses(ips)?;
     let mut meta = Meta::new(prefix).address(if v4.is_empty() { &v6 } else { &v4 });
     meta.plain("instance", name).set("name", name).set("ipv4", &v4).set("ipv6", &v6);
-    meta
+    Ok(meta)
 }
 
-fn dedicated(server: &Dedicated, ips: &[String]) -> Labels {
-    let mut meta = base("__meta_ovhcloud_dedicated_server_", ips, &server.name);
+fn dedicated(server: &Dedicated, ips: &[String]) -> Result<Labels, String> {
+    let mut meta = base("__meta_ovhcloud_dedicated_server_", ips, &server.name)?;
     meta.set("state", &server.state).set("commercial_range", &server.commercial_range);
     meta.show("link_speed", server.link_speed).set("rack", &server.rack).set("os", &server.os);
     meta.show("no_intervention", server.no_intervention).set("support_level", &server.support_level);
     meta.show("server_id", server.server_id).set("reverse", &server.reverse);
     meta.set("datacenter", &server.datacenter);
-    meta.labels()
+    Ok(meta.labels())
 }
 
-fn vps(server: &Vps, ips: &[String]) -> Labels {
-    let mut meta = base("__meta_ovhcloud_vps_", ips, &server.name);
+fn vps(server: &Vps, ips: &[String]) -> Result<Labels, String> {
+    let mut meta = base("__meta_ovhcloud_vps_", ips, &server.name)?;
     let model = &server.model;
-    meta.set("offer", &model.offer).set("datacenter", model.datacenter.join(","));
+    meta.set("offer", &model.offer).set("datacenter", format!("[{}]", model.datacenter.join(" ")));
     meta.show("model_vcore", model.vcore).show("maximum_additional_ip", model.maximum_additionnal_ip);
     meta.set("version", &model.version).set("model_name", &model.name);
     meta.show("disk", model.disk).show("memory", model.memory);
     meta.set("zone", &server.zone).set("display_name", &server.display_name);
     meta.set("cluster", &server.cluster).set("state", &server.state);
     meta.set("netboot_mode", &server.netboot_mode).show("memory_limit", server.memory_limit);
-    meta.set("offer_type", &server.offer_type)
-        .show("vcore", server.vcore)
-        .maybe("keymap", server.keymap.as_ref());
-    if !server.monitoring_ip_blocks.is_empty() {
-        meta.set("monitoring_ip_blocks", server.monitoring_ip_blocks.join(","));
-    }
-    meta.labels()
+    meta.set("offer_type", &server.offer_type).show("vcore", server.vcore);
+    Ok(meta.labels())
 }
 
 impl Ovhcloud {
     pub fn new(config: &OvhcloudSdConfig, tools: &Tools) -> Ovhcloud {
         let known = ENDPOINTS.iter().find(|(name, _)| *name == config.endpoint);
         let base = known.map_or(config.endpoint.as_str(), |(_, url)| url).trim_end_matches('/').to_owned();
-        Ovhcloud { config: config.clone(), client: Client::new(&HttpConfig::default(), tools), base }
+        let http = HttpConfig { proxy_from_environment: true, ..HttpConfig::default() };
+        Ovhcloud { config: config.clone(), client: Client::new(&http, tools), base }
     }
 
     /// The signature is over the server's clock, which is asked for each time: ours may be wrong.
@@ -161,11 +151,11 @@ impl Ovhcloud {
         if self.config.service == "vps" {
             let server: Vps = self.get(time, &format!("vps/{name}")).await?;
             let ips: Vec<String> = self.get(time, &format!("vps/{name}/ips")).await?;
-            return Ok(vps(&server, &ips));
+            return vps(&server, &ips);
         }
         let server: Dedicated = self.get(time, &format!("dedicated/server/{name}")).await?;
         let ips: Vec<String> = self.get(time, &format!("dedicated/server/{name}/ips")).await?;
-        Ok(dedicated(&server, &ips))
+        dedicated(&server, &ips)
     }
 }
 
@@ -217,12 +207,14 @@ mod tests {
                         "model": {"maximumAdditionnalIp": 16, "offer": "VPS", "datacenter": ["gra", "sbg"], "vcore": 1, "version": "2019v1",
                           "name": "s", "disk": 40, "memory": 2048}}"#,
                 ),
-                "/vps/vps-1.example/ips" => Answer::json(r#"["2001::1/128", "1.2.3.4", "9.9.9.0/24"]"#),
-                "/dedicated/server" => Answer::json(r#"["ns1", "broken"]"#),
+                "/vps/vps-1.example/ips" => Answer::json(r#"["1.2.3.3", "2001::1", "1.2.3.4", "9.9.9.0/24", "2001::2/64"]"#),
+                "/dedicated/server" => Answer::json(r#"["ns1", "broken", "ns2"]"#),
                 "/dedicated/server/ns1" => Answer::json(
                     r#"{"state": "ok", "commercialRange": "Adv", "linkSpeed": 123, "rack": "TESTRACK", "noIntervention": false, "os": "debian",
                         "supportLevel": "pro", "serverId": 1234, "reverse": "ns1.example", "datacenter": "gra3", "name": "ns1"}"#,
                 ),
+                "/dedicated/server/ns2" => Answer::json("{}"),
+                "/dedicated/server/ns2/ips" => Answer::json(r#"["1.2.3.6", "none"]"#),
                 "/dedicated/server/ns1/ips" => Answer::json(r#"["1.2.3.5/32"]"#),
                 path => Answer::Whole("404 Not Found".into(), path.as_bytes().to_vec()),
             }
@@ -236,7 +228,7 @@ mod tests {
         assert_eq!(
             found("ovhcloud", &yaml("vps")).await,
             [
-                r#"{__address__="1.2.3.4", __meta_ovhcloud_vps_cluster="cl", __meta_ovhcloud_vps_datacenter="gra,sbg", __meta_ovhcloud_vps_disk="40", __meta_ovhcloud_vps_display_name="d", __meta_ovhcloud_vps_ipv4="1.2.3.4", __meta_ovhcloud_vps_ipv6="2001::1", __meta_ovhcloud_vps_maximum_additional_ip="16", __meta_ovhcloud_vps_memory="2048", __meta_ovhcloud_vps_memory_limit="2048", __meta_ovhcloud_vps_model_name="s", __meta_ovhcloud_vps_model_vcore="1", __meta_ovhcloud_vps_name="vps-1.example", __meta_ovhcloud_vps_netboot_mode="local", __meta_ovhcloud_vps_offer="VPS", __meta_ovhcloud_vps_offer_type="ssd", __meta_ovhcloud_vps_state="running", __meta_ovhcloud_vps_vcore="1", __meta_ovhcloud_vps_version="2019v1", __meta_ovhcloud_vps_zone="os-gra", instance="vps-1.example"}"#
+                r#"{__address__="1.2.3.4", __meta_ovhcloud_vps_cluster="cl", __meta_ovhcloud_vps_datacenter="[gra sbg]", __meta_ovhcloud_vps_disk="40", __meta_ovhcloud_vps_display_name="d", __meta_ovhcloud_vps_ipv4="1.2.3.4", __meta_ovhcloud_vps_ipv6="2001::1", __meta_ovhcloud_vps_maximum_additional_ip="16", __meta_ovhcloud_vps_memory="2048", __meta_ovhcloud_vps_memory_limit="2048", __meta_ovhcloud_vps_model_name="s", __meta_ovhcloud_vps_model_vcore="1", __meta_ovhcloud_vps_name="vps-1.example", __meta_ovhcloud_vps_netboot_mode="local", __meta_ovhcloud_vps_offer="VPS", __meta_ovhcloud_vps_offer_type="ssd", __meta_ovhcloud_vps_state="running", __meta_ovhcloud_vps_vcore="1", __meta_ovhcloud_vps_version="2019v1", __meta_ovhcloud_vps_zone="os-gra", instance="vps-1.example"}"#
             ]
         );
         assert_eq!(

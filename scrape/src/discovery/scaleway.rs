@@ -22,6 +22,8 @@ pub struct Scaleway {
 #[serde(default)]
 pub struct Page {
     servers: Vec<Server>,
+    os: Vec<Os>,
+    total_count: Option<usize>,
 }
 
 /// Both kinds of machine; each leaves out what only the other has.
@@ -92,6 +94,7 @@ struct Install {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Os {
+    id: String,
     name: String,
     version: String,
 }
@@ -141,28 +144,35 @@ fn instance(server: &Server, port: u64) -> Option<Labels> {
     if !all6.is_empty() {
         meta.set("public_ipv6_addresses", enclosed(&all6, ","));
     }
-    let single = server.public_ip.as_ref().map(|ip| ip.address.as_str()).filter(|ip| !ip.contains(':'));
-    let public4 = single.or(all4.first().copied());
-    let public6 = server.ipv6.as_ref().map(|ip| ip.address.as_str()).or(all6.first().copied());
-    meta.maybe("public_ipv4", public4).maybe("public_ipv6", public6);
-    meta.maybe("private_ipv4", server.private_ip.as_ref());
+    let single = server.public_ip.as_ref();
+    meta.maybe("public_ipv4", single.filter(|ip| !v6(ip)).map(|ip| &ip.address));
+    let own6 = server.ipv6.as_ref().map(|ip| ip.address.as_str());
+    meta.maybe("public_ipv6", own6).maybe("private_ipv4", server.private_ip.as_ref());
     // The most private address is the one that a scraper beside it reaches.
-    let best = server.private_ip.as_deref().or(public4).or(public6)?;
+    let single = single.map(|ip| ip.address.as_str()).or(own6);
+    let public = single.or(all4.first().copied()).or(all6.first().copied());
+    let best = server.private_ip.as_deref().or(public)?;
     Some(meta.address(&host_port(best, port)).labels())
 }
 
-fn baremetal(server: &Server, os: &Os, port: u64) -> Option<Labels> {
+/// Also a machine without an address: rules of relabelling may know one.
+fn baremetal(server: &Server, systems: &[Os], port: u64) -> Labels {
     let mut meta = Meta::new("__meta_scaleway_baremetal_");
     meta.set("id", &server.id).set("name", &server.name).set("project_id", &server.project_id);
     meta.set("status", &server.status).set("type", &server.offer_name).set("zone", &server.zone);
-    meta.set("os_name", &os.name).set("os_version", &os.version);
+    let installed = server.install.as_ref();
+    if let Some(os) = installed.and_then(|install| systems.iter().find(|os| os.id == install.os_id)) {
+        meta.set("os_name", &os.name).set("os_version", &os.version);
+    }
     if !server.tags.is_empty() {
         meta.set("tags", enclosed(&server.tags, ","));
     }
     let find = |wanted: bool| server.ips.iter().find(|ip| v6(ip) == wanted).map(|ip| ip.address.as_str());
     meta.maybe("public_ipv4", find(false)).maybe("public_ipv6", find(true));
-    let best = find(false).or(find(true))?;
-    Some(meta.address(&host_port(best, port)).labels())
+    match find(false).or(find(true)) {
+        Some(best) => meta.address(&host_port(best, port)).labels(),
+        None => meta.labels(),
+    }
 }
 
 impl Scaleway {
@@ -170,38 +180,47 @@ impl Scaleway {
         Scaleway { config: config.own.clone(), client: Client::new(&config.http, tools) }
     }
 
-    fn call(&self, url: String) -> Result<Call, String> {
+    /// One page of a list, and how many entries all pages have, where the API tells.
+    async fn page(&self, url: &str) -> Result<(Page, Option<usize>), String> {
         let key = secret(self.config.secret_key.reveal(), &self.config.secret_key_file)?;
-        Ok(Call::get(url).header("x-auth-token", &key))
+        let call = Call::get(url).header("x-auth-token", &key).header("accept", "application/json");
+        let answer = self.client.ask(call).await?.success().map_err(|error| format!("{url:?}: {error}"))?;
+        let page: Page = answer.json().map_err(|error| format!("{url:?}: {error}"))?;
+        // Instances are counted in a header, machines in the body.
+        let total = answer.header("x-total-count").parse().ok().or(page.total_count);
+        Ok((page, total))
     }
 
-    async fn page(&self, number: usize) -> Result<Page, String> {
+    /// All pages of a list. `project_id` narrows nothing, as with Prometheus: what the key shows is found.
+    async fn pages(&self, what: &str, filters: &[(&str, &str)]) -> Result<Vec<Page>, String> {
+        let api = if self.config.role == "instance" { "instance" } else { "baremetal" };
         let (base, zone) = (self.config.api_url.trim_end_matches('/'), &self.config.zone);
-        let (api, project, tags) = match self.config.role.as_str() {
-            "instance" => ("instance", "project", self.config.tags_filter.join(",")),
-            _ => ("baremetal", "project_id", String::new()),
-        };
-        let (number, size) = (number.to_string(), PAGE.to_string());
-        let own = [
-            (project, self.config.project_id.as_str()),
-            ("name", &self.config.name_filter),
-            ("tags", &tags),
-            ("page", &number),
-            (if api == "instance" { "per_page" } else { "page_size" }, &size),
-        ];
-        let each =
-            self.config.tags_filter.iter().filter(|_| api == "baremetal").map(|tag| ("tags", tag.as_str()));
-        let url = with_query(&format!("{base}/{api}/v1/zones/{zone}/servers"), own.into_iter().chain(each));
-        self.client.json(self.call(url)?).await
+        let base = format!("{base}/{api}/v1/zones/{zone}/{what}");
+        let per_page = if api == "instance" { "per_page" } else { "page_size" };
+        let (mut pages, mut seen, size) = (Vec::new(), 0, PAGE.to_string());
+        while pages.len() < MAX_DISCOVERY_PAGES {
+            let number = (pages.len() + 1).to_string();
+            let own = [("page", number.as_str()), (per_page, &size)];
+            let (page, total) = self.page(&with_query(&base, filters.iter().copied().chain(own))).await?;
+            let count = page.servers.len() + page.os.len();
+            seen += count;
+            pages.push(page);
+            if count == 0 || total.map_or(count < PAGE, |total| seen >= total) {
+                return Ok(pages);
+            }
+        }
+        Err(format!("more than {MAX_DISCOVERY_PAGES} pages of {what}"))
     }
 
-    async fn os(&self, server: &Server) -> Result<Os, String> {
-        let Some(install) = server.install.as_ref().filter(|install| !install.os_id.is_empty()) else {
-            return Ok(Os::default());
+    async fn servers(&self) -> Result<Vec<Page>, String> {
+        let joined = self.config.tags_filter.join(",");
+        let tags: Vec<&str> = match self.config.role.as_str() {
+            "instance" => vec![&joined],
+            _ => self.config.tags_filter.iter().map(String::as_str).collect(),
         };
-        let (base, zone) = (self.config.api_url.trim_end_matches('/'), &self.config.zone);
-        let url = format!("{base}/baremetal/v1/zones/{zone}/os/{}", super::client::escaped(&install.os_id));
-        self.client.json(self.call(url)?).await
+        let tags = tags.into_iter().map(|tag| ("tags", tag));
+        let filters: Vec<_> = [("name", self.config.name_filter.as_str())].into_iter().chain(tags).collect();
+        self.pages("servers", &filters).await
     }
 }
 
@@ -213,21 +232,16 @@ impl Poll for Scaleway {
     }
 
     async fn refresh(&mut self) -> Result<Vec<TargetGroup>, String> {
-        let mut targets = Vec::new();
-        for number in 1..=MAX_DISCOVERY_PAGES {
-            let page = self.page(number).await?;
-            if self.config.role == "instance" {
-                targets.extend(instances(&page, self.config.port));
-            } else {
-                for server in &page.servers {
-                    targets.extend(baremetal(server, &self.os(server).await?, self.config.port));
-                }
-            }
-            if page.servers.len() < PAGE {
-                return Ok(vec![TargetGroup { source: "scaleway".into(), targets, labels: Labels::empty() }]);
-            }
-        }
-        Err(format!("more than {MAX_DISCOVERY_PAGES} pages of servers"))
+        let (pages, port) = (self.servers().await?, self.config.port);
+        let targets = if self.config.role == "instance" {
+            pages.iter().flat_map(|page| instances(page, port)).collect()
+        } else {
+            let systems: Vec<Os> =
+                self.pages("os", &[]).await?.into_iter().flat_map(|page| page.os).collect();
+            let machines = pages.iter().flat_map(|page| &page.servers);
+            machines.map(|machine| baremetal(machine, &systems, port)).collect()
+        };
+        Ok(vec![TargetGroup { source: "scaleway".into(), targets, labels: Labels::empty() }])
     }
 }
 
@@ -237,21 +251,29 @@ mod tests {
 
     const PAGES: &[(&str, &str)] = &[
         (
-            "GET /instance/v1/zones/fr-par-1/servers?project=p&tags=a%2Cb&page=1&per_page=100 ",
+            "GET /instance/v1/zones/fr-par-1/servers?tags=a%2Cb&page=1&per_page=100 ",
             r#"{"servers": [{"id": "s1", "name": "web", "hostname": "web", "organization": "o", "project": "p", "boot_type": "local",
                 "commercial_type": "DEV1-S", "state": "running", "zone": "fr-par-1", "tags": ["a", "b"],
                 "image": {"id": "i", "name": "Debian", "arch": "x86_64"}, "location": {"cluster_id": "40", "hypervisor_id": "h", "node_id": "n"},
                 "private_ip": "10.70.0.1", "public_ip": {"address": "51.0.0.1"}, "ipv6": null,
                 "public_ips": [{"address": "51.0.0.1", "family": "inet"}, {"address": "2001::1", "family": "inet6"}],
                 "security_group": {"id": "g", "name": "Default"}},
-               {"id": "s2", "zone": "fr-par-1", "tags": [], "public_ips": []}]}"#,
+               {"id": "s2", "zone": "fr-par-1", "tags": [], "public_ips": []},
+               {"id": "s3", "public_ips": [{"address": "2001::3", "family": "inet6"}, {"address": "51.0.0.3", "family": "inet"}]}]}"#,
         ),
         (
-            "GET /baremetal/v1/zones/fr-par-1/servers?project_id=p&page=1&page_size=100 ",
+            "GET /baremetal/v1/zones/fr-par-1/servers?page=1&page_size=100 ",
             r#"{"servers": [{"id": "b1", "name": "bm", "project_id": "p", "status": "ready", "offer_name": "GP-BM1", "zone": "fr-par-1",
                 "tags": [], "ips": [{"address": "51.0.0.2", "version": "IPv4"}], "install": {"os_id": "os1"}}]}"#,
         ),
-        ("GET /baremetal/v1/zones/fr-par-1/os/os1 ", r#"{"name": "Ubuntu", "version": "22.04"}"#),
+        (
+            "GET /baremetal/v1/zones/fr-par-1/os?page=1&page_size=100 ",
+            r#"{"os": [{"id": "os1", "name": "Ubuntu", "version": "22.04"}], "total_count": 2}"#,
+        ),
+        (
+            "GET /baremetal/v1/zones/fr-par-1/os?page=2&page_size=100 ",
+            r#"{"os": [{"id": "os2"}], "total_count": 2}"#,
+        ),
     ];
 
     #[tokio::test]
@@ -263,7 +285,8 @@ mod tests {
         assert_eq!(
             found("scaleway", &yaml("role: instance, tags_filter: [a, b]")).await,
             [
-                r#"{__address__="10.70.0.1:80", __meta_scaleway_instance_boot_type="local", __meta_scaleway_instance_hostname="web", __meta_scaleway_instance_id="s1", __meta_scaleway_instance_image_arch="x86_64", __meta_scaleway_instance_image_id="i", __meta_scaleway_instance_image_name="Debian", __meta_scaleway_instance_location_cluster_id="40", __meta_scaleway_instance_location_hypervisor_id="h", __meta_scaleway_instance_location_node_id="n", __meta_scaleway_instance_name="web", __meta_scaleway_instance_organization_id="o", __meta_scaleway_instance_private_ipv4="10.70.0.1", __meta_scaleway_instance_project_id="p", __meta_scaleway_instance_public_ipv4="51.0.0.1", __meta_scaleway_instance_public_ipv4_addresses=",51.0.0.1,", __meta_scaleway_instance_public_ipv6="2001::1", __meta_scaleway_instance_public_ipv6_addresses=",2001::1,", __meta_scaleway_instance_region="fr-par", __meta_scaleway_instance_security_group_id="g", __meta_scaleway_instance_security_group_name="Default", __meta_scaleway_instance_status="running", __meta_scaleway_instance_tags=",a,b,", __meta_scaleway_instance_type="DEV1-S", __meta_scaleway_instance_zone="fr-par-1"}"#
+                r#"{__address__="10.70.0.1:80", __meta_scaleway_instance_boot_type="local", __meta_scaleway_instance_hostname="web", __meta_scaleway_instance_id="s1", __meta_scaleway_instance_image_arch="x86_64", __meta_scaleway_instance_image_id="i", __meta_scaleway_instance_image_name="Debian", __meta_scaleway_instance_location_cluster_id="40", __meta_scaleway_instance_location_hypervisor_id="h", __meta_scaleway_instance_location_node_id="n", __meta_scaleway_instance_name="web", __meta_scaleway_instance_organization_id="o", __meta_scaleway_instance_private_ipv4="10.70.0.1", __meta_scaleway_instance_project_id="p", __meta_scaleway_instance_public_ipv4="51.0.0.1", __meta_scaleway_instance_public_ipv4_addresses=",51.0.0.1,", __meta_scaleway_instance_public_ipv6_addresses=",2001::1,", __meta_scaleway_instance_region="fr-par", __meta_scaleway_instance_security_group_id="g", __meta_scaleway_instance_security_group_name="Default", __meta_scaleway_instance_status="running", __meta_scaleway_instance_tags=",a,b,", __meta_scaleway_instance_type="DEV1-S", __meta_scaleway_instance_zone="fr-par-1"}"#,
+                r#"{__address__="51.0.0.3:80", __meta_scaleway_instance_id="s3", __meta_scaleway_instance_public_ipv4_addresses=",51.0.0.3,", __meta_scaleway_instance_public_ipv6_addresses=",2001::3,"}"#
             ]
         );
         assert_eq!(

@@ -110,26 +110,29 @@ fn request(method: &str, arguments: &[Argument<'_>]) -> String {
     out + "</params></methodCall>"
 }
 
-/// A target for each endpoint of the systems.
+/// A target for each endpoint, also where nothing else is known of its system.
 pub fn targets(endpoints: &Value, networks: &Value, groups: &Value, separator: &str) -> Vec<Labels> {
     let find = |list: &'_ Value, key: &str, id: &str| list.list().iter().position(|one| one.text(key) == id);
     let target = |endpoint: &Value| {
         let id = endpoint.text("system_id");
-        let network = &networks.list()[find(networks, "system_id", id)?];
+        let network = find(networks, "system_id", id).map(|at| &networks.list()[at]);
+        let of_network = |name: &str| network.map_or("", |network| network.text(name));
         let names: Vec<&str> = find(groups, "id", id)
             .and_then(|at| groups.list()[at].member("system_groups"))
             .map(|groups| groups.list().iter().map(|group| group.text("name")).collect())
             .unwrap_or_default();
-        let (host, tls) = (network.text("hostname"), matches!(endpoint.text("tls_enabled"), "1" | "true"));
-        let mut meta = Meta::new("__meta_uyuni_").address(&format!("{host}:{}", endpoint.text("port")));
-        meta.set("minion_hostname", host).set("primary_fqdn", network.text("primary_fqdn"));
-        meta.set("system_id", id).set("groups", names.join(separator));
+        let number = |text: &'_ str| if text.is_empty() { "0".to_owned() } else { text.to_owned() };
+        let (host, tls) = (of_network("hostname"), matches!(endpoint.text("tls_enabled"), "1" | "true"));
+        let address = format!("{host}:{}", number(endpoint.text("port")));
+        let mut meta = Meta::new("__meta_uyuni_").address(&address);
+        meta.set("minion_hostname", host).set("primary_fqdn", of_network("primary_fqdn"));
+        meta.set("system_id", number(id)).set("groups", names.join(separator));
         meta.set("endpoint_name", endpoint.text("endpoint_name"));
         meta.set("exporter", endpoint.text("exporter_name")).set("proxy_module", endpoint.text("module"));
         meta.set("metrics_path", endpoint.text("path")).set("scheme", if tls { "https" } else { "http" });
-        Some(meta.labels())
+        meta.labels()
     };
-    endpoints.list().iter().filter_map(target).collect()
+    endpoints.list().iter().map(target).collect()
 }
 
 impl Uyuni {
@@ -272,7 +275,8 @@ mod tests {
         assert_eq!(
             found("uyuni", &format!("{{server: 'http://{address}', username: 'a<b', password: p}}")).await,
             [
-                r#"{__address__="h:9100", __meta_uyuni_endpoint_name="e", __meta_uyuni_exporter="node", __meta_uyuni_groups="one,two", __meta_uyuni_metrics_path="/m", __meta_uyuni_minion_hostname="h", __meta_uyuni_primary_fqdn="h.example", __meta_uyuni_proxy_module="mod", __meta_uyuni_scheme="https", __meta_uyuni_system_id="7"}"#
+                r#"{__address__="h:9100", __meta_uyuni_endpoint_name="e", __meta_uyuni_exporter="node", __meta_uyuni_groups="one,two", __meta_uyuni_metrics_path="/m", __meta_uyuni_minion_hostname="h", __meta_uyuni_primary_fqdn="h.example", __meta_uyuni_proxy_module="mod", __meta_uyuni_scheme="https", __meta_uyuni_system_id="7"}"#,
+                r#"{__address__=":0", __meta_uyuni_scheme="http", __meta_uyuni_system_id="8"}"#
             ]
         );
     }

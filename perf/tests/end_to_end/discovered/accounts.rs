@@ -5,14 +5,14 @@ use super::Pair;
 use super::api::{Reply, Request};
 use hearth_perf::http::Client;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What is true of all accounts at the moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+enum Phase {
     First,
     Failing,
     Changed,
@@ -33,6 +33,37 @@ impl Answer {
     pub fn refused(body: &Value) -> Answer {
         Answer { status: "401 Unauthorized", ..Answer::json(body) }
     }
+
+    pub fn xml(body: String) -> Answer {
+        Answer { status: "200 OK", headers: Vec::new(), body }
+    }
+
+    pub fn missing() -> Answer {
+        Answer { status: "404 Not Found", headers: Vec::new(), body: "{}".to_owned() }
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Answer {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+}
+
+/// What an account has: nothing at all where it is called so, or all of this, the last one only once it has changed, the
+/// first one only before.
+pub fn owned(account: &str, changed: bool, mut all: Vec<Value>) -> Vec<Value> {
+    if account == "empty" {
+        return Vec::new();
+    }
+    let without = if changed { 0 } else { all.len() - 1 };
+    all.remove(without);
+    all
+}
+
+/// Two of them: the page of this number, which counts from 1, and whether there is one after it.
+pub fn page(all: &[Value], number: &str) -> (Vec<Value>, usize, bool) {
+    let number: usize = if number.is_empty() { 1 } else { number.parse().expect("the number of a page") };
+    let start = (number - 1) * 2;
+    (all.iter().skip(start).take(2).cloned().collect(), number, start + 2 < all.len())
 }
 
 /// A vendor: what its API answers, `true` where the account has changed.
@@ -68,7 +99,7 @@ impl Accounts {
         self.vendors.keys().copied().collect()
     }
 
-    pub fn set(&self, phase: Phase) {
+    fn set(&self, phase: Phase) {
         *self.phase.lock().expect("no answer panicked") = phase;
     }
 
@@ -90,7 +121,7 @@ impl Accounts {
 }
 
 /// How often each mechanism has failed.
-pub fn failures(client: &Client) -> BTreeMap<String, f64> {
+fn failures(client: &Client) -> BTreeMap<String, f64> {
     let page = client.get("/metrics", &[]).expect("figures").body;
     let mut found = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with("prometheus_sd_refresh_failures_total{")) {
@@ -102,7 +133,7 @@ pub fn failures(client: &Client) -> BTreeMap<String, f64> {
 }
 
 /// Waits until each of these mechanisms has failed this often more at both servers.
-pub fn let_fail(pair: &Pair, mechanisms: &[&str], times: f64) {
+fn let_fail(pair: &Pair, mechanisms: &[&str], times: f64) {
     let clients = [&pair.ours.client, &pair.theirs.client];
     let before = clients.map(failures);
     pair.wait(|_| {
@@ -115,4 +146,38 @@ pub fn let_fail(pair: &Pair, mechanisms: &[&str], times: f64) {
         }
         Ok(())
     });
+}
+
+/// A job for each section: a mechanism, what tells its targets apart, and the section's fields inside a map. Nobody is
+/// scraped: the address is kept in a label, and nothing listens where it points then.
+pub fn configuration(sections: &[(&str, &str, String)]) -> String {
+    let job = |(number, (mechanism, id, section)): (usize, &(&str, &str, String))| {
+        format!(
+            "  - job_name: {mechanism}-{number}
+    {mechanism}_sd_configs: [{{{section}, refresh_interval: 1s}}]
+    relabel_configs:
+      - {{source_labels: [__meta_{mechanism}_{id}, __address__], target_label: found}}
+      - {{target_label: __address__, replacement: '127.0.0.1:1'}}
+"
+        )
+    };
+    let jobs: String = sections.iter().enumerate().map(job).collect();
+    format!("global: {{scrape_interval: 1h}}\nscrape_configs:\n{jobs}")
+}
+
+/// Goes through all phases. There are so many targets in the first and the last; `mark` is in the last one alone.
+pub fn compare(pair: &Pair, accounts: &Accounts, mechanisms: &[&str], counts: [usize; 2], mark: &str) {
+    let shows = |targets: &BTreeSet<String>, count: usize, changed: bool| {
+        let marked = targets.iter().any(|target| target.contains(mark));
+        if targets.len() == count && marked == changed {
+            return Ok(());
+        }
+        Err(format!("{} targets of {count}, {mark}: {marked}", targets.len()))
+    };
+    pair.agree("at the start", |theirs| shows(theirs, counts[0], false));
+    accounts.set(Phase::Failing);
+    let_fail(pair, mechanisms, 10.0);
+    pair.agree("failing", |theirs| shows(theirs, counts[0], false));
+    accounts.set(Phase::Changed);
+    pair.agree("changed", |theirs| shows(theirs, counts[1], true));
 }

@@ -2,12 +2,11 @@
 //! is odd about their machines.
 
 use super::Pair;
-use super::accounts::{Accounts, Answer, Phase, let_fail};
+use super::accounts::{Accounts, Answer, compare, configuration, owned, page};
 use super::api::Request;
 use super::front::Front;
 use crate::setup::folder;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What is given to who has no account.
@@ -20,23 +19,6 @@ fn refused() -> Answer {
 /// The account that a token is for; none where it is for none.
 fn account(request: &Request) -> Option<&str> {
     request.header("authorization").strip_prefix("Bearer ").filter(|token| *token != "stranger")
-}
-
-/// What an account has: nothing at all, or all of this, the last one only once it has changed.
-fn owned(account: &str, changed: bool, mut all: Vec<Value>) -> Vec<Value> {
-    if account == "empty" {
-        return Vec::new();
-    }
-    let last = if changed { 0 } else { all.len() - 1 };
-    all.remove(last);
-    all
-}
-
-/// Two of them: the page of this number, which counts from 1, and whether there is one after it.
-fn page(all: &[Value], number: &str) -> (Vec<Value>, usize, bool) {
-    let number: usize = if number.is_empty() { 1 } else { number.parse().expect("the number of a page") };
-    let start = (number - 1) * 2;
-    (all.iter().skip(start).take(2).cloned().collect(), number, start + 2 < all.len())
 }
 
 fn digitalocean(request: &Request, changed: bool) -> Answer {
@@ -311,12 +293,12 @@ fn vultr(request: &Request, changed: bool) -> Answer {
     )
 }
 
-/// Nobody is scraped: the address is kept in a label, and nothing listens where it points then.
-fn configuration(front: &Front) -> String {
-    let bearer = |token: &str| format!("authorization: {{credentials: {token}}}");
-    let basic = |name: &str| format!("basic_auth: {{username: {name}, password: password}}");
+fn sections(front: &Front) -> Vec<(&'static str, &'static str, String)> {
+    let http = front.http();
+    let bearer = |token: &str| format!("{http}, authorization: {{credentials: {token}}}");
+    let basic = |name: &str| format!("{http}, basic_auth: {{username: {name}, password: password}}");
     let center = "datacenter_id: 8feda53f-15f0-447f-badf-ebe32dad2fc0";
-    let jobs = [
+    vec![
         ("digitalocean", "droplet_id", bearer("mine") + ", port: 9100"),
         ("digitalocean", "droplet_id", bearer("empty")),
         ("digitalocean", "droplet_id", bearer("stranger")),
@@ -341,20 +323,7 @@ fn configuration(front: &Front) -> String {
         ("vultr", "instance_id", bearer("mine")),
         ("vultr", "instance_id", bearer("empty") + ", port: 85"),
         ("vultr", "instance_id", bearer("stranger")),
-    ];
-    let job = |(number, (mechanism, id, section)): (usize, &(&str, &str, String))| {
-        format!(
-            "  - job_name: {mechanism}-{number}
-    {mechanism}_sd_configs: [{{{section}, refresh_interval: 1s, {}}}]
-    relabel_configs:
-      - {{source_labels: [__meta_{mechanism}_{id}, __address__], target_label: found}}
-      - {{target_label: __address__, replacement: '127.0.0.1:1'}}
-",
-            front.http()
-        )
-    };
-    let jobs: String = jobs.iter().enumerate().map(job).collect();
-    format!("global: {{scrape_interval: 1h}}\nscrape_configs:\n{jobs}")
+    ]
 }
 
 #[test]
@@ -371,15 +340,12 @@ fn machines_of_clouds_are_the_same() {
     let shared = Arc::clone(&accounts);
     let front =
         Front::start(folder.path(), &accounts.hosts(), move |request, reply| shared.answer(request, reply));
-    let pair = Pair::start(folder.path(), &configuration(&front));
-    let shows = |targets: &BTreeSet<String>, last: bool| match targets.len() {
-        29 if targets.iter().any(|target| target.contains("9007199254740993")) == last => Ok(()),
-        count => Err(format!("{count} targets")),
-    };
-    pair.agree("at the start", |theirs| shows(theirs, false));
-    accounts.set(Phase::Failing);
-    let_fail(&pair, &["digitalocean", "hetzner", "ionos", "linode", "vultr"], 10.0);
-    pair.agree("failing", |theirs| shows(theirs, false));
-    accounts.set(Phase::Changed);
-    pair.agree("changed", |theirs| shows(theirs, true));
+    let pair = Pair::start(folder.path(), &configuration(&sections(&front)));
+    compare(
+        &pair,
+        &accounts,
+        &["digitalocean", "hetzner", "ionos", "linode", "vultr"],
+        [29, 29],
+        "9007199254740993",
+    );
 }

@@ -1,5 +1,5 @@
-//! The public network inside a test: an address that is a proxy (`CONNECT`) to every host and a server in TLS at once,
-//! with certificates of an authority of its own. Behind it stands one handler, which tells hosts apart by their name.
+//! The public network inside a test: an address that is a proxy (`CONNECT`) to every host, a server in TLS and a plain one at
+//! once, with certificates of an authority of its own. Behind it stands one handler, which tells hosts apart by their name.
 //! Serves nothing of its own.
 
 use super::api::{Handle, accept, converse};
@@ -11,12 +11,12 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a handshake in TLS begins with; a request to a proxy does not.
+/// What a handshake in TLS begins with; no request does.
 const HANDSHAKE: u8 = 22;
 
 /// Where everything of that network is found.
 pub struct Front {
-    /// Of the proxy, and of a server in TLS.
+    /// Of the proxy, and of both servers.
     pub address: String,
     /// Who certifies all hosts, in PEM.
     pub authority: PathBuf,
@@ -41,9 +41,16 @@ impl Front {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key));
         let config = Arc::new(config.expect("a certificate and its key"));
-        let address = accept(move |connection| {
+        let address = accept(move |mut connection| {
+            let mut first = [0];
+            connection.peek(&mut first)?;
+            if first == *b"C" {
+                tunnel(&mut connection)?;
+            } else if first != [HANDSHAKE] {
+                return converse(connection, &handle);
+            }
             let session = ServerConnection::new(Arc::clone(&config)).map_err(Error::other)?;
-            converse(StreamOwned::new(session, tunnel(connection)?), &handle)
+            converse(StreamOwned::new(session, connection), &handle)
         });
         Front { address, authority }
     }
@@ -58,19 +65,13 @@ impl Front {
     }
 }
 
-/// The connection once it leads to a host: where a proxy is asked for, it says that it does.
-fn tunnel(mut connection: TcpStream) -> Result<TcpStream, Error> {
-    let mut first = [0];
-    connection.peek(&mut first)?;
-    if first != [HANDSHAKE] {
-        // Nobody greets before the proxy has answered, so that nothing is read too far.
-        let mut reader = BufReader::new(connection.try_clone()?);
-        let mut line = String::new();
-        while reader.read_line(&mut line)? > 2 {
-            assert!(!line.starts_with("GET"), "a request that is not for a tunnel: {line}");
-            line.clear();
-        }
-        connection.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+/// Says that the connection leads to a host, whichever was asked for.
+fn tunnel(connection: &mut TcpStream) -> Result<(), Error> {
+    // Nobody greets the host before the proxy has answered, so that nothing is read too far.
+    let mut reader = BufReader::new(connection.try_clone()?);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
     }
-    Ok(connection)
+    connection.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
 }
