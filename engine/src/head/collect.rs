@@ -1,10 +1,11 @@
 //! Series that ended leave the head, and what they held is used again: their row, their place among the
-//! symbol pairs, their strings.
+//! label sets, their strings.
 //!
 //! In two steps, so that a reader in the middle of its work is not misled: first a series is *unlinked* (no
 //! write and no later reader finds it), then, once the readers from before have left, its row is *freed*.
 
 use super::Head;
+use super::labels::Place;
 use super::series::Series;
 use hearth_model::{Labels, TimeRange};
 
@@ -23,8 +24,8 @@ impl Head {
         if let Ok(entry) = self.table.find_entry(super::table_hash(hash), |found| *found == id) {
             entry.remove();
         }
-        let pairs = series.pairs();
-        self.index.remove(id, &self.pairs[pairs.start as usize..pairs.end as usize]);
+        let labels = self.labels.get(series.labels());
+        self.index.remove(id, labels);
         self.living.remove(id);
         self.other_references.retain(|(_, of)| *of != id);
         self.figures.removed += 1;
@@ -32,14 +33,15 @@ impl Head {
 
     /// Gives an unlinked series' row to others.
     pub fn free(&mut self, id: u32) {
-        let mut row = std::mem::replace(&mut self.series[id as usize], Series::new(0, 0, 0..0));
+        let mut row = std::mem::replace(&mut self.series[id as usize], Series::new(0, 0, Place::NONE));
         self.series[id as usize].living = false;
         self.chunk_bytes -= row.release(&mut self.streams);
-        for at in row.pairs() {
-            self.index.symbols.release(self.pairs[at as usize]);
-        }
-        self.free_pairs.entry(row.pairs().len() as u32).or_default().push(row.pairs().start);
+        self.labels.release(row.labels(), |symbol| self.index.symbols.release(symbol));
         self.free_rows.push(id);
+        if self.labels.is_mostly_garbage() {
+            let places = self.series.iter_mut().map(Series::labels_mut);
+            self.labels.rewrite(places.filter(|place| **place != Place::NONE));
+        }
     }
 
     /// Unlinks and frees all series without samples: while there are no readers.
@@ -55,17 +57,6 @@ impl Head {
     /// Calls `with` for the labels of each series that is found.
     pub fn each_living(&self, mut with: impl FnMut(Labels)) {
         (0..self.rows()).filter(|id| self.is_living(*id)).for_each(|id| with(self.labels_of(id)));
-    }
-
-    /// Moves the pairs that were appended last to where a series of the same size was, if there is such a
-    /// place. Returns where they begin.
-    pub(super) fn settle_pairs(&mut self, start: usize) -> u32 {
-        let length = self.pairs.len() - start;
-        let place = self.free_pairs.get_mut(&(length as u32)).and_then(Vec::pop);
-        let Some(place) = place else { return start as u32 };
-        self.pairs.copy_within(start.., place as usize);
-        self.pairs.truncate(start);
-        place
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod collect;
 mod delete;
+mod labels;
 mod late;
 pub mod read;
 pub mod rows;
@@ -24,6 +25,7 @@ use hashbrown::HashTable;
 use hearth_kernels::codec::gorilla::GorillaState;
 use hearth_model::batch::Refusal;
 use hearth_model::{Histogram, Sample, TimeRange};
+use labels::LabelSets;
 use late::{Order, Value};
 use roaring::RoaringBitmap;
 use series::{ClosedChunk, Series};
@@ -66,10 +68,9 @@ pub struct Head {
     /// Series that writes and readers find.
     living: RoaringBitmap,
     free_rows: Vec<u32>,
-    /// Places among `pairs` that are of no use, by their length.
-    free_pairs: AHashMap<u32, Vec<u32>>,
     index: Index,
-    /// Name and value symbols of all series, one after the other.
+    labels: LabelSets,
+    /// Name and value symbols of a series that is being made.
     pairs: Vec<Symbol>,
     histograms: AHashMap<u32, Vec<(i64, Arc<Histogram>)>>,
     late: AHashMap<u32, Vec<Sample>>,
@@ -102,8 +103,8 @@ impl Default for Head {
             streams: Streams::default(),
             living: RoaringBitmap::new(),
             free_rows: Vec::new(),
-            free_pairs: AHashMap::new(),
             index: Index::default(),
+            labels: LabelSets::default(),
             pairs: Vec::new(),
             histograms: AHashMap::new(),
             late: AHashMap::new(),
@@ -217,7 +218,8 @@ impl Head {
     /// Whether a series with so much label text can still be added.
     pub fn has_room(&self, label_bytes: usize) -> bool {
         self.series.len() < u32::MAX as usize
-            && self.pairs.len() < u32::MAX as usize - 2 * 1024
+            // No label without a name.
+            && self.labels.has_room(label_bytes)
             && self.next_reference < u32::MAX
             && self.index.symbols.has_room(label_bytes)
     }
@@ -231,16 +233,16 @@ impl Head {
         reference: Option<u32>,
     ) -> u32 {
         let reference = reference.unwrap_or(self.next_reference);
-        let start = self.pairs.len();
+        self.pairs.clear();
         self.index.intern(labels, &mut self.pairs);
-        self.add(hash, reference, start)
+        self.add(hash, reference)
     }
 
     /// The same from symbols of the head's own: name and value in turns, in the order of a label set.
     fn create_interned(&mut self, hash: u128, pairs: &[Symbol], reference: u32) -> u32 {
-        let start = self.pairs.len();
+        self.pairs.clear();
         self.pairs.extend_from_slice(pairs);
-        self.add(hash, reference, start)
+        self.add(hash, reference)
     }
 
     /// The symbol of a string that a series to come has.
@@ -248,15 +250,15 @@ impl Head {
         self.index.symbols.intern(text)
     }
 
-    /// Adds a series whose pairs are the last ones, from `start` on.
-    fn add(&mut self, hash: u128, reference: u32, start: usize) -> u32 {
+    /// Adds a series with the labels in `pairs`.
+    fn add(&mut self, hash: u128, reference: u32) -> u32 {
         let id = self.free_rows.pop().unwrap_or(self.rows());
         self.reserve_reference(reference);
-        self.index.file(id, &self.pairs[start..]);
-        self.pairs[start..].iter().for_each(|symbol| self.index.symbols.hold(*symbol));
-        let length = (self.pairs.len() - start) as u32;
-        let start = self.settle_pairs(start);
-        let row = Series::new(hash, reference, start..start + length);
+        self.index.file(id, &self.pairs);
+        let symbols = &mut self.index.symbols;
+        self.pairs.chunks_exact(2).for_each(|pair| symbols.hold(pair[1]));
+        let labels = self.labels.push(&self.pairs, |name| symbols.hold(name));
+        let row = Series::new(hash, reference, labels);
         if id == self.rows() {
             self.series.push(row);
         } else {
@@ -430,7 +432,7 @@ impl Head {
             + self.streams.spare_bytes()
             + self.histogram_bytes
             + self.series.capacity() * std::mem::size_of::<Series>()
-            + self.pairs.capacity() * std::mem::size_of::<Symbol>()
+            + self.labels.size_bytes()
             + self.table.capacity() * 5
             + self.index.symbols.size_bytes()
     }

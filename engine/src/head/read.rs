@@ -1,5 +1,6 @@
 //! Reading a head: a series' labels and samples.
 
+use super::labels::LabelSet;
 use super::series::{ClosedChunk, OpenChunk, Series};
 use super::streams::Streams;
 use super::{Head, late};
@@ -128,21 +129,27 @@ impl Head {
             prefetch(row);
             return;
         }
-        prefetch(&self.pairs[row.pairs().start as usize..]);
+        self.labels.first(row.labels()).into_iter().for_each(prefetch);
         row.closed().first().into_iter().for_each(prefetch);
         self.streams.prefetch(row.stream());
     }
 
-    /// Name and value symbols of a series, in label order.
-    pub fn symbols_of(&self, id: u32) -> &[Symbol] {
-        let pairs = self.series[id as usize].pairs();
-        &self.pairs[pairs.start as usize..pairs.end as usize]
+    /// Name and value symbols of each of a series' labels, in label order.
+    #[inline]
+    pub fn symbols_of(&self, id: u32) -> LabelSet<'_> {
+        self.labels.get(self.series[id as usize].labels())
+    }
+
+    /// Appends the same, in turns.
+    pub fn push_symbols(&self, id: u32, out: &mut Vec<Symbol>) {
+        self.symbols_of(id).push_into(out);
     }
 
     pub fn labels_of(&self, id: u32) -> Labels {
         let symbols = &self.index.symbols;
-        let pairs = self.symbols_of(id).chunks_exact(2);
-        Labels::from_sorted(pairs.map(|p| (symbols.text(p[0]), symbols.text(p[1]))))
+        Labels::from_sorted(
+            self.symbols_of(id).map(|[name, value]| (symbols.text(name), symbols.text(value))),
+        )
     }
 
     /// A series' floats within the range, into the scratch's columns.

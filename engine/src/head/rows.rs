@@ -23,8 +23,9 @@ pub struct RowFrames {
     /// Symbol -> the frame in which it was used last, and its number there.
     numbers: Vec<(u32, u32)>,
     frame: u32,
-    /// The last row's symbols, and their numbers.
-    symbols: Vec<Symbol>,
+    /// The last row's names, as their shape, its values, and the numbers of both in turns.
+    shape: Option<u32>,
+    values: Vec<Symbol>,
     pairs: Vec<u32>,
     open: Vec<u8>,
     body: Vec<u8>,
@@ -49,7 +50,7 @@ impl RowFrames {
         self.frame += 1;
         self.strings.clear();
         self.string_count = 0;
-        self.symbols.clear();
+        self.shape = None;
         self.body.clear();
         let mut next = None;
         for id in from..head.rows() {
@@ -73,20 +74,20 @@ impl RowFrames {
     }
 
     fn row(&mut self, head: &Head, id: u32, series: &Series) {
-        let symbols = head.symbols_of(id);
-        for (at, symbol) in symbols.iter().enumerate() {
-            // The series before it has most of its strings at the same places.
-            if self.symbols.get(at) != Some(symbol) {
-                let number = self.number(head, *symbol);
-                match self.pairs.get_mut(at) {
-                    Some(before) => *before = number,
-                    None => self.pairs.push(number),
-                }
+        let labels = head.symbols_of(id);
+        // The series before it has the same names most often, and most of its values.
+        let same_names = self.shape.replace(labels.shape()) == Some(labels.shape());
+        self.values.resize(labels.len(), 0);
+        self.pairs.resize(2 * labels.len(), 0);
+        for (at, [name, value]) in labels.enumerate() {
+            if !same_names {
+                self.pairs[2 * at] = self.number(head, name);
+            }
+            if !same_names || self.values[at] != value {
+                self.pairs[2 * at + 1] = self.number(head, value);
+                self.values[at] = value;
             }
         }
-        self.pairs.truncate(symbols.len());
-        self.symbols.clear();
-        self.symbols.extend_from_slice(symbols);
         let (pairs, open) = (&self.pairs, &mut self.open);
         record::push_row(&mut self.body, |out| {
             row::push_identity(out, series.reference, series.hash, pairs.iter().copied());
@@ -178,7 +179,7 @@ impl RowRestorer {
             self.append(head, id, row, &mut done);
             return Some((id, done));
         }
-        if !head.has_room(0) {
+        if !head.has_room(self.pairs.len()) {
             return None;
         }
         let id = head.create_interned(row.hash, &self.pairs, row.reference);

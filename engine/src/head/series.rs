@@ -3,6 +3,7 @@
 //! The open chunk is a bit stream (its words are in [`super::streams`]), which grows sample by sample. When it closes it is sealed: recorded
 //! values need 0.56 bytes a sample then, instead of 1.52, for some 7 ns a sample.
 
+use super::labels::Place;
 use super::streams::{Stream, Streams};
 use crate::config::CHUNK_SAMPLES;
 use hearth_kernels::arch::prefetch;
@@ -10,7 +11,6 @@ use hearth_kernels::codec::bits::READ_SLACK_BYTES;
 use hearth_kernels::codec::gorilla::{self, GorillaState};
 use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, times, values};
 use std::cell::RefCell;
-use std::ops::Range;
 
 const _: () = assert!(CHUNK_SAMPLES as usize <= CHUNK_SAMPLES_MAX);
 
@@ -80,8 +80,7 @@ pub struct Series {
     pub reference: u32,
     /// The series that followed in the last batch; its own id is never a harmful guess.
     pub successor: u32,
-    pairs_start: u32,
-    pairs_length: u16,
+    labels: Place,
     /// What the series has beside its floats: the bits below.
     beside: u8,
     /// Whether writes find it; one that ended waits for its row to be used again.
@@ -105,14 +104,13 @@ const LATE: u8 = 2;
 const _: () = assert!(size_of::<Series>() <= 96);
 
 impl Series {
-    /// `pairs` is where its labels are within the head's symbol pairs; a series has far fewer than 65,536.
-    pub fn new(hash: u128, reference: u32, pairs: Range<u32>) -> Self {
+    /// `labels` is where its labels are among the head's label sets.
+    pub fn new(hash: u128, reference: u32, labels: Place) -> Self {
         Series {
             hash,
             reference,
             successor: u32::MAX,
-            pairs_start: pairs.start,
-            pairs_length: pairs.len() as u16,
+            labels,
             beside: 0,
             living: true,
             stream: Stream::default(),
@@ -147,9 +145,15 @@ impl Series {
         self.beside = (self.beside & !LATE) | (LATE * u8::from(has));
     }
 
-    /// Its labels within the head's symbol pairs.
-    pub fn pairs(&self) -> Range<u32> {
-        self.pairs_start..self.pairs_start + u32::from(self.pairs_length)
+    /// Where its labels are.
+    #[inline]
+    pub fn labels(&self) -> Place {
+        self.labels
+    }
+
+    /// The same, to move them.
+    pub fn labels_mut(&mut self) -> &mut Place {
+        &mut self.labels
     }
 
     /// Time of the newest float.

@@ -95,9 +95,9 @@ impl Head {
         };
         for (id, _) in recent.filter(|(id, hash)| is(id, *hash)) {
             status.new_series += 1;
-            for pair in self.symbols_of(id).chunks_exact(2) {
-                *names.entry(pair[0]).or_default() += 1;
-                *pairs.entry((pair[0], pair[1])).or_default() += 1;
+            for [name, value] in self.symbols_of(id) {
+                *names.entry(name).or_default() += 1;
+                *pairs.entry((name, value)).or_default() += 1;
             }
         }
         let text = |(name, count): (Symbol, u64)| (symbols.text(name).to_owned(), count);

@@ -30,7 +30,7 @@ impl LabelValues {
         let Some(at) = self.by_symbol.get(&value).copied() else { return };
         let postings = &mut self.values[at as usize].1;
         postings.remove(id);
-        if postings.len() == 0 {
+        if postings.is_empty() {
             self.by_symbol.remove(&value);
             self.values.swap_remove(at as usize);
             if let Some((moved, _)) = self.values.get(at as usize) {
@@ -113,11 +113,11 @@ impl Index {
     }
 
     /// Takes a series out of all its labels.
-    pub fn remove(&mut self, id: u32, pairs: &[Symbol]) {
+    pub fn remove(&mut self, id: u32, pairs: impl Iterator<Item = [Symbol; 2]>) {
         // Values change places.
         self.last.pairs.clear();
         self.last.places.clear();
-        for pair in pairs.chunks_exact(2) {
+        for pair in pairs {
             let Some(table) = self.labels.get(&pair[0]).copied() else { continue };
             let label = &mut self.tables[table as usize];
             label.remove(pair[1], id);
@@ -232,7 +232,7 @@ mod tests {
         for _ in 0..4_000 {
             let id = random.u32(0..200);
             if let Some((pairs, _)) = there.remove(&id) {
-                index.remove(id, &pairs);
+                index.remove(id, pairs.chunks_exact(2).map(|pair| [pair[0], pair[1]]));
                 pairs.iter().for_each(|symbol| index.symbols.release(*symbol));
                 continue;
             }

@@ -84,6 +84,16 @@ impl Postings {
         }
     }
 
+    /// Whether there are none; a bitmap's ids are not counted for it.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Postings::None => true,
+            Postings::One(_) => false,
+            Postings::List(ids) => ids.is_empty(),
+            Postings::Bitmap(ids) => ids.bitmap.is_empty() && ids.run.is_empty(),
+        }
+    }
+
     /// Takes an id out.
     pub fn remove(&mut self, id: u32) {
         match self {
@@ -182,6 +192,7 @@ mod tests {
             postings.union_into(&mut all);
             assert!(all.iter().eq(expect.iter().copied()));
             assert!(postings.ids().eq(expect.iter().copied()) && postings.len() == expect.len() as u64);
+            assert_eq!(postings.is_empty(), expect.is_empty());
         }
     }
 }

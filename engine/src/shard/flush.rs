@@ -89,7 +89,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
                 writer.push_floats(&scratch.floats.times, &scratch.floats.values);
                 writer.push_histograms(head.histograms(id, range));
                 pairs.clear();
-                pairs.extend(head.symbols_of(id).iter().map(|symbol| ranks[*symbol as usize]));
+                pairs.extend(head.symbols_of(id).flatten().map(|symbol| ranks[symbol as usize]));
                 head.hash(id)
             };
             written = writer.end_series(hash, &pairs).await;
@@ -112,11 +112,11 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
                 let head = self.state.head.borrow();
                 if head.is_living(id) && head.overlaps(id, range) {
                     chosen.ids.push(id);
-                    for symbol in head.symbols_of(id) {
-                        let rank = &mut chosen.ranks[*symbol as usize];
+                    for symbol in head.symbols_of(id).flatten() {
+                        let rank = &mut chosen.ranks[symbol as usize];
                         if *rank == ABSENT {
                             *rank = 0;
-                            used.push(*symbol);
+                            used.push(symbol);
                         }
                     }
                 }
@@ -143,7 +143,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
         let mut ids = std::mem::take(&mut chosen.ids);
         sort(&mut ids, &self.pace, |a, b| {
             let head = self.state.head.borrow();
-            let ranks = |id| head.symbols_of(id).iter().map(|s| chosen.ranks[*s as usize]);
+            let ranks = |id| head.symbols_of(id).flatten().map(|s| chosen.ranks[s as usize]);
             ranks(a).cmp(ranks(b))
         })
         .await;

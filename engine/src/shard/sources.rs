@@ -105,7 +105,7 @@ impl Sources {
     pub fn pairs(&self, (source, series): Place, out: &mut Vec<Symbol>) -> bool {
         let Some(block) = self.block(source) else {
             out.clear();
-            out.extend_from_slice(self.state.head.borrow().symbols_of(series));
+            self.state.head.borrow().push_symbols(series, out);
             return true;
         };
         block.pairs(series, out).is_ok() && out.iter().all(|symbol| block.text(*symbol).is_ok())
