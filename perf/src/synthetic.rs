@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Pages served in turn.
 const PAGES: usize = 16;
@@ -14,15 +14,87 @@ const PAGES: usize = 16;
 /// Stack of a thread that serves one connection.
 const STACK_BYTES: usize = 128 << 10;
 
+/// How a page is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A value to each series, in the text format.
+    Plain,
+    /// The same with the time of each sample, one for each group of twenty: as who watches containers writes it.
+    Timestamps,
+    /// OpenMetrics.
+    OpenMetrics,
+    /// OpenMetrics, one sample in ten with an exemplar, and others from scrape to scrape: as instrumented services do.
+    Exemplars,
+}
+
+impl std::str::FromStr for Form {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Form, String> {
+        match name {
+            "plain" => Ok(Form::Plain),
+            "timestamps" => Ok(Form::Timestamps),
+            "openmetrics" => Ok(Form::OpenMetrics),
+            "exemplars" => Ok(Form::Exemplars),
+            _ => Err(format!("{name:?} is none of plain, timestamps, openmetrics, exemplars")),
+        }
+    }
+}
+
+impl Form {
+    fn content_type(self) -> &'static str {
+        match self {
+            Form::Plain | Form::Timestamps => "text/plain; version=0.0.4",
+            Form::OpenMetrics | Form::Exemplars => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
+        }
+    }
+
+    /// What stands behind a value.
+    fn behind(self, sample: usize, turn: usize) -> String {
+        match self {
+            Form::Timestamps => format!(" {}", TIME),
+            Form::Exemplars if (sample + turn).is_multiple_of(10) => {
+                format!(" # {{trace_id=\"{:032x}\"}} 0.{sample}", sample * 7_919 + turn)
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn end(self) -> &'static str {
+        match self {
+            Form::Plain | Form::Timestamps => "",
+            Form::OpenMetrics | Form::Exemplars => "# EOF\n",
+        }
+    }
+}
+
+/// Stands in a page where a time is to be.
+const TIME: &str = "TTTTTTTTTTTTT";
+
+/// Puts times into a page: that of the scrape, but for what each group is older.
+fn date(page: &mut [u8], now_ms: u64) {
+    let mut at = 0;
+    let mut times = 0;
+    while let Some(found) = memchr::memmem::find(&page[at..], TIME.as_bytes()) {
+        at += found;
+        let time = (now_ms - times / 20 * 37 % 5_000).to_string();
+        page[at..at + TIME.len()].copy_from_slice(time.as_bytes());
+        times += 1;
+    }
+}
+
 /// Counters and gauges with the labels that exporters have; what changes is what changes in life. `others` of the series,
 /// in the middle of the page, are others in each turn.
-pub fn page(series: usize, turn: usize, others: usize) -> String {
+pub fn page(form: Form, series: usize, turn: usize, others: usize) -> String {
     let mut out = String::new();
     for i in 0..series {
         let (metric, member) = (i / 20, i % 20);
         if member == 0 {
-            out.push_str(&format!("# HELP synthetic_metric_{metric}_total A made-up metric.\n"));
-            out.push_str(&format!("# TYPE synthetic_metric_{metric}_total counter\n"));
+            let suffix = if form.end().is_empty() { "_total" } else { "" };
+            out.push_str(&format!("# HELP synthetic_metric_{metric}{suffix} A made-up metric.\n"));
+            out.push_str(&format!("# TYPE synthetic_metric_{metric}{suffix} counter\n"));
         }
         let value = match metric % 3 {
             0 => (i * 1_000 + turn * (i % 7)).to_string(),
@@ -32,14 +104,16 @@ pub fn page(series: usize, turn: usize, others: usize) -> String {
         let generation =
             if (series / 2..series / 2 + others).contains(&i) { format!("-{turn}") } else { String::new() };
         out.push_str(&format!(
-            "synthetic_metric_{metric}_total{{cpu=\"{member}\",mode=\"user\",device=\"disk{member}{generation}\"}} {value}\n"
+            "synthetic_metric_{metric}_total{{cpu=\"{member}\",mode=\"user\",device=\"disk{member}{generation}\"}} {value}{}\n",
+            form.behind(i, turn)
         ));
     }
-    out
+    out + form.end()
 }
 
 /// What all connections share.
 struct Shared {
+    form: Form,
     pages: Vec<String>,
     given: AtomicUsize,
     /// Milliseconds of each scrape since [`Exporter::begin`], by path.
@@ -74,12 +148,12 @@ impl Seen {
 
 impl Exporter {
     /// Made pages of so many series, so many of them others in each page.
-    pub fn made(series: usize, others: usize) -> Result<Exporter, String> {
-        Exporter::of((0..PAGES).map(|turn| page(series, turn, others)).collect())
+    pub fn made(form: Form, series: usize, others: usize) -> Result<Exporter, String> {
+        Exporter::of(form, (0..PAGES).map(|turn| page(form, series, turn, others)).collect())
     }
 
     /// Pages that are there.
-    pub fn of(pages: Vec<String>) -> Result<Exporter, String> {
+    pub fn of(form: Form, pages: Vec<String>) -> Result<Exporter, String> {
         let count =
             |page: &String| page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
         let samples = pages.first().map(count).unwrap_or_default();
@@ -87,7 +161,7 @@ impl Exporter {
         let listener = TcpListener::bind("0.0.0.0:0").map_err(|error| error.to_string())?;
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
         let times = Mutex::new((Instant::now(), HashMap::new()));
-        let shared = Arc::new(Shared { pages, given: AtomicUsize::new(0), times });
+        let shared = Arc::new(Shared { form, pages, given: AtomicUsize::new(0), times });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
@@ -164,10 +238,16 @@ impl Shared {
             self.note(&path);
             let page = &self.pages[self.given.fetch_add(1, Ordering::Relaxed) % self.pages.len()];
             let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+                self.form.content_type(),
                 page.len()
             );
-            connection.write_all(&[head.as_bytes(), page.as_bytes()].concat())?;
+            let mut answer = [head.as_bytes(), page.as_bytes()].concat();
+            if self.form == Form::Timestamps {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                date(&mut answer, now.as_millis() as u64);
+            }
+            connection.write_all(&answer)?;
         }
     }
 
@@ -187,7 +267,7 @@ mod tests {
 
     #[test]
     fn lateness_is_against_the_beat_of_each_target() {
-        let exporter = Exporter::made(25, 1).expect("a port");
+        let exporter = Exporter::made(Form::Plain, 25, 1).expect("a port");
         assert_eq!(exporter.samples(), 25);
         let began = Instant::now() - std::time::Duration::from_millis(3_500);
         let lists = [("/0", vec![990.0, 1990.0, 3020.0]), ("/1", vec![5.0, 1000.0]), ("/9", vec![7.0])];

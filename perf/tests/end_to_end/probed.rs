@@ -4,7 +4,7 @@
 use crate::setup::{folder, launch_blackbox_exporter, launch_hearth, launch_prometheus, now_ms};
 use hearth_perf::http::Client;
 use hearth_perf::process::wait_until;
-use hearth_perf::synthetic::Exporter;
+use hearth_perf::synthetic::{Exporter, Form};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
 #[test]
 fn probes_by_relabelled_parameters_are_the_same() {
     let folder = folder();
-    let exporter = Exporter::made(1, 0).expect("an exporter");
+    let exporter = Exporter::made(Form::Plain, 1, 0).expect("an exporter");
     let closed = format!("127.0.0.1:{}", hearth_perf::process::free_port().expect("a port"));
     let blackbox =
         launch_blackbox_exporter(folder.path()).config(MODULES).start().expect("blackbox_exporter");

@@ -3,7 +3,7 @@
 
 use crate::setup::{folder, launch_hearth};
 use hearth_perf::process::{Server, wait_until};
-use hearth_perf::synthetic::Exporter;
+use hearth_perf::synthetic::{Exporter, Form};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn longest_gap_ms(server: &Server, exporter: &Exporter, file: &Path, round: usiz
 #[test]
 fn a_reload_costs_no_scrape_of_a_target_that_stays() {
     let folder = folder();
-    let exporter = Exporter::made(100, 0).expect("an exporter");
+    let exporter = Exporter::made(Form::Plain, 100, 0).expect("an exporter");
     let launch =
         launch_hearth(folder.path()).config(configuration(&exporter, 0)).flag("--web.enable-lifecycle");
     let server = launch.start().expect("hearth starts");
