@@ -32,7 +32,7 @@ use futures_util::future::{join_all, try_join_all};
 use hearth_model::context::Stop;
 use hearth_model::store::{BoxFuture, Written};
 use hearth_model::watermark::Watermarks;
-use hearth_model::{Ack, Append, Column, Missing, QueryContext, Sample, Scatter, StoreError, WriteBatch};
+use hearth_model::{Ack, Append, Missing, QueryContext, Scatter, StoreError, WriteBatch};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -596,9 +596,8 @@ fn misplaced(batch: &WriteBatch, done: &Appended) -> (WriteBatch, Vec<u32>) {
         let at = elsewhere.series as usize;
         numbers.push(elsewhere.series);
         let Some(series) = batch.series.get(at) else {
-            let Column { timestamp_ms, ref values, .. } = batch.column;
-            let sample = Sample { timestamp_ms, value: values[at - batch.series.len()] };
-            second.push_keyed(&elsewhere.key, &[sample]);
+            let sample = batch.column.sample(at - batch.series.len());
+            second.push_keyed(&elsewhere.key, sample.as_slice());
             continue;
         };
         let first = second.histograms.len() as u32;

@@ -116,6 +116,31 @@ fn absent_series_get_no_sample() {
 }
 
 #[test]
+fn samples_of_a_column_may_have_times_of_their_own() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let handle = open_at(directory.path());
+    let roster = roster(0..100);
+    write(&handle, column(&roster, 1_900));
+    let mut timed = column(&roster, 1_901);
+    let second = |i: usize| 1_901 + i as i64 % 7;
+    timed.column.times = (0..100).map(|i| second(i) * 1_000).collect();
+    let outcome = write(&handle, timed.clone());
+    assert_eq!((outcome.samples, outcome.refused.len()), (100, 0));
+    assert_eq!(write(&handle, timed).repeated, 100);
+    let mut expect = expected(0..100, &[1_900]);
+    for i in 0..100 {
+        let value = (i * 10_000 + 1_901) as f64;
+        expect.get_mut(&name(i).to_string()).expect("a series").push((second(i), value));
+    }
+    assert_eq!(read(&handle), expect);
+    handle.close();
+    drop(handle);
+    let handle = open_at(directory.path());
+    assert_eq!(read(&handle), expect);
+    handle.close();
+}
+
+#[test]
 fn a_row_that_another_series_has_by_now_is_not_believed() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let handle = open_at(directory.path());

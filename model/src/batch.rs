@@ -70,9 +70,7 @@ impl WriteBatch {
         let mut present = column.present().peekable();
         for (number, key) in roster.keys().enumerate() {
             match present.next_if(|(at, _)| *at == number) {
-                Some((_, value)) => {
-                    self.push_keyed(key, &[Sample { timestamp_ms: column.timestamp_ms, value }]);
-                }
+                Some((_, sample)) => self.push_keyed(key, &[sample]),
                 None => self.push_keyed(key, &[]),
             }
         }

@@ -4,6 +4,7 @@
 //! Invariants: a roster never changes; what a store keeps beside it is a hint, which may be missing or out of date at
 //! any time (a series may have ended since), so the keys alone decide.
 
+use crate::sample::Sample;
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -72,11 +73,13 @@ impl PartialEq for Roster {
     }
 }
 
-/// One float for each series of a roster but those that are absent, all of one time.
+/// One float for each series of a roster but those that are absent, all of one time or each of its own.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Column {
     pub roster: Option<Arc<Roster>>,
     pub timestamp_ms: i64,
+    /// The time of each, as many as there are values; empty where all are of `timestamp_ms`.
+    pub times: Vec<i64>,
     /// As many as the roster has series; none where there is no roster.
     pub values: Vec<f64>,
     /// Numbers of the series that have no sample this time, ascending: their values say nothing.
@@ -87,14 +90,23 @@ impl Column {
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
         self.roster = None;
+        self.times.clear();
         self.values.clear();
         self.absent.clear();
     }
 
-    /// Numbers of the series that have a sample, ascending, with its value.
-    pub fn present(&self) -> impl Iterator<Item = (usize, f64)> {
+    /// The sample of that series, where it is not absent.
+    #[inline]
+    pub fn sample(&self, number: usize) -> Option<Sample> {
+        let timestamp_ms = self.times.get(number).map_or(self.timestamp_ms, |time| *time);
+        self.values.get(number).map(|value| Sample { timestamp_ms, value: *value })
+    }
+
+    /// Numbers of the series that have a sample, ascending, with it.
+    pub fn present(&self) -> impl Iterator<Item = (usize, Sample)> {
         let mut absent = self.absent.iter().map(|number| *number as usize).peekable();
-        self.values.iter().copied().enumerate().filter(move |(number, _)| absent.next_if_eq(number).is_none())
+        let samples = (0..self.len()).filter_map(|number| Some((number, self.sample(number)?)));
+        samples.filter(move |(number, _)| absent.next_if_eq(number).is_none())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -124,11 +136,18 @@ mod tests {
 
     #[test]
     fn absent_series_have_no_sample() {
-        let mut column = Column { values: vec![1.0, 2.0, 3.0, 4.0], absent: vec![0, 2], ..Column::default() };
-        assert_eq!(column.present().collect::<Vec<_>>(), [(1, 2.0), (3, 4.0)]);
+        let (timestamp_ms, values) = (9, vec![1.0, 2.0, 3.0, 4.0]);
+        let mut column = Column { timestamp_ms, values, absent: vec![0, 2], ..Column::default() };
+        let present = |column: &Column| {
+            let samples = column.present().map(|(number, s)| (number, s.timestamp_ms, s.value));
+            samples.collect::<Vec<_>>()
+        };
+        assert_eq!(present(&column), [(1, 9, 2.0), (3, 9, 4.0)]);
+        column.times = vec![5, 6, 7, 8];
+        assert_eq!(present(&column), [(1, 6, 2.0), (3, 8, 4.0)]);
         column.absent = vec![3];
         assert_eq!(column.present().count(), 3);
         column.clear();
-        assert!(column.is_empty() && column.absent.is_empty());
+        assert!(column.is_empty() && column.absent.is_empty() && column.times.is_empty());
     }
 }

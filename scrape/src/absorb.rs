@@ -13,10 +13,10 @@ use crate::scraper::Features;
 use crate::series_labels::{self, BadSeries, TypeAndUnit};
 use crate::target::{HistogramChoice, Target};
 use hearth_model::batch::Exemplar;
-use hearth_model::{CounterReset, Histogram, Labels, Sample, WriteBatch, key};
+use hearth_model::{CounterReset, Histogram, Labels, Roster, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
 use hearth_wire::exposition::{
-    ContentTypeError, Entry, ExemplarPart, Format, HistogramLine, Histograms, Parser, ProtobufParser,
+    ContentTypeError, Entry, ExemplarPart, Format, HistogramLine, Histograms, Noted, Parser, ProtobufParser,
     Protocol, SampleLine, Stray, labels_of, pairs_of, unescape_help,
 };
 use hearth_wire::metadata::MetricType;
@@ -267,14 +267,34 @@ impl Absorber<'_> {
         }
     }
 
-    /// Reads the samples that a page has beside those of a trail. None of them may be a series that `is_known` knows by
-    /// its key, nor may anything be wrong: such a page is to be read in full, and the entries that are new to be forgotten.
-    pub fn strays(
+    /// Reads what a page has beside the column of a trail: samples of other series, none of which `is_known` may know by
+    /// its key, and exemplars. Where anything is wrong, the page is to be read in full, and the entries that are new are
+    /// to be forgotten.
+    pub fn beside(
+        &mut self,
+        body: &[u8],
+        strays: &[(Stray, Nature)],
+        (roster, exemplars): (&Roster, &[(u32, Noted)]),
+        is_known: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), Vec<u32>> {
+        let new = self.strays(body, strays, is_known)?;
+        for (number, noted) in exemplars {
+            let key = roster.key(*number as usize);
+            let taken = noted.part(body).is_some_and(|part| self.noted(key, &part).is_ok());
+            if !taken {
+                return Err(new);
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries that are new.
+    fn strays(
         &mut self,
         body: &[u8],
         strays: &[(Stray, Nature)],
         is_known: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<(), Vec<u32>> {
+    ) -> Result<Vec<u32>, Vec<u32>> {
         let (mut new, plain) = (Vec::new(), self.tally);
         for (stray, nature) in strays {
             (self.family.kind, self.family.unit) = (nature.kind, nature.unit.to_string());
@@ -283,8 +303,8 @@ impl Absorber<'_> {
             let taken = self.float(&SampleLine {
                 series,
                 value: stray.value,
-                timestamp_ms: None,
-                exemplar: None,
+                timestamp_ms: stray.timestamp_ms,
+                exemplar: stray.exemplar.as_ref().and_then(|noted| noted.part(body)),
                 created_ms: None,
             });
             let mut clashes = false;
@@ -298,6 +318,21 @@ impl Absorber<'_> {
             if taken.is_err() || clashes || self.tally != (Tally { scraped, kept, added, ..plain }) {
                 return Err(new);
             }
+        }
+        Ok(new)
+    }
+
+    /// Takes an exemplar of a series that is in the batch's column.
+    fn noted(&mut self, key: &[u8], part: &ExemplarPart<'_>) -> Result<(), String> {
+        self.check_key(key)?;
+        self.batch.push_keyed(key, &[]);
+        self.exemplar(part, self.at_ms);
+        Ok(())
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<(), String> {
+        if self.batch.keys.len() + key.len() > MAX_BATCH_KEY_BYTES {
+            return Err(format!("the series' labels take more than {MAX_BATCH_KEY_BYTES} bytes"));
         }
         Ok(())
     }
@@ -392,9 +427,7 @@ impl Absorber<'_> {
             self.tally.duplicate += 1;
             return Ok(None);
         }
-        if self.batch.keys.len() + key.len() > MAX_BATCH_KEY_BYTES {
-            return Err(format!("the series' labels take more than {MAX_BATCH_KEY_BYTES} bytes"));
-        }
+        self.check_key(key)?;
         Ok(Some(Slot { entry, timestamp_ms: given_ms.unwrap_or(self.at_ms), new, ends }))
     }
 

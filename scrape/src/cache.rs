@@ -18,8 +18,28 @@ const NONE: u32 = u32::MAX;
 /// Of a page's series so many come as they came the last time, for each that does not, in a page that is near.
 const CALM_PART: usize = 4;
 
-/// An entry's bytes, and its key unless it was dropped.
-pub type Former = (Box<[u8]>, Option<Box<[u8]>>);
+/// What is known of an entry when it is moved.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    pub raw: &'a [u8],
+    /// None where it was dropped.
+    pub key: Option<&'a [u8]>,
+    /// Its series counts for staleness.
+    pub ends: bool,
+}
+
+/// The same, kept.
+pub struct Former {
+    raw: Box<[u8]>,
+    key: Option<Box<[u8]>>,
+    ends: bool,
+}
+
+impl Former {
+    pub fn known(&self) -> Known<'_> {
+        Known { raw: &self.raw, key: self.key.as_deref(), ends: self.ends }
+    }
+}
 
 struct Entry {
     raw: Box<[u8]>,
@@ -176,22 +196,27 @@ impl Cache {
         CALM_PART * self.strays <= self.seen
     }
 
-    /// Of a scrape that is finished: whether each series of it came once, and counts for staleness unless it was dropped.
+    /// Of a scrape that is finished: whether each series of it has one spelling.
     pub fn is_plain(&self) -> bool {
         let kept = self.entries.slots.iter().flatten().filter(|entry| entry.series != NONE);
-        self.previous.len() == self.series.len() && kept.count() == self.previous.len()
+        kept.count() == self.series.len()
     }
 
-    /// Empties the cache; the entries that there were before this scrape, each with its key unless it was dropped. `new`
-    /// are those that this scrape has added.
+    /// Of a scrape that is finished: how many series of it count for staleness.
+    pub fn ending(&self) -> usize {
+        self.previous.len()
+    }
+
+    /// Empties the cache; the entries that there were before this scrape. `new` are those that this scrape has added.
     pub fn take_former(&mut self, new: &[u32]) -> Vec<Former> {
         let new: HashSet<u32> = new.iter().copied().collect();
         let taken = std::mem::replace(self, Cache::new(self.hasher.clone()));
+        let ending: HashSet<u32> = taken.previous.iter().copied().collect();
         let mut former = Vec::new();
         for (id, entry) in taken.entries.slots.iter().enumerate() {
             let Some(entry) = entry.as_ref().filter(|_| !new.contains(&(id as u32))) else { continue };
             let key = (entry.series != NONE).then(|| taken.series.get(entry.series).key.clone());
-            former.push((entry.raw.clone(), key));
+            former.push(Former { raw: entry.raw.clone(), key, ends: ending.contains(&entry.series) });
         }
         former
     }
@@ -208,11 +233,11 @@ impl Cache {
         Some(self.key(*found))
     }
 
-    /// Takes these entries, a key with each that was not dropped, as those of the last scrape; the cache is empty.
-    pub fn restore<'a>(&mut self, entries: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>, slack: usize) {
-        for (raw, key) in entries {
+    /// Takes these entries as those of the last scrape; the cache is empty.
+    pub fn restore<'a>(&mut self, entries: impl Iterator<Item = Known<'a>>, slack: usize) {
+        for Known { raw, key, ends } in entries {
             let entry = self.insert(raw, key);
-            if key.is_some() {
+            if key.is_some() && ends {
                 self.track(entry);
             }
         }

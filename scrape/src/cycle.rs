@@ -10,7 +10,7 @@
 
 use crate::absorb::{Absorber, Tally, protocol_of};
 use crate::cache::Cache;
-use crate::config::{CACHE_SLACK_ENTRIES, MAX_ERROR_CHARS};
+use crate::config::{CACHE_SLACK_ENTRIES, MAX_AHEAD_MS, MAX_ERROR_CHARS};
 use crate::context::Context;
 use crate::fetch::{Asked, FetchError, Fetched};
 use crate::job::{Job, Origin};
@@ -18,7 +18,7 @@ use crate::pool::{LoopPlan, TargetEntry};
 use crate::push::Group;
 use crate::report::{Figures, Report};
 use crate::status::Health;
-use crate::trail::{Detour, Followed, Trail, Way};
+use crate::trail::{Detour, Followed, Moment, Times, Trail, Way};
 use ahash::RandomState;
 use hearth_model::{Refusal, Refused, Sample, WriteBatch, WriteOutcome, stale_nan};
 use hearth_wire::exposition::{Format, Protocol};
@@ -198,7 +198,9 @@ impl Cycle {
         at_ms: i64,
         batch: &mut WriteBatch,
     ) -> Option<(Tally, Course)> {
-        let way = self.trail.follow(&mut self.cache, format, body, &mut batch.column);
+        let now_ms = (self.context.clock)();
+        let moment = Moment { at_ms, latest_ms: now_ms.saturating_add(MAX_AHEAD_MS) };
+        let way = self.trail.follow(&mut self.cache, format, body, moment, &mut batch.column);
         batch.column.timestamp_ms = at_ms;
         let tally_of = |Followed { scraped, kept, added }| Tally { scraped, kept, added, ..Tally::default() };
         let detour = match way {
@@ -206,6 +208,7 @@ impl Cycle {
             Way::Whole(followed) => return Some((tally_of(followed), Course::Followed)),
             Way::Around(detour) => detour,
         };
+        let roster = batch.column.roster.clone()?;
         let target = Arc::clone(&self.plan.target);
         self.zeros.clear();
         let mut absorber = Absorber {
@@ -214,9 +217,10 @@ impl Cycle {
             ..Absorber::new(job, &target, &mut self.cache, &self.entry.metadata, batch, &mut self.zeros)
         };
         absorber.features = self.context.features;
-        (absorber.at_ms, absorber.now_ms) = (at_ms, (self.context.clock)());
+        (absorber.at_ms, absorber.now_ms) = (at_ms, now_ms);
         let trail = &mut self.trail;
-        let read = absorber.strays(body, &detour.strays, &mut |key| trail.knows(key));
+        let read =
+            absorber.beside(body, &detour.strays, (&roster, &detour.exemplars), &mut |key| trail.knows(key));
         let tally = absorber.tally;
         if let Err(new) = read {
             batch.clear();
@@ -286,6 +290,7 @@ impl Cycle {
         let (failed, empty) = (attempt.error.is_some(), attempt.empty);
         if failed {
             self.cache.fail();
+            self.entry.metadata().fail();
         }
         let marker = [Sample { timestamp_ms: at_ms, value: stale_nan() }];
         for key in self.cache.vanished() {
@@ -297,7 +302,10 @@ impl Cycle {
         let settled = !failed && !empty && self.entry.metadata().finish() && self.cache.is_plain();
         match (course, &attempt.body) {
             (Course::Calm(format), Some(fetched)) if settled => {
-                self.trail.settle(&mut self.cache, format, fetched.body());
+                let config = &self.plan.job.config;
+                let times =
+                    Times { honored: config.honor_timestamps, tracked: config.track_timestamps_staleness };
+                self.trail.settle(&mut self.cache, format, times, fetched.body());
             }
             _ => self.trail.stray(),
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 struct Kept {
     metadata: Metadata,
     seen: u64,
+    attempt: u64,
 }
 
 /// The metadata of one target.
@@ -19,11 +20,14 @@ pub struct MetadataCache {
     empty: Arc<str>,
     /// Metrics of which the store does not know yet what was said.
     untold: BTreeSet<Arc<str>>,
+    /// Scrapes that failed included.
+    attempt: u64,
 }
 
 impl Default for MetadataCache {
     fn default() -> Self {
-        MetadataCache { metrics: BTreeMap::new(), scrape: 0, empty: Arc::from(""), untold: BTreeSet::new() }
+        let (metrics, untold) = (BTreeMap::new(), BTreeSet::new());
+        MetadataCache { metrics, scrape: 0, empty: Arc::from(""), untold, attempt: 0 }
     }
 }
 
@@ -41,10 +45,10 @@ impl MetadataCache {
             let metadata = Metadata { kind: MetricKind::Unknown, help, unit };
             let name = Arc::<str>::from(name);
             self.untold.insert(name.clone());
-            self.metrics.insert(name, Kept { metadata, seen: 0 });
+            self.metrics.insert(name, Kept { metadata, seen: 0, attempt: 0 });
         }
         let kept = self.metrics.get_mut(name)?;
-        kept.seen = self.scrape;
+        (kept.seen, kept.attempt) = (self.scrape, self.attempt);
         Some(&mut kept.metadata)
     }
 
@@ -96,15 +100,21 @@ impl MetadataCache {
         self.untold.extend(self.metrics.keys().cloned());
     }
 
+    /// Ends a scrape that failed: what it told is kept for as long as what the next one tells.
+    pub fn fail(&mut self) {
+        self.attempt += 1;
+    }
+
     /// Ends a good scrape; whether all that is kept was told by it: another one that tells the same changes nothing.
     pub fn finish(&mut self) -> bool {
         let scrape = self.scrape;
         let mut settled = true;
         self.metrics.retain(|_, kept| {
-            settled &= kept.seen == scrape;
+            settled &= kept.attempt == self.attempt;
             scrape - kept.seen <= METADATA_LIFE_SCRAPES
         });
         self.scrape += 1;
+        self.attempt += 1;
         settled
     }
 
@@ -129,6 +139,18 @@ impl MetadataCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_failed_scrape_told_is_not_told_by_the_next() {
+        let mut cache = MetadataCache::default();
+        cache.set_kind("a", MetricKind::Counter);
+        cache.fail();
+        assert!(!cache.finish() && !cache.finish());
+        cache.set_kind("a", MetricKind::Counter);
+        cache.fail();
+        cache.set_kind("a", MetricKind::Counter);
+        assert!(cache.finish());
+    }
 
     #[test]
     fn metadata_outlives_its_metric_for_ten_scrapes() {

@@ -38,6 +38,10 @@ impl Answer {
         Answer::typed("text/plain; version=0.0.4", body.as_bytes())
     }
 
+    pub fn openmetrics(body: &str) -> Answer {
+        Answer::typed("application/openmetrics-text; version=1.0.0", body.as_bytes())
+    }
+
     pub fn json(body: &str) -> Answer {
         Answer::typed("application/json", body.as_bytes())
     }
@@ -206,9 +210,14 @@ fn print(batch: &WriteBatch) -> String {
                 h.count, h.sum, h.positive_counts
             ));
         }
+    }
+    // That of a series which is in the column stands before it.
+    for series in batch.series.iter().filter(|series| !series.exemplars.is_empty()) {
+        let start = format!("{} ", key::decode_key(batch.key(series)).expect("key").labels());
+        let line = lines.iter_mut().rfind(|line| line.starts_with(&start)).expect("an exemplar has a sample");
         for exemplar in batch.exemplars_of(series) {
             let text = format!(" # {} {}@{}", exemplar.labels, exemplar.value, exemplar.timestamp_ms);
-            lines.last_mut().expect("an exemplar has a sample").push_str(&text);
+            line.push_str(&text);
         }
     }
     lines.join("\n")

@@ -2,18 +2,18 @@
 //! scrape parses numbers and those lines, and nothing else, and the store gets a column under a roster.
 //!
 //! Invariants: while a trail is laid, the target's cache holds the strays of the last scrape alone (series that the page
-//! had beside those of the trail), and what else counted for staleness is the trail's own: every series but those that
-//! were absent. No key is in both. A page that differs in more is read in full, from a cache that is filled from the
+//! had beside those of the trail), and what else counted for staleness is the trail's own: every series that ends but those
+//! that were absent. No key is in both. A page that differs in more is read in full, from a cache that is filled from the
 //! trail.
 
 use crate::absorb::Nature;
-use crate::cache::{Cache, Former};
+use crate::cache::{Cache, Former, Known};
 use crate::config::CACHE_SLACK_ENTRIES;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hearth_model::{Column, Roster};
 use hearth_wire::config::Limits;
-use hearth_wire::exposition::{Differences, Entry, Format, Shape, Stray};
+use hearth_wire::exposition::{Differences, Entry, Format, Noted, Readings, Shape, Stray};
 use std::sync::Arc;
 
 /// Scrapes that a trail must have served to be laid anew at once.
@@ -23,6 +23,24 @@ const MAX_PATIENCE_SCRAPES: u32 = 64;
 /// A page is followed while it differs in one line of so many at most, or in [`FEW_LINES`].
 const DIFFERENT_PART: usize = 4;
 const FEW_LINES: usize = 8;
+
+/// What is done with times that a page has itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// They are believed.
+    pub honored: bool,
+    /// Series that have some end when they vanish.
+    pub tracked: bool,
+}
+
+/// When a page came.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The time of samples without one.
+    pub at_ms: i64,
+    /// No sample may be later.
+    pub latest_ms: i64,
+}
 
 /// See the module's head.
 pub struct Trail {
@@ -39,6 +57,7 @@ struct Laid {
     roster: Arc<Roster>,
     /// For each series of the page whether relabelling kept it; empty where it kept all.
     kept: Vec<bool>,
+    times: Times,
     /// What is known of families from a series of the page on.
     families: Vec<(u32, Nature)>,
     /// Series of the page that the last one had not, ascending.
@@ -68,6 +87,8 @@ pub struct Followed {
 pub struct Detour {
     pub followed: Followed,
     pub strays: Vec<(Stray, Nature)>,
+    /// Exemplars, with the number in the roster of the series of each.
+    pub exemplars: Vec<(u32, Noted)>,
     absent: Vec<u32>,
     /// Numbers in the roster of those that have vanished.
     vanished: Vec<u32>,
@@ -92,12 +113,21 @@ impl Default for Trail {
 impl Trail {
     /// Reads a page that is about as the last one was into a column. Where it is not, the column is empty, and the cache
     /// holds again what it would without a trail.
-    pub fn follow(&mut self, cache: &mut Cache, format: Format, body: &[u8], column: &mut Column) -> Way {
+    pub fn follow(
+        &mut self,
+        cache: &mut Cache,
+        format: Format,
+        body: &[u8],
+        moment: Moment,
+        column: &mut Column,
+    ) -> Way {
         column.clear();
         let Some(laid) = self.laid.as_mut() else { return Way::Lost };
-        if let Some(detour) = laid.read(format, body, column) {
+        if let Some(detour) = laid.read(format, body, moment, column) {
             column.roster = Some(Arc::clone(&laid.roster));
-            let differs = !(detour.strays.is_empty() && cache.is_empty() && detour.absent.is_empty());
+            let Detour { strays, absent, exemplars, .. } = &detour;
+            let differs =
+                !(strays.is_empty() && cache.is_empty() && absent.is_empty() && exemplars.is_empty());
             return match differs || !laid.absent.is_empty() {
                 true => Way::Around(detour),
                 false => Way::Whole(detour.followed),
@@ -132,12 +162,10 @@ impl Trail {
         let mut absent = laid.absent.iter().peekable();
         let entries = laid.shape.series().enumerate().filter_map(|(number, raw)| {
             let key = if kept.next() == Some(&false) { None } else { keys.next() };
-            absent.next_if_eq(&&(number as u32)).is_none().then_some((raw, key))
+            let known = Known { raw, key, ends: laid.ends(number) };
+            absent.next_if_eq(&&(number as u32)).is_none().then_some(known)
         });
-        cache.restore(
-            entries.chain(strays.iter().map(|(raw, key)| (&**raw, key.as_deref()))),
-            CACHE_SLACK_ENTRIES,
-        );
+        cache.restore(entries.chain(strays.iter().map(Former::known)), CACHE_SLACK_ENTRIES);
     }
 
     /// Whether a series of the trail has this key.
@@ -166,12 +194,12 @@ impl Trail {
     }
 
     /// A page was about as the one before, and the cache has taken it in and finished: lays a trail, if it is time to.
-    pub fn settle(&mut self, cache: &mut Cache, format: Format, body: &[u8]) {
+    pub fn settle(&mut self, cache: &mut Cache, format: Format, times: Times, body: &[u8]) {
         self.calm += 1;
         if self.calm < self.patience || self.laid.is_some() {
             return;
         }
-        self.laid = Laid::of(cache, format, body);
+        self.laid = Laid::of(cache, format, times, body);
         match self.laid {
             Some(_) => cache.clear(),
             // Pages like this one have no shape.
@@ -212,7 +240,7 @@ impl Index {
 }
 
 impl Laid {
-    fn of(cache: &Cache, format: Format, body: &[u8]) -> Option<Laid> {
+    fn of(cache: &Cache, format: Format, times: Times, body: &[u8]) -> Option<Laid> {
         let (mut keys, mut kept) = (Vec::new(), Vec::new());
         let mut families = Families::default();
         let shape = Shape::of(format, body, &Limits::default(), |entry| {
@@ -226,12 +254,25 @@ impl Laid {
             true
         })?;
         let bytes: usize = keys.iter().map(|key| key.len()).sum();
-        if keys.is_empty() || bytes > Roster::MOST_BYTES {
+        // A series may come twice, with two times.
+        let comes_once = shape.len() == cache.len();
+        if keys.is_empty() || bytes > Roster::MOST_BYTES || !comes_once {
             return None;
         }
-        let kept = if keys.len() == kept.len() { Vec::new() } else { kept };
+        let all = keys.len() == kept.len();
         let (roster, families) = (Arc::new(Roster::new(keys)), families.known);
-        Some(Laid { format, shape, roster, kept, families, absent: Vec::new(), index: None, served: 0 })
+        let (index, served, absent) = (None, 0, Vec::new());
+        let mut laid = Laid { format, shape, roster, kept, times, families, absent, index, served };
+        let ending = (0..laid.shape.len()).filter(|number| laid.kept[*number] && laid.ends(*number)).count();
+        if all {
+            laid.kept = Vec::new();
+        }
+        (ending == cache.ending()).then_some(laid)
+    }
+
+    /// Whether a sample of the page says that its series ends when it vanishes.
+    fn ends(&self, number: usize) -> bool {
+        !(self.times.honored && !self.times.tracked && self.shape.has_time(number))
     }
 
     fn knows(&mut self, key: &[u8]) -> bool {
@@ -240,7 +281,7 @@ impl Laid {
         index.by_key.find(index.hasher.hash_one(key), same).is_some()
     }
 
-    fn read(&mut self, format: Format, body: &[u8], column: &mut Column) -> Option<Detour> {
+    fn read(&mut self, format: Format, body: &[u8], moment: Moment, column: &mut Column) -> Option<Detour> {
         if format != self.format {
             return None;
         }
@@ -251,16 +292,25 @@ impl Laid {
             index.by_raw.find(index.hasher.hash_one(raw), same).map(|number| *number as usize)
         };
         let most = (shape.len() / DIFFERENT_PART).max(FEW_LINES);
-        let Differences { absent, strays } =
-            shape.read_around(format, body, most, find, &mut column.values)?;
+        let mut into = Readings { values: &mut column.values, times: &mut column.times, at_ms: moment.at_ms };
+        let Differences { absent, strays, mut exemplars } =
+            shape.read_around(format, body, most, find, &mut into)?;
         if absent.len() == shape.len() {
             return None;
         }
         self.served = self.served.saturating_add(1);
         let scraped = (shape.len() - absent.len()) as u64;
         let strays = strays.into_iter().map(|stray| self.with_nature(stray)).collect();
-        let mut detour = Detour { strays, absent, ..Detour::default() };
+        if !self.times.honored {
+            column.times.clear();
+        }
+        self.number_exemplars(&mut exemplars);
+        let mut detour = Detour { strays, exemplars, absent, ..Detour::default() };
         self.number(&mut detour, column);
+        // Which are counted, and stored without.
+        if column.times.iter().any(|time| *time > moment.latest_ms) {
+            return None;
+        }
         detour.followed.scraped = scraped;
         detour.followed.kept = (roster.len() - column.absent.len()) as u64;
         Some(detour)
@@ -275,17 +325,34 @@ impl Laid {
         (stray, nature)
     }
 
-    /// Goes over from numbers on the page to those in the roster, and tells who has vanished and who is back.
-    fn number(&self, detour: &mut Detour, column: &mut Column) {
+    /// From numbers on the page, which are asked for in ascending order, to those in the roster.
+    fn in_roster(&self) -> impl FnMut(u32) -> Option<u32> {
         let mut dropped =
             self.kept.iter().enumerate().filter(|(_, kept)| !**kept).map(|(at, _)| at).peekable();
         let mut before = 0;
-        let mut in_roster = |number: u32| {
+        move |number: u32| {
             while dropped.next_if(|at| *at < number as usize).is_some() {
                 before += 1;
             }
             (dropped.peek() != Some(&(number as usize))).then(|| number - before)
-        };
+        }
+    }
+
+    /// Leaves the exemplars of series that were kept.
+    fn number_exemplars(&self, exemplars: &mut Vec<(u32, Noted)>) {
+        let mut in_roster = self.in_roster();
+        exemplars.retain_mut(|(number, _)| match in_roster(*number) {
+            Some(place) => {
+                *number = place;
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Goes over from numbers on the page to those in the roster, and tells who has vanished and who is back.
+    fn number(&self, detour: &mut Detour, column: &mut Column) {
+        let mut in_roster = self.in_roster();
         let (mut now, mut then) = (detour.absent.iter().peekable(), self.absent.iter().peekable());
         while let Some(number) = [now.peek(), then.peek()].into_iter().flatten().min().map(|number| **number)
         {
@@ -295,7 +362,7 @@ impl Laid {
                 column.absent.extend(place);
             }
             match (is_absent, was) {
-                (true, false) => detour.vanished.extend(place),
+                (true, false) if self.ends(number as usize) => detour.vanished.extend(place),
                 (false, true) => detour.followed.added += u64::from(place.is_some()),
                 _ => {}
             }
@@ -303,6 +370,8 @@ impl Laid {
         if !self.kept.is_empty() {
             let mut kept = self.kept.iter();
             column.values.retain(|_| kept.next() == Some(&true));
+            let mut kept = self.kept.iter();
+            column.times.retain(|_| kept.next() == Some(&true));
         }
     }
 }

@@ -154,7 +154,7 @@ impl Appender<'_> {
         debug_assert_eq!(column.values.len(), roster.len(), "a column has a value for each series");
         let Some(placed) = Placed::of(roster, &self.state.store.router) else { return };
         let members = placed.shard(self.state.number);
-        let (first, time) = (batch.series.len() as u32, column.timestamp_ms);
+        let first = batch.series.len() as u32;
         let mut absent = column.absent.iter().copied().peekable();
         for at in 0..members.len() {
             if let Some(row) = members.row(at + ROWS_AHEAD) {
@@ -164,7 +164,7 @@ impl Appender<'_> {
                 self.head.prefetch_append(row);
             }
             let (hash, number, row) = members.get(at);
-            let Some(&value) = column.values.get(number as usize) else { continue };
+            let Some(sample) = column.sample(number as usize) else { continue };
             while absent.next_if(|before| *before < number).is_some() {}
             if absent.peek() == Some(&number) {
                 continue;
@@ -186,7 +186,7 @@ impl Appender<'_> {
                     }
                 },
             };
-            self.float(first + number, 0, id, Sample { timestamp_ms: time, value });
+            self.float(first + number, 0, id, sample);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use hearth_wire::config::Limits;
 use hearth_wire::exposition::{
-    Entry, Format, Parser, SampleLine, Shape, labels_of, pairs_of, print, unescape_help,
+    Entry, Format, Parser, Readings, SampleLine, Shape, labels_of, pairs_of, print, unescape_help,
 };
 
 pub fn run(data: &[u8]) {
@@ -14,13 +14,14 @@ pub fn run(data: &[u8]) {
 pub(super) fn walk(format: Format, data: &[u8]) {
     let limits = Limits { series_labels: 32, line_bytes: 4_096, ..Limits::default() };
     let mut parser = Parser::new(format, data, &limits);
-    let (mut entries, mut values, mut whole) = (0, Vec::new(), true);
+    let (mut entries, mut samples, mut whole, mut plain) = (0, Vec::new(), true, true);
     loop {
         let before = parser.clone();
         match parser.next() {
             Ok(Entry::Eof) => break,
             Ok(Entry::Sample(sample)) => {
-                values.push(sample.value.to_bits());
+                samples.push(bits(&sample));
+                plain &= sample.exemplar.is_none();
                 check_sample(format, before, &sample);
             }
             Ok(Entry::Help { help, .. }) => assert!(unescape_help(help, format).len() <= help.len()),
@@ -36,11 +37,35 @@ pub(super) fn walk(format: Format, data: &[u8]) {
     }
     assert_eq!(parser.next(), Ok(Entry::Eof), "the parser goes on after its end");
     let Some(shape) = Shape::of(format, data, &limits, |_| true) else { return };
-    let mut read = Vec::new();
-    assert!(whole && shape.read(data, &mut read), "a page is not of its own shape");
-    assert_eq!(read.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), values);
-    assert!(!shape.read(&data[..data.len().saturating_sub(1)], &mut read) || data.last() != Some(&b'\n'));
+    let (mut values, mut times) = (Vec::new(), Vec::new());
+    let mut into = Readings { values: &mut values, times: &mut times, at_ms: NO_TIME };
+    let reads = shape.read(data, &mut into);
+    assert!(whole && reads == plain, "a page is not of its own shape");
+    if reads {
+        assert_eq!(read_bits(&shape, &values, &times), samples);
+        let mut again = Readings { values: &mut Vec::new(), times: &mut Vec::new(), at_ms: NO_TIME };
+        let cut = &data[..data.len().saturating_sub(1)];
+        assert!(!shape.read(cut, &mut again) || data.last() != Some(&b'\n'));
+    }
     without_a_line(format, data, &shape);
+}
+
+/// Of samples without one; no time of a page is it.
+const NO_TIME: i64 = i64::MIN;
+
+/// Value, time and exemplar's value of a sample.
+type Bits = (u64, i64, Option<u64>);
+
+fn bits(sample: &SampleLine<'_>) -> Bits {
+    let exemplar = sample.exemplar.map(|exemplar| exemplar.value.to_bits());
+    (sample.value.to_bits(), sample.timestamp_ms.unwrap_or(NO_TIME), exemplar)
+}
+
+fn read_bits(shape: &Shape, values: &[f64], times: &[i64]) -> Vec<Bits> {
+    let expected = if shape.is_timed() { values.len() } else { 0 };
+    assert_eq!((values.len(), times.len()), (shape.len(), expected));
+    let time = |at: usize| times.get(at).map_or(NO_TIME, |time| *time);
+    values.iter().enumerate().map(|(at, value)| (value.to_bits(), time(at), None)).collect()
 }
 
 /// The page without one of its lines: where that may be read around it, as the parser reads it.
@@ -49,17 +74,28 @@ fn without_a_line(format: Format, data: &[u8], shape: &Shape) {
     let Some(length) = data[start..].iter().position(|b| *b == b'\n') else { return };
     let body = [&data[..start], &data[start + length + 1..]].concat();
     let series: Vec<_> = shape.series().collect();
-    let (mut read, find) = (Vec::new(), |raw: &[u8]| series.iter().position(|series| *series == raw));
-    let Some(found) = shape.read_around(format, &body, 4, find, &mut read) else { return };
+    let find = |raw: &[u8]| series.iter().position(|series| *series == raw);
+    let (mut values, mut times) = (Vec::new(), Vec::new());
+    let mut into = Readings { values: &mut values, times: &mut times, at_ms: NO_TIME };
+    let Some(found) = shape.read_around(format, &body, 4, find, &mut into) else { return };
+    let mut read = read_bits(shape, &values, &times);
+    for (number, noted) in &found.exemplars {
+        let part = noted.part(&body).expect("an exemplar stands in the body");
+        assert!(pairs_of(part.labels).count() <= 32, "{format:?}");
+        read[*number as usize].2 = Some(part.value.to_bits());
+    }
     let absent = |at: usize| found.absent.contains(&(at as u32));
-    let kept = read.iter().enumerate().filter(|(at, _)| !absent(*at)).map(|(_, value)| *value);
-    let mut around: Vec<_> =
-        kept.chain(found.strays.iter().map(|stray| stray.value)).map(f64::to_bits).collect();
+    let kept = read.iter().enumerate().filter(|(at, _)| !absent(*at)).map(|(_, bits)| *bits);
+    let strays = found.strays.iter().map(|stray| {
+        let exemplar = stray.exemplar.as_ref().map(|noted| noted.value.to_bits());
+        (stray.value.to_bits(), stray.timestamp_ms.unwrap_or(NO_TIME), exemplar)
+    });
+    let mut around: Vec<_> = kept.chain(strays).collect();
     let (mut parser, mut parsed) = (Parser::new(format, &body, &Limits::default()), Vec::new());
     loop {
         match parser.next().expect("what is read around parses") {
             Entry::Eof => break,
-            Entry::Sample(sample) => parsed.push(sample.value.to_bits()),
+            Entry::Sample(sample) => parsed.push(bits(&sample)),
             _ => {}
         }
     }

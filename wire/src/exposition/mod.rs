@@ -20,14 +20,14 @@ mod series;
 mod shape;
 mod text;
 
-pub use around::{Differences, Stray};
+pub use around::{Differences, Noted, Stray};
 pub use content_type::{ContentTypeError, Format, Protocol};
 pub use error::ParseError;
 pub use escape::{Escaping, unescape_values};
 pub use parser::Parser;
 pub use protobuf::{Histograms, ProtobufError, ProtobufFault, ProtobufParser, write_bound};
 pub use series::{LabelsError, labels_of, pairs_of, unescape_help};
-pub use shape::Shape;
+pub use shape::{Readings, Shape};
 
 use crate::metadata::MetricType;
 use hearth_model::Histogram;

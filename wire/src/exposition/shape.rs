@@ -1,12 +1,13 @@
 //! What stays the same from one page of a target to the next: everything but the values. A page that has the shape of
 //! the one before is read by comparing bytes, and nothing of it is parsed but its numbers.
 //!
-//! Only pages whose samples are a series, one blank, a value and a line break each have a shape; one with a timestamp
-//! or an exemplar has none.
+//! Only pages whose samples are a series, one blank, a value and a line break each have a shape. In the text format one
+//! blank and the sample's time may stand behind the value, of the same samples each time. In OpenMetrics an exemplar
+//! may, which is no part of the shape: it comes and goes, and its line is parsed ([`super::around`]).
 
-use super::Entry;
 use super::content_type::Format;
 use super::parser::Parser;
+use super::{Entry, SampleLine};
 use crate::config::Limits;
 use hearth_model::number::parse_float;
 use std::ops::Range;
@@ -21,10 +22,31 @@ pub struct Shape {
     ends: Vec<u32>,
     /// Where its series begins.
     series: Vec<u32>,
+    /// Whether a time stands behind its value; empty where none does.
+    timed: Vec<bool>,
+}
+
+/// What is read of a page, in its order.
+pub struct Readings<'a> {
+    pub values: &'a mut Vec<f64>,
+    /// The time of each sample where the shape has some; else empty.
+    pub times: &'a mut Vec<i64>,
+    /// The time of samples without one.
+    pub at_ms: i64,
+}
+
+/// What stands behind a series and its blank.
+#[derive(Clone, Copy)]
+struct Reading {
+    value: f64,
+    time_ms: Option<i64>,
+    length: usize,
 }
 
 /// Longer values are left to the parser, which knows the limit of a line.
 const MAX_VALUE_BYTES: usize = 64;
+/// No number of so many digits is too large for a time.
+const MAX_TIME_DIGITS: usize = 18;
 
 impl Shape {
     /// Of a page that parses; `None` where it has none. `each` gets every entry, in the order of the page, and may say
@@ -49,13 +71,18 @@ impl Shape {
                 return None;
             }
             let Entry::Sample(line) = entry else { continue };
-            let value = value_of(body, line.series, parser.offset())?;
-            shape.text.extend_from_slice(&body[from..value.start]);
+            let varies = varying_part(format, body, &line, parser.offset())?;
+            shape.text.extend_from_slice(&body[from..varies.start]);
             shape.series.push((shape.text.len() - line.series.len() - 1) as u32);
             shape.ends.push(shape.text.len() as u32);
-            from = value.end;
+            shape.timed.push(line.timestamp_ms.is_some());
+            from = varies.end;
         }
         shape.text.extend_from_slice(&body[from..]);
+        if !shape.timed.contains(&true) {
+            shape.timed = Vec::new();
+        }
+        shape.timed.shrink_to_fit();
         shape.text.shrink_to_fit();
         shape.ends.shrink_to_fit();
         shape.series.shrink_to_fit();
@@ -72,7 +99,7 @@ impl Shape {
     }
 
     pub fn size_bytes(&self) -> usize {
-        self.text.capacity() + 4 * (self.ends.capacity() + self.series.capacity())
+        self.text.capacity() + 4 * (self.ends.capacity() + self.series.capacity()) + self.timed.capacity()
     }
 
     /// The series of the page, as [`Parser`] gives them out.
@@ -85,26 +112,67 @@ impl Shape {
         &self.text[self.series[number] as usize..self.ends[number] as usize - 1]
     }
 
-    /// The values of a page of this shape, behind those that are in `values` already, in the order of the page. False
-    /// where it has another one, or is not valid: `values` then holds some of them.
-    pub fn read(&self, body: &[u8], values: &mut Vec<f64>) -> bool {
-        values.reserve(self.ends.len());
-        let (reached, rest) = self.run(0, body, values);
+    /// Whether samples have times.
+    pub fn is_timed(&self) -> bool {
+        !self.timed.is_empty()
+    }
+
+    /// Whether that sample has one.
+    pub fn has_time(&self, number: usize) -> bool {
+        self.timed.get(number) == Some(&true)
+    }
+
+    /// Reads a page of this shape without exemplars. False where it has another one, or is not valid: `into` then holds
+    /// a part of it.
+    pub fn read(&self, body: &[u8], into: &mut Readings<'_>) -> bool {
+        let (reached, rest) = self.run(0, body, into);
         reached == self.len() && rest == self.tail()
     }
 
-    /// Reads values as long as all else is as it was, from sample `from` on, whose piece begins where the body does; to
+    /// Reads samples as long as all else is as it was, from sample `from` on, whose piece begins where the body does; to
     /// which sample it got, and the body from its piece on.
-    pub(super) fn run<'a>(&self, from: usize, body: &'a [u8], values: &mut Vec<f64>) -> (usize, &'a [u8]) {
+    pub(super) fn run<'a>(&self, from: usize, body: &'a [u8], into: &mut Readings<'_>) -> (usize, &'a [u8]) {
+        match self.is_timed() {
+            true => self.run_as::<true>(from, body, into),
+            false => self.run_as::<false>(from, body, into),
+        }
+    }
+
+    fn run_as<'a, const TIMED: bool>(
+        &self,
+        from: usize,
+        body: &'a [u8],
+        into: &mut Readings<'_>,
+    ) -> (usize, &'a [u8]) {
         let (mut start, mut rest) = (self.start(from), body);
         for (number, &end) in self.ends.iter().enumerate().skip(from) {
             let piece = &self.text[start..end as usize];
-            let read = rest.strip_prefix(piece).and_then(|behind| Some((behind, leading_value(behind)?)));
-            let Some((behind, (value, length))) = read else { return (number, rest) };
-            values.push(value);
+            let Some(behind) = rest.strip_prefix(piece) else { return (number, rest) };
+            let length = if TIMED {
+                let Some(reading) = self.reading(number, behind) else { return (number, rest) };
+                into.push(true, reading)
+            } else {
+                let Some((value, length)) = leading_value(behind) else { return (number, rest) };
+                into.values.push(value);
+                length
+            };
             (start, rest) = (end as usize, &behind[length..]);
         }
         (self.len(), rest)
+    }
+
+    /// Reads that sample, whose series and blank stand before these bytes; its length.
+    pub(super) fn read_one(&self, number: usize, behind: &[u8], into: &mut Readings<'_>) -> Option<usize> {
+        self.reading(number, behind).map(|reading| into.push(self.is_timed(), reading))
+    }
+
+    #[inline]
+    fn reading(&self, number: usize, behind: &[u8]) -> Option<Reading> {
+        if self.has_time(number) {
+            return timed_value(behind);
+        }
+        let (value, length) = leading_value(behind)?;
+        Some(Reading { value, time_ms: None, length })
     }
 
     /// Where the piece of that sample begins.
@@ -128,26 +196,88 @@ impl Shape {
     }
 }
 
-/// Where the value of a line stands whose series, a part of the body, is followed by a blank, the value and the line
-/// break before `end`, or the end of the body; `None` where the line has more to it.
-pub(super) fn value_of(body: &[u8], series: &[u8], end: usize) -> Option<Range<usize>> {
+impl Readings<'_> {
+    #[inline(always)]
+    fn push(&mut self, timed: bool, reading: Reading) -> usize {
+        self.values.push(reading.value);
+        if timed {
+            self.times.push(reading.time_ms.unwrap_or(self.at_ms));
+        }
+        reading.length
+    }
+}
+
+/// The part of a line, between the blank behind its series and the line break, that may be another one in the next
+/// page: value, time and exemplar. The line ends before `end`; `None` where a shape cannot have it.
+fn varying_part(format: Format, body: &[u8], line: &SampleLine<'_>, end: usize) -> Option<Range<usize>> {
+    if line.exemplar.is_none() {
+        return value_of(format, body, line, end);
+    }
+    let (start, part) = behind_series(body, line.series, end)?;
+    let plain = line.timestamp_ms.is_none() && !part.starts_with(b" ");
+    plain.then_some(start..start + part.len())
+}
+
+/// Where value and time of a line stand, a part of the body that ends before `end`; `None` where the line has more to it
+/// than these and one blank each.
+pub(super) fn value_of(
+    format: Format,
+    body: &[u8],
+    line: &SampleLine<'_>,
+    end: usize,
+) -> Option<Range<usize>> {
+    let (start, part) = behind_series(body, line.series, end)?;
+    let length = match line.timestamp_ms {
+        Some(_) if format == Format::Text => timed_value(part)?.length,
+        // In seconds, with or without a fraction: left to the parser.
+        Some(_) => return None,
+        None => leading_value(part)?.1,
+    };
+    (length == part.len()).then_some(start..start + length)
+}
+
+/// What stands between the blank behind a series of the body and the line break, and where it begins.
+fn behind_series<'a>(body: &'a [u8], series: &[u8], end: usize) -> Option<(usize, &'a [u8])> {
     let start = (series.as_ptr().addr() - body.as_ptr().addr()) + series.len() + 1;
     let line = body.get(start..end)?;
-    let value = line.strip_suffix(b"\n").unwrap_or(line);
-    let plain =
-        body[start - 1] == b' ' && leading_value(line).is_some_and(|(_, length)| length == value.len());
-    plain.then_some(start..start + value.len())
+    (body[start - 1] == b' ').then_some((start, line.strip_suffix(b"\n").unwrap_or(line)))
+}
+
+/// The value and, behind a blank, the time in milliseconds that ends at the line break, or at the end of all.
+#[inline(always)]
+fn timed_value(bytes: &[u8]) -> Option<Reading> {
+    let (value, time_at) = match leading_digits(bytes) {
+        // Below 2^53, and so exact.
+        (number, at @ 1..=15) if bytes.get(at) == Some(&b' ') => (number as f64, at + 1),
+        _ => {
+            let near = &bytes[..bytes.len().min(MAX_VALUE_BYTES + 1)];
+            let at = near.iter().position(|byte| *byte == b' ')?;
+            (parse_float(&near[..at]).ok()?, at + 1)
+        }
+    };
+    let behind = &bytes[time_at..];
+    let (time_ms, digits) = leading_digits(behind);
+    let ends = matches!(behind.get(digits), None | Some(b'\n'));
+    let whole = (1..=MAX_TIME_DIGITS).contains(&digits) && ends;
+    whole.then_some(Reading { value, time_ms: Some(time_ms as i64), length: time_at + digits })
+}
+
+/// The number of the leading digits, where there are at most 19, and how many there are.
+#[inline(always)]
+fn leading_digits(bytes: &[u8]) -> (u64, usize) {
+    let (mut number, mut at) = (0u64, 0);
+    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    (number, at)
 }
 
 /// The number that ends at the line break, or at the end of all, and its length.
 #[inline(always)]
 pub(super) fn leading_value(bytes: &[u8]) -> Option<(f64, usize)> {
     // Digits alone are what most values are: a counter, a gauge of bytes.
-    let (mut number, mut at) = (0u64, 0);
-    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-        at += 1;
-    }
+    let (number, at) = leading_digits(bytes);
     // Below 2^53, and so exact.
     if (1..=15).contains(&at) && bytes.get(at) == Some(&b'\n') {
         return Some((number as f64, at));
@@ -175,21 +305,27 @@ mod tests {
         Shape::of(format, body.as_bytes(), &Limits::default(), |_| true)
     }
 
+    /// Values and times; samples without a time are of 7.
+    fn read(shape: &Shape, body: &str) -> Option<(Vec<f64>, Vec<i64>)> {
+        let (mut values, mut times) = (Vec::new(), Vec::new());
+        let mut into = Readings { values: &mut values, times: &mut times, at_ms: 7 };
+        shape.read(body.as_bytes(), &mut into).then_some((values, times))
+    }
+
     /// The values of `body` by the shape of `first`.
     #[track_caller]
     fn check(first: &str, body: &str, expect: Option<&[f64]>) {
         let shape = shape(Format::Text, first).expect("a shape");
-        let mut values = Vec::new();
-        let read = shape.read(body.as_bytes(), &mut values);
-        assert_eq!(read.then_some(&values[..]), expect, "{body:?}");
+        let (values, _) = read(&shape, body).unzip();
+        assert_eq!(values.as_deref(), expect, "{body:?}");
     }
 
     #[test]
     fn pages_of_one_shape_differ_in_values_alone() {
         let page = "# TYPE a counter\na{b=\"c\"} 1\nd 2.5\n\n# note\ne NaN\n";
         let with = |a: &str, d: &str| page.replace("} 1\n", &format!("}} {a}\n")).replace("2.5", d);
-        let mut values = Vec::new();
-        assert!(shape(Format::Text, page).expect("a shape").read(with("7", "-1e3").as_bytes(), &mut values));
+        let (values, _) =
+            read(&shape(Format::Text, page).expect("a shape"), &with("7", "-1e3")).expect("reads");
         assert_eq!((&values[..2], values[2].is_nan()), (&[7.0, -1000.0][..], true));
         for (a, d) in
             [("", "1"), (" 1", "1"), ("1 ", "1"), ("1 1500", "1"), ("x", "1"), ("{} 1", "1"), ("1", "2\r")]
@@ -210,6 +346,41 @@ mod tests {
     }
 
     #[test]
+    fn times_stand_behind_the_same_samples() {
+        let page = "a 1 1500\nb 2\nc 0.5 1600";
+        let shape = shape(Format::Text, page).expect("a shape");
+        let check = |body: &str, expect: Option<(&[f64], &[i64])>| {
+            let got = read(&shape, body);
+            assert_eq!(got.as_ref().map(|(values, times)| (&values[..], &times[..])), expect, "{body:?}");
+        };
+        check(page, Some((&[1.0, 2.0, 0.5], &[1500, 7, 1600])));
+        check(
+            "a -Inf 0\nb 1e3\nc 1 999999999999999999",
+            Some((&[f64::NEG_INFINITY, 1e3, 1.0], &[0, 7, 999_999_999_999_999_999])),
+        );
+        for body in [
+            "a 1\nb 2\nc 3 1600",
+            "a 1 1500\nb 2 1500\nc 3 1600",
+            "a 1  1500\nb 2\nc 3 1600",
+            "a 1 -1500\nb 2\nc 3 1600",
+            "a 1 1500 \nb 2\nc 3 1600",
+            "a 1 15.0\nb 2\nc 3 1600",
+            "a 1 1500\nb 2\nc 3 ",
+            "a 1 1500\nb 2\nc 3 1000000000000000000",
+            "a 1 1500\nb 2\nc x 1600",
+        ] {
+            check(body, None);
+        }
+    }
+
+    #[test]
+    fn an_exemplar_is_no_part_of_a_shape() {
+        let with = shape(Format::OpenMetrics, "a_total 1 # {t=\"u\"} 1 5\nb 2\n# EOF\n").expect("a shape");
+        assert_eq!(Some(&with), shape(Format::OpenMetrics, "a_total 1\nb 2\n# EOF\n").as_ref());
+        assert_eq!(read(&with, "a_total 3\nb 4\n# EOF\n"), Some((vec![3.0, 4.0], vec![])));
+    }
+
+    #[test]
     fn a_shape_knows_its_series() {
         let shape = shape(Format::Text, "# HELP a b\na 1\nb{c=\"d\"} 2\n# x\n e 3\n").expect("a shape");
         assert_eq!(shape.series().collect::<Vec<_>>(), [&b"a"[..], b"b{c=\"d\"}", b"e"]);
@@ -217,10 +388,14 @@ mod tests {
 
     #[test]
     fn what_says_more_than_values_has_no_shape() {
-        for body in ["a 1 1500\n", "a  1\n", "a 1 \n", "a\t1\n", "a 1\nb\n", "a{ 1\n"] {
+        for body in
+            ["a 1  1500\n", "a 1 1500 \n", "a 1 -5\n", "a  1\n", "a 1 \n", "a\t1\n", "a 1\nb\n", "a{ 1\n"]
+        {
             assert_eq!(shape(Format::Text, body), None, "{body:?}");
         }
-        assert_eq!(shape(Format::OpenMetrics, "a_total 1 # {t=\"u\"} 1\n# EOF\n"), None);
+        for line in ["a_total 1 1500", "a_total 1 1.5 # {t=\"u\"} 1", "a_total  1 # {t=\"u\"} 1"] {
+            assert_eq!(shape(Format::OpenMetrics, &format!("{line}\n# EOF\n")), None, "{line}");
+        }
         assert_eq!(shape(Format::OpenMetrics, "a 1\n"), None, "no end");
         assert_eq!(shape(Format::OpenMetrics, "a 1\n# EOF\n").map(|shape| shape.len()), Some(1));
         assert_eq!(
@@ -235,11 +410,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands in the place of the values: what the shape accepts, the parser reads as the same samples.
+        /// Whatever stands in the place of values and times: what the shape accepts, the parser reads as the same
+        /// samples.
         #[test]
         fn the_shape_reads_what_the_parser_reads(
-            first in prop::collection::vec((0..6usize, "[-0-9.eE]{1,3}|[+-]?Inf|NaN|[0-9]{1,20}"), 1..8),
-            second in prop::collection::vec("[-+0-9.eE_xInaf {}\t]{0,5}|[0-9]{1,25}", 8),
+            first in prop::collection::vec((0..6usize, "([-0-9.eE]{1,3}|[+-]?Inf|NaN|[0-9]{1,20})( [0-9]{1,20})?"), 1..8),
+            second in prop::collection::vec("[-+0-9.eE_xInaf {}\t]{0,5}|[0-9]{1,25}( [0-9]{1,19})?", 8),
         ) {
             let series = ["a", "b{c=\"d\"}", "# HELP e f\ne", "\n{\"g h\"}", "i{j=\"k\\n\"}", "# x\n\nl:m"];
             let page = |values: &[String]| {
@@ -248,21 +424,19 @@ mod tests {
             };
             let values: Vec<String> = first.iter().map(|(_, value)| value.clone()).collect();
             let Some(shape) = shape(Format::Text, &page(&values)) else { return Ok(()) };
-            let (body, mut read) = (page(&second), Vec::new());
-            if shape.read(body.as_bytes(), &mut read) {
-                let (mut parser, mut parsed) = (Parser::new(Format::Text, body.as_bytes(), &Limits::default()), Vec::new());
-                loop {
-                    match parser.next().expect("it parses") {
-                        Entry::Eof => break,
-                        Entry::Sample(line) => {
-                            prop_assert_eq!(line.timestamp_ms, None);
-                            parsed.push(line.value.to_bits());
-                        }
-                        _ => {}
-                    }
+            let body = page(&second);
+            let Some((values, times)) = read(&shape, &body) else { return Ok(()) };
+            let (mut parser, mut parsed) = (Parser::new(Format::Text, body.as_bytes(), &Limits::default()), Vec::new());
+            loop {
+                match parser.next().expect("it parses") {
+                    Entry::Eof => break,
+                    Entry::Sample(line) => parsed.push((line.value.to_bits(), line.timestamp_ms.unwrap_or(7))),
+                    _ => {}
                 }
-                prop_assert_eq!(read.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), parsed);
             }
+            let times = if shape.is_timed() { times } else { vec![7; values.len()] };
+            let read: Vec<_> = values.iter().map(|value| value.to_bits()).zip(times).collect();
+            prop_assert_eq!(read, parsed);
         }
     }
 }

@@ -3,11 +3,11 @@
 use super::*;
 use crate::trail::Trail;
 
-/// Pages in; for each, the stored samples, the four figures, and whether the next page may follow it.
+/// Pages in; for each, the stored samples (`~` before a time of their own), the four figures, and whether the next page may follow it.
 async fn follow(yaml: &str, steps: &[(&str, &str, [i64; 4], bool)]) -> Rig {
     let mut rig = rig(yaml, steps.iter().map(|(body, ..)| Answer::text(body)).collect()).await;
     for (body, expect, figures, laid) in steps {
-        let expect = expect.replace('@', &format!("@{}", rig.at_ms + 1_000));
+        let expect = expect.replace('@', &format!("@{}", rig.at_ms + 1_000)).replace('~', "@");
         let got = rig.scrape().await;
         assert_eq!(sorted(&got), sorted(&format!("{expect}\n{}", report(*figures, rig.at_ms))), "{body}");
         assert_eq!(rig.cycle.trail.is_laid(), *laid, "{body}");
@@ -78,10 +78,101 @@ async fn dropped_series_and_those_of_a_target_that_ends_are_known_to_a_trail() {
 }
 
 #[tokio::test]
-async fn pages_with_times_repeats_or_an_order_of_their_own_are_not_followed() {
-    for bodies in
-        [["a 1 500\n", "a 1 600\n"], ["a 1\na 1\n", "a 2\na 2\n"], ["a 1\nb 2\nc 3\n", "c 1\nb 2\na 3\n"]]
-    {
+async fn times_are_followed_and_say_whether_a_series_ends() {
+    let pages = [
+        "a 1 500\nb 2\nc 3 600\n",
+        "a 1 501\nb 2\nc 3 601\n",
+        "a 4 502\nb 5\nc 6 602\n",
+        "b 7\nc 8 603\n",
+        "b 9\nd 1 604\n",
+    ];
+    let check = |yaml: &'static str, expect: [&'static str; 5]| async move {
+        let figures = [[1, 3, 3, 3], [1, 3, 3, 0], [1, 3, 3, 0], [1, 2, 2, 0], [1, 2, 2, 1]];
+        let laid = [false, true, true, true, true];
+        let steps: Vec<_> = (0..5).map(|at| (pages[at], expect[at], figures[at], laid[at])).collect();
+        follow(yaml, &steps).await;
+    };
+    check(
+        "",
+        [
+            "a 1~500\nb 2@\nc 3~600",
+            "a 1~501\nb 2@\nc 3~601",
+            "a 4~502\nb 5@\nc 6~602",
+            "b 7@\nc 8~603",
+            "b 9@\nd 1~604",
+        ],
+    )
+    .await;
+    check(
+        "track_timestamps_staleness: true",
+        [
+            "a 1~500\nb 2@\nc 3~600",
+            "a 1~501\nb 2@\nc 3~601",
+            "a 4~502\nb 5@\nc 6~602",
+            "a stale@\nb 7@\nc 8~603",
+            "b 9@\nc stale@\nd 1~604",
+        ],
+    )
+    .await;
+    check(
+        "honor_timestamps: false",
+        [
+            "a 1@\nb 2@\nc 3@",
+            "a 1@\nb 2@\nc 3@",
+            "a 4@\nb 5@\nc 6@",
+            "a stale@\nb 7@\nc 8@",
+            "b 9@\nc stale@\nd 1@",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_sample_too_far_ahead_is_counted_wherever_it_stands() {
+    let far = "a 1 9000000000000000\nb 2\n";
+    let rig = follow(
+        "",
+        &[
+            ("a 1 500\nb 2\n", "a 1~500\nb 2@", [1, 2, 2, 2], false),
+            ("a 1 501\nb 2\n", "a 1~501\nb 2@", [1, 2, 2, 0], true),
+            (far, "b 2@", [1, 2, 2, 0], false),
+        ],
+    )
+    .await;
+    assert_eq!(rig.context.counters.out_of_bounds.get(), 1);
+}
+
+#[tokio::test]
+async fn exemplars_are_stored_beside_what_is_followed() {
+    let page = |a: &str, b: &str| format!("# TYPE a counter\na_total{{x=\"1\"}} {a}\n{b}# EOF\n");
+    let other = |b: &str| format!("a_total{{x=\"2\"}} {b}\n");
+    let pages = [
+        (page("1", &other("2")), "1@", "2@"),
+        (page("3", &other("4 # {t=\"u\"} 0.5")), "3@", "4@ # {t=\"u\"} 0.5@"),
+        (page("5 # {t=\"v\"} 0.25 7.5", &other("6 # {} 1")), "5@ # {t=\"v\"} 0.25=7500", "6@ # {} 1@"),
+        (page("7", ""), "7@", "stale@"),
+        (page("7 # {t=\"w\"} 1", &other("8 # {t=\"x\"} 2")), "7@ # {t=\"w\"} 1@", "8@ # {t=\"x\"} 2@"),
+    ];
+    let mut rig = rig("", pages.iter().map(|(page, ..)| Answer::openmetrics(page)).collect()).await;
+    for (at, (page, one, other)) in pages.iter().enumerate() {
+        let got = rig.scrape().await;
+        for (number, expect) in [(1, one), (2, other)] {
+            let expect =
+                expect.replace('@', &format!("@{}", rig.at_ms)).replace('=', "@").replace("t@", "t=");
+            let line = format!("a_total{{x=\"{number}\"}} {expect}");
+            assert!(got.lines().any(|found| found == line), "{line} in {got}, of {page}");
+        }
+        assert_eq!(rig.cycle.trail.is_laid(), at > 0, "page {at}");
+    }
+}
+
+#[tokio::test]
+async fn pages_with_repeats_or_an_order_of_their_own_are_not_followed() {
+    for bodies in [
+        ["a 1 500\na 1 600\n", "a 1 700\na 1 800\n"],
+        ["a 1\na 1\n", "a 2\na 2\n"],
+        ["a 1\nb 2\nc 3\n", "c 1\nb 2\na 3\n"],
+    ] {
         let answers = (0..8).map(|turn| Answer::text(bodies[turn % 2])).collect();
         let mut rig = rig("", answers).await;
         for _ in 0..8 {
@@ -106,12 +197,14 @@ async fn a_plan_that_changes_is_heeded_by_the_next_page() {
 
 /// A page of some of these lines; the next one is often the same but for its values.
 fn next_page(random: &mut fastrand::Rng, lines: &mut Vec<usize>) -> String {
-    const LINES: [&str; 12] = [
+    const LINES: [&str; 14] = [
         "# TYPE a counter\na V\n",
         "# HELP b B.\n# TYPE b gauge\nb{x=\"y\"} V\n",
         "b{x=\"z\"} V\n",
         "{\"c d\",e=\"f\"} V\n",
-        "g V 700\n",
+        "g V T\n",
+        "g{c=\"n\"} V T\n",
+        "# TYPE x counter\nx_total V E\n",
         "dropped V\n",
         "# a note\n\nh{i=\"j\\n\"} V\n",
         // Two spellings of one series.
@@ -130,14 +223,35 @@ fn next_page(random: &mut fastrand::Rng, lines: &mut Vec<usize>) -> String {
         }
     }
     if random.u32(0..3) == 0 {
-        lines.retain(|line| *line < 11);
+        lines.retain(|line| *line < LINES.len() - 1);
     }
     let value = |random: &mut fastrand::Rng| match random.u32(0..8) {
         0 => "NaN".to_owned(),
         1 => format!("{:?}", random.f64()),
         _ => random.u32(..).to_string(),
     };
-    lines.iter().map(|line| LINES[*line].replacen('V', &value(random), 1)).collect()
+    let mut page = String::new();
+    for line in lines {
+        let time = match random.u32(0..50) {
+            0 => "90000000".to_owned(),
+            _ => random.u32(600..800).to_string(),
+        };
+        let exemplar = if random.bool() { format!(" # {{t=\"{time}\"}} 0.5") } else { String::new() };
+        let line = LINES[*line].replacen('V', &value(random), 1);
+        page +=
+            &line.replacen(" T\n", &format!(" {time}\n"), 1).replacen(" E\n", &format!("{exemplar}\n"), 1);
+    }
+    page
+}
+
+/// The same in OpenMetrics, mostly.
+fn answer(random: &mut fastrand::Rng, lines: &mut Vec<usize>, openmetrics: bool) -> Answer {
+    let page = next_page(random, lines);
+    match openmetrics {
+        // Notes and empty lines are none there.
+        true => Answer::openmetrics(&(page.replace("# a note\n\n", "") + "# EOF\n")),
+        false => Answer::text(&page),
+    }
 }
 
 /// The same pages for a cycle that follows trails, and for one that never does.
@@ -147,10 +261,12 @@ async fn what_is_stored_does_not_depend_on_trails() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut followed = 0;
-    for _ in 0..30 {
-        let mut lines: Vec<usize> = (0..random.usize(1..12)).map(|_| random.usize(0..11)).collect();
-        let pages: Vec<_> = (0..60).map(|_| Answer::text(&next_page(&mut random, &mut lines))).collect();
-        let yaml = "metric_relabel_configs: [{source_labels: [__name__], regex: dropped, action: drop}]";
+    for turn in 0..60 {
+        let mut lines: Vec<usize> = (0..random.usize(1..12)).map(|_| random.usize(0..13)).collect();
+        let pages: Vec<_> = (0..60).map(|_| answer(&mut random, &mut lines, turn % 2 == 0)).collect();
+        let drop = "metric_relabel_configs: [{source_labels: [__name__], regex: dropped, action: drop}]";
+        let times = ["", "honor_timestamps: false", "track_timestamps_staleness: true"][turn % 3];
+        let yaml = &format!("{drop}\n{times}");
         let (mut one, mut other) = (rig(yaml, pages.clone()).await, rig(yaml, pages).await);
         other.cycle.trail = Trail::never();
         for scrape in 0..60 {
@@ -167,5 +283,5 @@ async fn what_is_stored_does_not_depend_on_trails() {
         };
         assert_eq!(counted(&one), counted(&other), "seed {seed}");
     }
-    assert!(followed > 30, "seed {seed}: {followed} pages could follow a trail");
+    assert!(followed > 60, "seed {seed}: {followed} pages could follow a trail");
 }
