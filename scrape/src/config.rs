@@ -74,10 +74,6 @@ pub const RELOAD_PATIENCE_MS: u64 = 30_000;
 /// Bytes of one answer of a discovery API: a list of a hundred thousand targets with many labels is below.
 pub const MAX_DISCOVERY_ANSWER_BYTES: usize = 256 << 20;
 
-/// Bytes of an answer that is read a second time, as a tree and without what is null, where it could not be read at
-/// once: a tree takes ten times as much.
-pub const MAX_NULLED_ANSWER_BYTES: usize = 32 << 20;
-
 /// How often the passphrase of a private key may have to be hashed: OpenSSL does it 2,048 times, careful people a million
 /// times. Who writes more into a key file holds a thread for long.
 pub const MAX_KEY_ITERATIONS: u32 = 10_000_000;

@@ -28,6 +28,7 @@ pub mod linode;
 pub mod marathon;
 mod meta;
 pub mod nomad;
+mod nulls;
 pub mod oci;
 pub mod openstack;
 pub mod outscale;

@@ -3,11 +3,13 @@
 
 mod accounts;
 mod ambient;
+mod announced;
 mod api;
 mod clouds;
 mod cluster;
 mod consul;
 mod ec2;
+mod ensemble;
 mod front;
 mod hosted;
 mod kubernetes;

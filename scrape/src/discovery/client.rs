@@ -1,10 +1,9 @@
 //! Requests to discovery APIs: `<http_config>`, redirects, a time limit and a size limit for every answer.
 //! Error texts name the URL without its password and never a header.
 
-use super::Tools;
+use super::{Tools, nulls};
 use crate::config::{
-    DISCOVERY_TIMEOUT_MS, HttpConfig, MAX_DISCOVERY_ANSWER_BYTES, MAX_ERROR_CHARS, MAX_NULLED_ANSWER_BYTES,
-    MAX_REDIRECTS, redact_url,
+    DISCOVERY_TIMEOUT_MS, HttpConfig, MAX_DISCOVERY_ANSWER_BYTES, MAX_ERROR_CHARS, MAX_REDIRECTS, redact_url,
 };
 use crate::fetch::Connector;
 use crate::fetch::body::{Body, BodyError};
@@ -12,7 +11,6 @@ use crate::fetch::client::Response;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -123,26 +121,7 @@ impl Answer {
 
     /// What is null is read as if it were not there: APIs write it for empty lists and texts, too.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let told = |error| format!("the answer is not what was expected: {error}");
-        let error = match serde_json::from_slice(&self.body) {
-            Ok(found) => return Ok(found),
-            Err(error) if self.body.len() > MAX_NULLED_ANSWER_BYTES => return Err(told(error)),
-            Err(error) => error,
-        };
-        let tree = serde_json::from_slice::<Value>(&self.body).map_err(told)?;
-        T::deserialize(without_nulls(tree)).map_err(|_| told(error))
-    }
-}
-
-/// The tree without fields that are null; its depth is bounded by its reader.
-fn without_nulls(tree: Value) -> Value {
-    match tree {
-        Value::Object(fields) => {
-            let there = fields.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(there.map(|(name, value)| (name, without_nulls(value))).collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
-        other => other,
+        nulls::from_slice(&self.body).map_err(|error| format!("the answer is not what was expected: {error}"))
     }
 }
 
@@ -310,9 +289,12 @@ mod tests {
             read(r#"[{"name": null, "tags": null, "inner": {"name": null, "tags": ["b"], "inner": null}}]"#),
             Ok(vec![Thing { inner, ..Thing::default() }])
         );
-        for (text, error) in
-            [("[{\"name\": 1}]", "invalid type: integer"), ("[null]", "invalid type: null"), ("{", "EOF")]
-        {
+        for (text, error) in [
+            ("[{\"name\": 1}]", "invalid type: integer"),
+            ("[null]", "invalid type: null"),
+            ("{", "invalid type: map"),
+            ("[{", "EOF"),
+        ] {
             assert!(read(text).expect_err(text).contains(error), "{text}");
         }
     }

@@ -5,8 +5,8 @@ use super::TargetGroup;
 use super::kubernetes::objects;
 use super::{
     aws, consul, digitalocean, docker, dockerswarm, eureka, gce, hetzner, http, ionos, kubernetes, kuma,
-    linode, marathon, nomad, oci, openstack, outscale, puppetdb, scaleway, stackit, triton, uyuni, vultr,
-    xml, zookeeper,
+    linode, marathon, nomad, nulls, oci, openstack, outscale, puppetdb, scaleway, stackit, triton, uyuni,
+    vultr, xml, zookeeper,
 };
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
@@ -77,6 +77,11 @@ pub const PARSERS: &[(&str, Parser)] = &[
             _ => session,
         }
     }),
+    ("nulls", |bytes| {
+        let is_json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).is_ok();
+        assert_eq!(is_json(&nulls::without_nulls(bytes)), is_json(bytes), "what is no JSON stays none");
+        Ok(0)
+    }),
     ("kubernetes", |bytes| objects::event::<objects::Pod>(bytes).map(|_| 0)),
     ("kubernetes", |bytes| objects::event::<objects::EndpointSlice>(bytes).map(|_| 0)),
     ("kubernetes", |bytes| json::<objects::Page<objects::Ingress>>(bytes).map(|_| 0)),
@@ -87,7 +92,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
 ];
 
 fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+    nulls::from_slice(bytes).map_err(|e| e.to_string())
 }
 
 fn count(groups: &[TargetGroup]) -> usize {

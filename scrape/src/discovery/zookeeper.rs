@@ -8,7 +8,7 @@ mod session;
 
 use super::meta::{Meta, host_port};
 use super::watcher::Publisher;
-use super::{Discover, TargetGroup, Tools};
+use super::{Discover, TargetGroup, Tools, nulls};
 use crate::config::{DISCOVERY_RETRY_MS, MAX_ZOOKEEPER_NODES, ZookeeperSdConfig};
 use crate::counters::Refreshes;
 use hearth_model::Labels;
@@ -53,7 +53,7 @@ struct NerveMember {
 
 /// A member as Finagle's serversets describe it.
 pub fn serverset(data: &[u8], path: &str) -> Option<Labels> {
-    let member: ServersetMember = serde_json::from_slice(data).ok()?;
+    let member: ServersetMember = nulls::from_slice::<Option<_>>(data).ok()?.unwrap_or_default();
     let own = &member.service_endpoint;
     let mut meta = Meta::new("__meta_serverset_").address(&host_port(&own.host, own.port));
     meta.set("path", path).set("endpoint_host", &own.host).show("endpoint_port", own.port);
@@ -66,7 +66,7 @@ pub fn serverset(data: &[u8], path: &str) -> Option<Labels> {
 
 /// A member as Airbnb's Nerve describes it.
 pub fn nerve(data: &[u8], path: &str) -> Option<Labels> {
-    let member: NerveMember = serde_json::from_slice(data).ok()?;
+    let member: NerveMember = nulls::from_slice::<Option<_>>(data).ok()?.unwrap_or_default();
     let mut meta = Meta::new("__meta_nerve_").address(&host_port(&member.host, member.port));
     meta.set("path", path).set("endpoint_host", &member.host).show("endpoint_port", member.port);
     meta.set("endpoint_name", &member.name);
@@ -170,6 +170,7 @@ impl Zookeeper {
                             missing.push(path);
                         }
                     }
+                    Err(jute::NO_AUTH) => return Err(format!("{path}: reading it is not allowed")),
                     Err(code) => return Err(format!("{path}: error {code}")),
                 }
             }

@@ -11,9 +11,11 @@ pub const PING: i32 = 11;
 pub const EVENT_XID: i32 = -1;
 pub const PING_XID: i32 = -2;
 
-/// Error codes that are no failure of the session.
+/// Error codes of answers.
 pub const OK: i32 = 0;
 pub const NO_NODE: i32 = -101;
+/// Whoever asks may not read the node.
+pub const NO_AUTH: i32 = -102;
 
 /// A packet being read.
 pub struct Reader<'a>(&'a [u8]);
