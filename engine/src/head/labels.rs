@@ -233,13 +233,10 @@ fn take_number(bytes: &mut &[u8]) -> u64 {
 /// The number of so many bits, 32 at the most, at a place.
 #[inline(always)]
 fn take_bits(bytes: &[u8], bit: usize, width: u32) -> u32 {
-    let at = bit / 8;
-    let mut word = [0; SLACK_BYTES];
-    if let Some(eight) = bytes.get(at..at + SLACK_BYTES) {
-        word.copy_from_slice(eight);
-    }
+    let eight = bytes.get(bit / 8..).and_then(|from| from.first_chunk::<SLACK_BYTES>());
+    let word = u64::from_le_bytes(eight.copied().unwrap_or_default());
     // With the bits before them in their first byte they are fewer than 64.
-    (u64::from_le_bytes(word) >> (bit % 8) & ((1 << width) - 1)) as u32
+    (word >> (bit % 8) & ((1 << width) - 1)) as u32
 }
 
 /// Name and value of each label, in the order they were given.

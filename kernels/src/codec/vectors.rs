@@ -22,8 +22,7 @@ pub(super) trait Vectors: Copy {
             let bit = i * width_bits;
             // Of the last word of the widest granule on, no byte is past the window.
             let at = (bit >> 3).min(WINDOW_BYTES - 8);
-            let mut bytes = [0u8; 8];
-            bytes.copy_from_slice(&window[at..at + 8]);
+            let bytes = window[at..].first_chunk().copied().unwrap_or_default();
             *word = (u64::from_le_bytes(bytes) >> (bit & 7)) & mask;
         }
     }
@@ -63,7 +62,7 @@ pub(super) trait Vectors: Copy {
                     from += 1;
                 }
             }
-            words[granule * GRANULE..][..GRANULE].copy_from_slice(&spread);
+            words.as_chunks_mut::<GRANULE>().0[granule] = spread;
         }
     }
 
@@ -137,13 +136,134 @@ fn float_by_halves(word: u64) -> f64 {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::*;
-    use core::arch::x86_64::{__m512i, _mm512_maskz_permutexvar_epi8, _mm512_permutexvar_epi8};
+    use core::arch::x86_64::{__m256i, __m512i, _mm512_maskz_permutexvar_epi8, _mm512_permutexvar_epi8};
     use pulp::x86::V3;
+
+    /// For each width: of each two words, as they stand in the sixteen bytes from the first one's on, the bytes of both.
+    static TWO: [[u8; 64]; 65] = {
+        let mut table = [[0; 64]; 65];
+        let mut width = 0;
+        while width <= 64 {
+            let mut at = 0;
+            while at < 64 {
+                let (word, two) = (at / 8, at / 16 * 2);
+                table[width][at] = (word * width / 8 - two * width / 8 + at % 8) as u8;
+                at += 1;
+            }
+            width += 1;
+        }
+        table
+    };
+
+    /// For each four bits: for each half of four words, the half of the packed ones that it comes from.
+    static FROM: [[u32; 8]; 16] = {
+        let mut table = [[0; 8]; 16];
+        let mut mask = 0;
+        while mask < 16 {
+            let (mut i, mut from) = (0, 0);
+            while i < 4 {
+                table[mask][2 * i] = 2 * from;
+                table[mask][2 * i + 1] = 2 * from + 1;
+                from += mask as u32 >> i & 1;
+                i += 1;
+            }
+            mask += 1;
+        }
+        table
+    };
+
+    /// For each four bits: all bits of the words whose bit is set.
+    static WORDS: [[u64; 4]; 16] = {
+        let mut table = [[0; 4]; 16];
+        let mut mask = 0;
+        while mask < 16 {
+            let mut i = 0;
+            while i < 4 {
+                table[mask][i] = 0u64.wrapping_sub(mask as u64 >> i & 1);
+                i += 1;
+            }
+            mask += 1;
+        }
+        table
+    };
+
+    const HALF: usize = GRANULE / 2;
+
+    #[inline(always)]
+    fn four(words: [u64; HALF]) -> __m256i {
+        pulp::cast(words)
+    }
 
     impl Vectors for V3 {
         #[inline(always)]
         fn vectorize<F: NullaryFnOnce>(self, f: F) -> F::Output {
             V3::vectorize(self, f)
+        }
+
+        #[inline(always)]
+        fn unpack(self, window: &[u8; WINDOW_BYTES], width: u8, words: &mut [u64; GRANULE]) {
+            let (f, row) = (self.avx2, usize::from(width).min(64));
+            let mask = four([mask(row as u8); HALF]);
+            for (half, words) in words.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+                // Not copied as slices: that is a call where crates are not optimised as one.
+                let two = |two: usize| window[(half * HALF + two * 2) * row / 8..].first_chunk::<16>();
+                let (Some(first), Some(second)) = (two(0), two(1)) else { return };
+                let bytes = [*first, *second];
+                let from: [u8; 32] = TWO[row].as_chunks().0[half];
+                let moved = f._mm256_shuffle_epi8(pulp::cast(bytes), pulp::cast(from));
+                let shifts = four(SHIFTS[row].as_chunks().0[half]);
+                *words = pulp::cast(f._mm256_and_si256(f._mm256_srlv_epi64(moved, shifts), mask));
+            }
+        }
+
+        #[inline(always)]
+        fn spread(self, masks: &Masks, words: &mut [u64]) {
+            let f = self.avx2;
+            let mut from = masks.granules().len() * GRANULE - masks.count();
+            for (granule, &mask) in masks.granules().iter().enumerate() {
+                // Both halves are read before either is written: the second may stand where the first one goes.
+                let bits = [usize::from(mask & 15), usize::from(mask >> 4)];
+                let mut spread = [[0u64; HALF]; 2];
+                for (bits, spread) in bits.into_iter().zip(&mut spread) {
+                    let Some(packed) = words[from..].first_chunk::<HALF>() else { return };
+                    let more = f._mm256_add_epi64(four(*packed), four([1; HALF]));
+                    let moved = f._mm256_permutevar8x32_epi32(more, pulp::cast(FROM[bits]));
+                    *spread = pulp::cast(f._mm256_and_si256(moved, four(WORDS[bits])));
+                    from += bits.count_ones() as usize;
+                }
+                words.as_chunks_mut::<GRANULE>().0[granule] = pulp::cast(spread);
+            }
+        }
+
+        #[inline(always)]
+        fn sum(self, words: &mut [u64], before: u64, step: u64) {
+            let f = self.avx2;
+            let (mut before, step) = (four([before; HALF]), four([step; HALF]));
+            let upper = four([0, 0, u64::MAX, u64::MAX]);
+            for words in words.as_chunks_mut::<HALF>().0 {
+                let lanes = f._mm256_add_epi64(four(*words), step);
+                let lanes = f._mm256_add_epi64(lanes, f._mm256_slli_si256::<8>(lanes));
+                let lower = f._mm256_and_si256(f._mm256_permute4x64_epi64::<0b01_01_01_01>(lanes), upper);
+                let sums = f._mm256_add_epi64(lanes, lower);
+                *words = pulp::cast(f._mm256_add_epi64(sums, before));
+                // Not the last of what was stored: so only one addition waits for the words before.
+                before = f._mm256_add_epi64(before, f._mm256_permute4x64_epi64::<0b11_11_11_11>(sums));
+            }
+        }
+
+        #[inline(always)]
+        fn xor(self, words: &mut [u64], before: u64, shift: u8) {
+            let f = self.avx2;
+            let (mut before, shift) = (four([before; HALF]), four([u64::from(shift); HALF]));
+            let upper = four([0, 0, u64::MAX, u64::MAX]);
+            for words in words.as_chunks_mut::<HALF>().0 {
+                let lanes = f._mm256_sllv_epi64(four(*words), shift);
+                let lanes = f._mm256_xor_si256(lanes, f._mm256_slli_si256::<8>(lanes));
+                let lower = f._mm256_and_si256(f._mm256_permute4x64_epi64::<0b01_01_01_01>(lanes), upper);
+                let all = f._mm256_xor_si256(lanes, lower);
+                *words = pulp::cast(f._mm256_xor_si256(all, before));
+                before = f._mm256_xor_si256(before, f._mm256_permute4x64_epi64::<0b11_11_11_11>(all));
+            }
         }
 
         #[inline(always)]
@@ -329,7 +449,7 @@ mod x86 {
                 let Some(packed) = words[from..].first_chunk::<GRANULE>() else { return };
                 let lanes = f._mm512_maskz_expand_epi64(mask, load(*packed));
                 let lanes = f._mm512_mask_add_epi64(lanes, mask, lanes, load([1; 8]));
-                words[granule * GRANULE..][..GRANULE].copy_from_slice(&pulp::cast::<_, [u64; 8]>(lanes));
+                words.as_chunks_mut::<GRANULE>().0[granule] = pulp::cast(lanes);
                 from += mask.count_ones() as usize;
             }
         }
@@ -408,4 +528,66 @@ pub(super) fn dispatch<J: OnVectors>(limit: Level, job: J) -> J::Output {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = limit;
     job.on(Scalar)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::granule::allowed_width;
+    use super::*;
+    use crate::codec::layout::GRANULES_MAX;
+    use proptest::prelude::*;
+
+    /// All steps on the same words, each of which fits the width.
+    struct Steps<'a> {
+        words: &'a [u64],
+        width: u8,
+        masks: &'a Masks,
+    }
+
+    impl OnVectors for Steps<'_> {
+        type Output = [Vec<u64>; 4];
+
+        fn on<V: Vectors>(self, vectors: V) -> Self::Output {
+            let mut unpacked = vec![0; self.words.len()];
+            let granules = self.words.as_chunks().0.iter().zip(unpacked.as_chunks_mut().0);
+            for (words, unpacked) in granules {
+                let mut window = [0xaa; WINDOW_BYTES];
+                Scalar.pack(words, self.width, &mut window);
+                vectors.unpack(&window, self.width, unpacked);
+            }
+            let (mut sums, mut xors) = (self.words.to_vec(), self.words.to_vec());
+            vectors.sum(&mut sums, 3, u64::MAX);
+            vectors.xor(&mut xors, 5, self.width.min(63));
+            let count = self.masks.granules().len() * GRANULE;
+            let mut spread = self.words[..count].to_vec();
+            spread.rotate_left(self.masks.count());
+            spread.extend([0xaa; GRANULE]);
+            vectors.spread(self.masks, &mut spread);
+            spread.truncate(count);
+            [unpacked, sums, xors, spread]
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_vector_form_equals_the_scalar_one(
+            granules in prop::collection::vec(any::<([u64; GRANULE], u8)>(), 1..GRANULES_MAX),
+            bits in 0u32..=58,
+        ) {
+            let width = allowed_width(bits);
+            let words: Vec<u64> = granules.iter().flat_map(|(words, _)| words.map(|w| w & mask(width))).collect();
+            let (mut bytes, mut count) = ([0; GRANULES_MAX], 0);
+            for ((_, mask), byte) in granules.iter().zip(&mut bytes) {
+                *byte = *mask;
+                count += mask.count_ones() as usize;
+            }
+            let masks = Masks::new(bytes, words.len(), count);
+            let steps = || Steps { words: &words, width, masks: &masks };
+            let expect = steps().on(Scalar);
+            prop_assert_eq!(&expect[0], &words);
+            for level in Level::ALL {
+                prop_assert_eq!(&dispatch(level, steps()), &expect, "{:?}", level);
+            }
+        }
+    }
 }
