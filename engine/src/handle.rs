@@ -686,6 +686,12 @@ impl Scatter for Handle {
 
     fn missing(&self) -> Vec<Missing> {
         let mut missing = self.inner.progress.missing();
+        // What is past the retention by now nobody misses.
+        let oldest_ms = self.oldest_ms();
+        missing.retain_mut(|one| {
+            one.range.min_ms = one.range.min_ms.max(oldest_ms);
+            !one.range.is_empty()
+        });
         missing.extend(self.inner.harm.missing());
         missing
     }

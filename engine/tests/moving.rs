@@ -310,10 +310,14 @@ fn what_is_still_to_come_is_known() {
     store.close();
     drop(store);
 
-    // Past the retention nothing is missed.
+    // Past the retention nothing is missed, as it is now.
     let mut short = options(&data);
     short.keeping.retention = std::time::Duration::from_secs(3 * 3_600);
     let store = takeover::open(&short, Originals::Keep).expect("opens");
+    assert_eq!(Scatter::missing(&store), []);
+    store.keep(options(&data).keeping);
+    assert_eq!(all(Scatter::missing(&store)), [missing(newer.min_ms, Why::Awaited)]);
+    store.keep(short.keeping);
     assert_eq!(Scatter::missing(&store), []);
     drop(std::fs::File::options().write(true).open(&index).expect("somebody reads"));
     store.close();
@@ -326,6 +330,32 @@ fn what_is_still_to_come_is_known() {
     assert_eq!(Scatter::missing(&store), []);
     store.close();
     drop(store);
+    assert_eq!(dump(&data), expect);
+}
+
+/// A block was taken over by the retention of the start, whatever a reload said since: all of it was left out then.
+#[test]
+fn the_retention_that_counts_is_that_of_now() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    prometheus(&data);
+    let expect = dump(&data);
+    let index = data.join(Ulid(2).to_string()).join("index");
+    let whole = std::fs::read(&index).expect("reads");
+    in_the_way(&index);
+    let mut short = options(&data);
+    short.keeping.retention = std::time::Duration::from_secs(3 * 3_600);
+    let store = takeover::open(&short, Originals::Keep).expect("opens");
+    // The newest comes first, and waits.
+    store.keep(options(&data).keeping);
+    let index = data.join("prometheus").join(Ulid(2).to_string()).join("index");
+    drop(std::fs::File::options().write(true).open(&index).expect("somebody reads"));
+    store.finish_takeover();
+    store.close();
+    drop(store);
+    std::fs::remove_file(&index).expect("removes");
+    std::fs::write(&index, whole).expect("writes");
+    serve(&data, Originals::Keep);
     assert_eq!(dump(&data), expect);
 }
 

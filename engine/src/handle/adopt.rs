@@ -39,6 +39,11 @@ impl Handle {
         self.inner.identity.seed
     }
 
+    /// What is older is past the retention, as it is now.
+    pub(crate) fn oldest_ms(&self) -> i64 {
+        (self.inner.clock)().saturating_sub(self.inner.settings.retention_ms())
+    }
+
     /// How far a takeover is, if there is one.
     pub fn progress(&self) -> Arc<Progress> {
         self.inner.progress.clone()

@@ -32,6 +32,8 @@ pub struct Arrivals {
     seen: BTreeMap<PathBuf, Mark>,
     /// What was already handed out, or refused, as it was then.
     judged: BTreeMap<Ulid, Mark>,
+    /// Of these, what was past the retention, and when it ends: the retention may become longer.
+    past: BTreeMap<Ulid, i64>,
     /// Blocks that stay in the data directory, and why, as the log was told.
     staying: BTreeMap<PathBuf, &'static str>,
 }
@@ -39,8 +41,8 @@ pub struct Arrivals {
 impl Arrivals {
     /// Of a data directory; what is with the others by now is no arrival.
     pub fn new(path: &Path) -> Result<Arrivals, MovingError> {
-        let (seen, judged, staying) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut arrivals = Arrivals { path: path.to_owned(), seen, judged, staying };
+        let (seen, judged, past) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut arrivals = Arrivals { path: path.to_owned(), seen, judged, past, staying: BTreeMap::new() };
         let aside = arrivals.aside();
         for (ulid, block) in blocks_in(&aside)? {
             if let Some(mark) = mark(&block) {
@@ -58,6 +60,14 @@ impl Arrivals {
     /// `done` are the names of those that were converted.
     pub fn look(&mut self, oldest_ms: i64, done: &BTreeSet<String>) -> Result<Vec<BlockEntry>, MovingError> {
         let before = std::mem::take(&mut self.seen);
+        let judged = &mut self.judged;
+        self.past.retain(|ulid, max_ms| {
+            let is_past = *max_ms <= oldest_ms;
+            if !is_past {
+                judged.remove(ulid);
+            }
+            is_past
+        });
         let settled = |seen: &mut BTreeMap<PathBuf, Mark>, block: &Path| {
             let mark = mark(block)?;
             seen.insert(block.to_owned(), mark);
@@ -94,7 +104,11 @@ impl Arrivals {
     }
 
     /// Those of the fresh ones that are taken.
-    fn judge(&self, oldest_ms: i64, fresh: &BTreeMap<Ulid, Mark>) -> Result<Vec<BlockEntry>, MovingError> {
+    fn judge(
+        &mut self,
+        oldest_ms: i64,
+        fresh: &BTreeMap<Ulid, Mark>,
+    ) -> Result<Vec<BlockEntry>, MovingError> {
         let Directory { mut blocks, superseded, unreadable, .. } = Directory::read(&self.aside())?;
         for (ulid, error) in unreadable.iter().filter(|(ulid, _)| fresh.contains_key(ulid)) {
             tracing::error!(block = %ulid, %error, "block is not taken over, it does not say what it holds");
@@ -106,9 +120,11 @@ impl Arrivals {
         blocks.retain(|block| {
             let (min_ms, max_ms) = (block.meta.min_time, block.meta.max_time);
             let young = max_ms > oldest_ms;
+            self.past.remove(&block.ulid);
             if young {
                 tracing::info!(block = %block.ulid, min_ms, max_ms, "a block came, it is taken over");
             } else {
+                self.past.insert(block.ulid, max_ms);
                 tracing::warn!(block = %block.ulid, min_ms, max_ms, "block is not taken over, it is past the retention");
             }
             young
@@ -186,8 +202,12 @@ mod tests {
     }
 
     fn look(arrivals: &mut Arrivals, done: &[Ulid]) -> Vec<u128> {
+        look_from(100, arrivals, done)
+    }
+
+    fn look_from(oldest_ms: i64, arrivals: &mut Arrivals, done: &[Ulid]) -> Vec<u128> {
         let done = done.iter().map(Ulid::to_string).collect();
-        arrivals.look(100, &done).expect("looks").iter().map(|block| block.ulid.0).collect()
+        arrivals.look(oldest_ms, &done).expect("looks").iter().map(|block| block.ulid.0).collect()
     }
 
     #[test]
@@ -229,6 +249,23 @@ mod tests {
         let again = block(folder.path(), Ulid(3), (300, 400));
         assert_eq!((look(&mut arrivals, &[Ulid(3)]), look(&mut arrivals, &[Ulid(3)])), (vec![], vec![]));
         assert!(again.exists());
+    }
+
+    #[test]
+    fn what_was_past_the_retention_comes_when_that_is_longer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut arrivals = Arrivals::new(folder.path()).expect("begins");
+        block(folder.path(), Ulid(1), (50, 90));
+        block(folder.path(), Ulid(2), (20, 60));
+        for oldest_ms in [100, 100, 100, 95] {
+            assert_eq!(look_from(oldest_ms, &mut arrivals, &[]), []);
+        }
+        assert_eq!(look_from(70, &mut arrivals, &[]), [1]);
+        assert_eq!(look_from(70, &mut arrivals, &[Ulid(1)]), []);
+        // One that is gone by then does not come.
+        std::fs::remove_dir_all(folder.path().join(PROMETHEUS_ASIDE).join(Ulid(2).to_string()))
+            .expect("removes");
+        assert_eq!(look_from(0, &mut arrivals, &[Ulid(1)]), []);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! whose samples are in ours, on stable storage.
 
 use super::arrivals::Arrivals;
-use super::convert::{Target, convert};
+use super::convert::{Converted, Target, convert};
 use super::intake::{Intake, Taken};
 use super::switch::{self, Change, PROMETHEUS_ASIDE};
 use super::{EVERY_EXEMPLAR, MovingError, read};
@@ -241,7 +241,7 @@ impl Work {
         }
         let path = self.options.path.clone();
         while goes_on && !progress.rest(self.options.arrivals_interval) {
-            let found = done(&path).and_then(|done| arrivals.look(self.oldest_ms(), &done));
+            let found = done(&path).and_then(|done| arrivals.look(self.store.oldest_ms(), &done));
             match found {
                 Ok(blocks) => goes_on = self.all(blocks),
                 Err(error) => tracing::warn!(%error, "could not look for blocks that came"),
@@ -289,38 +289,47 @@ impl Work {
         true
     }
 
-    /// What is older is past the retention.
-    fn oldest_ms(&self) -> i64 {
-        let retention_ms = i64::try_from(self.options.keeping.retention.as_millis()).unwrap_or(i64::MAX);
-        (self.options.clock)().saturating_sub(retention_ms)
-    }
-
     /// Says of which times readers lack something: those of the blocks that are to come, and of those that could not
     /// be read.
     fn tell_missing(&self, pending: &[BlockEntry]) {
-        let oldest_ms = self.oldest_ms();
         let missing = |block: &BlockEntry, why| {
             // A block ends before its `maxTime`.
-            let range = TimeRange::new(block.meta.min_time.max(oldest_ms), block.meta.max_time - 1);
-            (!range.is_empty()).then_some(Missing { range, why })
+            Missing { range: TimeRange::new(block.meta.min_time, block.meta.max_time - 1), why }
         };
-        let awaited = pending.iter().filter_map(|block| missing(block, Why::Awaited));
-        let unreadable = self.unreadable.iter().filter_map(|block| missing(block, Why::Unreadable));
+        let awaited = pending.iter().map(|block| missing(block, Why::Awaited));
+        let unreadable = self.unreadable.iter().map(|block| missing(block, Why::Unreadable));
         self.store.progress().set_missing(awaited.chain(unreadable).collect());
+    }
+
+    /// Converts what of a block is not past the retention.
+    fn convert(&self, block: &BlockEntry) -> Result<Converted, MovingError> {
+        let progress = self.store.progress();
+        loop {
+            let oldest_ms = self.store.oldest_ms();
+            // The clock goes forward: what is older than before was past a retention that is longer by now.
+            let is_longer = || self.store.oldest_ms() < oldest_ms && block.meta.min_time < oldest_ms;
+            let converted = convert(
+                block,
+                &Target {
+                    store: &self.store,
+                    path: &self.options.path,
+                    block_range_ms: i64::try_from(self.options.block_range.as_millis()).unwrap_or(i64::MAX),
+                    oldest_ms,
+                    goes_on: &|| !progress.stops() && !is_longer(),
+                },
+            );
+            match converted {
+                // What was made until then is made again, and counts once.
+                Ok(_) | Err(MovingError::Stopped) if is_longer() && !progress.stops() => {}
+                converted => return converted,
+            }
+        }
     }
 
     fn one(&self, block: &BlockEntry) -> Result<(), MovingError> {
         let (started, path) = (Instant::now(), &self.options.path);
         let progress = self.store.progress();
-        let goes_on = || !progress.stops();
-        let target = Target {
-            store: &self.store,
-            path,
-            block_range_ms: i64::try_from(self.options.block_range.as_millis()).unwrap_or(i64::MAX),
-            oldest_ms: self.oldest_ms(),
-            goes_on: &goes_on,
-        };
-        let converted = convert(block, &target)?;
+        let converted = self.convert(block)?;
         for damage in &converted.damages {
             tracing::error!(block = %block.ulid, %damage, "damage in a block of Prometheus, what it held is missing");
         }
