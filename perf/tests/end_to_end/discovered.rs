@@ -8,6 +8,7 @@ mod api;
 mod clouds;
 mod cluster;
 mod consul;
+mod containers;
 mod ec2;
 mod ensemble;
 mod front;
@@ -22,7 +23,6 @@ use hearth_perf::process::{Launch, Server, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What labels of later versions than the one that is compared with begin with.
@@ -147,34 +147,4 @@ fn http_and_file_targets_are_the_same() {
         file.display()
     );
     same_targets(folder.path(), &configuration, 6);
-}
-
-#[test]
-fn docker_targets_are_the_same() {
-    let folder = folder();
-    let api = serve(|path| {
-        match path.split('?').next().unwrap_or_default() {
-        "/_ping" => Page::Text(Arc::new("OK".into())),
-        path if path.ends_with("/containers/json") => Page::Json(
-            json!([
-                {"Id": "a1", "Names": ["/web"], "Image": "nginx:1", "ImageID": "sha256:5", "Labels": {"com.x/y": "z"},
-                 "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}, {"PrivatePort": 53, "Type": "udp"}],
-                 "HostConfig": {"NetworkMode": "net"},
-                 "NetworkSettings": {"Networks": {"b": {"NetworkID": "n2", "IPAddress": "10.0.0.9"}, "a": {"NetworkID": "n1", "IPAddress": "10.0.0.2"}}}},
-                {"Id": "b2", "Names": ["/side"], "Image": "i", "HostConfig": {"NetworkMode": "container:a1"},
-                 "NetworkSettings": {"Networks": {}}, "Ports": []},
-                {"Id": "c3", "Names": ["/host"], "HostConfig": {"NetworkMode": "host"},
-                 "NetworkSettings": {"Networks": {"host": {"NetworkID": "h", "IPAddress": ""}}}},
-            ])
-            .to_string(),
-        ),
-        path if path.ends_with("/networks") => Page::Json(
-            json!([{"Id": "n1", "Name": "a", "Scope": "local", "Internal": false, "Ingress": true, "Labels": {"k": "v"}}]).to_string(),
-        ),
-        _ => Page::Missing,
-    }
-    });
-    let configuration =
-        format!("scrape_configs:\n  - job_name: docker\n    docker_sd_configs: [{{host: 'http://{api}'}}]\n");
-    same_targets(folder.path(), &configuration, 2);
 }
