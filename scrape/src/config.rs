@@ -16,6 +16,7 @@ mod section;
 
 pub use discovery::*;
 pub use global::GlobalConfig;
+pub(crate) use global::protocols;
 pub(crate) use groups::check_address;
 pub use groups::{FileSdConfig, StaticConfig};
 pub use hearth_model::relabel::RelabelConfig;

@@ -14,7 +14,7 @@ mod oauth2;
 mod tls;
 
 use crate::config::{
-    HttpConfig, MAX_BODY_BYTES, MAX_REDIRECTS, MAX_SECRET_FILE_BYTES, PromDuration, ScrapeConfig,
+    HttpConfig, MAX_BODY_BYTES, MAX_REDIRECTS, MAX_SECRET_FILE_BYTES, PromDuration, ScrapeConfig, protocols,
 };
 use crate::target::Target;
 use answer::AnswerError;
@@ -82,6 +82,8 @@ pub struct Asked {
     shown: String,
     unix_socket: Option<String>,
     timeout: PromDuration,
+    /// Whether it has native histograms, where its job says otherwise.
+    native: Option<bool>,
     line: line::Line,
 }
 
@@ -92,6 +94,7 @@ impl Asked {
             shown: crate::config::redact_url(&target.url),
             unix_socket: target.unix_socket.clone(),
             timeout: target.timeout,
+            native: target.histograms.own_native(),
             line: line::Line::default(),
         }
     }
@@ -152,6 +155,8 @@ pub(crate) struct Connector {
 pub struct Fetcher {
     connector: Connector,
     accept: HeaderValue,
+    /// The same for a target without native histograms and for one with them, where its job says otherwise.
+    accept_otherwise: [HeaderValue; 2],
     accept_encoding: HeaderValue,
     user_agent: HeaderValue,
     limit_bytes: usize,
@@ -208,10 +213,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// `Accept` for a target with or without native histograms. Only protobuf carries those; who named protocols has decided,
+/// though.
+fn accept_by(config: &ScrapeConfig, native: bool) -> String {
+    if config.scrape_protocols == protocols(config.scrape_native_histograms) {
+        return accept(config, &protocols(Some(native)));
+    }
+    accept(config, &config.scrape_protocols)
+}
+
 /// `Accept`: the protocols in their order, with falling weights.
-fn accept(config: &ScrapeConfig) -> String {
+fn accept(config: &ScrapeConfig, protocols: &[String]) -> String {
     let escaping = format!(";escaping={}", config.metric_name_escaping_scheme);
-    let asked = config.scrape_protocols.iter().filter_map(|name| match name.as_str() {
+    let asked = protocols.iter().filter_map(|name| match name.as_str() {
         "PrometheusProto" => Some((
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
             "",
@@ -314,12 +328,17 @@ impl Fetcher {
         let plain = |text: &str| HeaderValue::from_str(text).map_err(|e| e.to_string());
         Ok(Fetcher {
             connector,
-            accept: plain(&accept(config))?,
+            accept: plain(&accept(config, &config.scrape_protocols))?,
+            accept_otherwise: [plain(&accept_by(config, false))?, plain(&accept_by(config, true))?],
             accept_encoding: plain(if config.enable_compression { "gzip" } else { "identity" })?,
             user_agent: plain(user_agent)?,
             // As with Prometheus, a body of exactly the limit is over it.
             limit_bytes: limit as usize - 1,
         })
+    }
+
+    fn accept(&self, native: Option<bool>) -> &HeaderValue {
+        native.map_or(&self.accept, |native| &self.accept_otherwise[usize::from(native)])
     }
 
     /// Asks a target and reads the answer into `buffer`'s memory; all of it within the target's timeout.
@@ -336,7 +355,7 @@ impl Fetcher {
         let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
         if plain && !self.connector.uses_proxy() {
             let private = self.connector.private().await.map_err(|text| failed(&asked.shown, text))?;
-            let request = self.request(&url, asked.timeout, &private);
+            let request = self.request(&url, asked, &private);
             // Compressed bytes may be a little more than what they stand for.
             let limit_bytes = self.limit_bytes.saturating_add(self.limit_bytes / 64 + 1_024);
             let socket = asked.unix_socket.as_deref();
@@ -354,16 +373,16 @@ impl Fetcher {
             }
             let next = url.join(&head.location);
             let next = next.map_err(|e| failed(&asked.shown, format!("bad redirect: {e}")))?;
-            return self.exchange_any(&url, next, &asked.shown, asked.timeout, buffer).await;
+            return self.exchange_any(&url, next, asked, buffer).await;
         }
         if asked.unix_socket.is_some() {
             let text = "a unix socket is asked over plain HTTP and without a proxy only";
             return Err(failed(&asked.shown, text.into()));
         }
-        self.exchange_any(&url, url.clone(), &asked.shown, asked.timeout, buffer).await
+        self.exchange_any(&url, url.clone(), asked, buffer).await
     }
 
-    fn request(&self, url: &Url, timeout: PromDuration, private: &Private) -> Vec<u8> {
+    fn request(&self, url: &Url, asked: &Asked, private: &Private) -> Vec<u8> {
         let mut request = Vec::with_capacity(1_024);
         request.extend_from_slice(b"GET ");
         request.extend_from_slice(url.path().as_bytes());
@@ -377,10 +396,10 @@ impl Fetcher {
             Some(port) => header_line(&mut request, "host", format!("{host}:{port}").as_bytes()),
             None => header_line(&mut request, "host", host.as_bytes()),
         }
-        header_line(&mut request, "accept", self.accept.as_bytes());
+        header_line(&mut request, "accept", self.accept(asked.native).as_bytes());
         header_line(&mut request, "accept-encoding", self.accept_encoding.as_bytes());
         header_line(&mut request, "user-agent", self.user_agent.as_bytes());
-        let seconds = timeout.seconds().to_string();
+        let seconds = asked.timeout.seconds().to_string();
         header_line(&mut request, TIMEOUT_HEADER.as_str(), seconds.as_bytes());
         private.write(&mut request);
         request.extend_from_slice(b"\r\n");
@@ -415,11 +434,10 @@ impl Fetcher {
         &self,
         first: &Url,
         next: Url,
-        shown: &str,
-        timeout: PromDuration,
+        asked: &Asked,
         buffer: Vec<u8>,
     ) -> Result<Fetched, FetchError> {
-        let mut response = self.follow(first, next, shown, timeout).await?;
+        let mut response = self.follow(first, next, asked).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let reason = status.canonical_reason().unwrap_or_default();
@@ -438,20 +456,14 @@ impl Fetcher {
         Ok(Fetched { body: 0..bytes.len(), bytes, content_type })
     }
 
-    async fn follow(
-        &self,
-        first: &Url,
-        mut next: Url,
-        shown: &str,
-        timeout: PromDuration,
-    ) -> Result<Response, FetchError> {
-        let failed = |text: String| FetchError::Other(format!("Get {shown:?}: {text}"));
+    async fn follow(&self, first: &Url, mut next: Url, asked: &Asked) -> Result<Response, FetchError> {
+        let failed = |text: String| FetchError::Other(format!("Get {:?}: {text}", asked.shown));
         let client = self.connector.client().map_err(failed)?;
         let private = self.connector.private().await.map_err(failed)?;
         for _ in 0..=MAX_REDIRECTS {
-            let seconds = timeout.seconds().to_string();
+            let seconds = asked.timeout.seconds().to_string();
             let mut headers = HeaderMap::from_iter([
-                (header::ACCEPT, self.accept.clone()),
+                (header::ACCEPT, self.accept(asked.native).clone()),
                 (header::ACCEPT_ENCODING, self.accept_encoding.clone()),
                 (header::USER_AGENT, self.user_agent.clone()),
             ]);

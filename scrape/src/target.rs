@@ -28,7 +28,7 @@ pub struct Target {
     pub timeout: PromDuration,
 }
 
-/// What a target's own labels say about its histograms; where they say nothing, the job does.
+/// What a target's own labels say about its histograms otherwise than its job; none where they agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HistogramChoice {
     native: Option<bool>,
@@ -37,18 +37,22 @@ pub struct HistogramChoice {
 }
 
 impl HistogramChoice {
-    fn of(labels: &LabelsBuilder) -> Result<HistogramChoice, String> {
-        let chosen = |name: &str| match labels.get(name) {
-            "" => Ok(None),
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
-            other => Err(format!("error parsing {name}: {other:?} is neither true nor false")),
-        };
-        Ok(HistogramChoice {
-            native: chosen(NATIVE)?,
-            always_classic: chosen(ALWAYS_CLASSIC)?,
-            convert: chosen(CONVERT)?,
-        })
+    fn of(labels: &LabelsBuilder, config: &ScrapeConfig) -> Result<HistogramChoice, String> {
+        let [native, always_classic, convert] = of_job(config).map(|(name, job)| {
+            let chosen = match labels.get(name) {
+                "" => return Ok(None),
+                "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+                "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+                other => return Err(format!("error parsing {name}: {other:?} is neither true nor false")),
+            };
+            Ok(Some(chosen).filter(|chosen| *chosen != job))
+        });
+        Ok(HistogramChoice { native: native?, always_classic: always_classic?, convert: convert? })
+    }
+
+    /// Whether native histograms are taken, where the job says otherwise.
+    pub fn own_native(self) -> Option<bool> {
+        self.native
     }
 
     /// Whether native histograms are taken.
@@ -87,6 +91,16 @@ const NATIVE: &str = "__scrape_native_histograms__";
 const ALWAYS_CLASSIC: &str = "__always_scrape_classic_histograms__";
 const CONVERT: &str = "__convert_classic_histograms_to_nhcb__";
 
+/// What the job says, by the labels that say it of a target.
+fn of_job(config: &ScrapeConfig) -> [(&'static str, bool); 3] {
+    [
+        (NATIVE, config.scrape_native_histograms),
+        (ALWAYS_CLASSIC, config.always_scrape_classic_histograms),
+        (CONVERT, config.convert_classic_histograms_to_nhcb),
+    ]
+    .map(|(name, said)| (name, said == Some(true)))
+}
+
 /// Step 1.
 fn discovered(config: &ScrapeConfig, target: &Labels, group: &TargetGroup) -> LabelsBuilder {
     let mut labels = LabelsBuilder::from(target);
@@ -101,6 +115,7 @@ fn discovered(config: &ScrapeConfig, target: &Labels, group: &TargetGroup) -> La
     default(TIMEOUT, &config.scrape_timeout.to_string());
     default(PATH, &config.metrics_path);
     default(SCHEME, &config.scheme);
+    of_job(config).into_iter().for_each(|(name, said)| default(name, if said { "true" } else { "false" }));
     for (name, values) in &config.params {
         if let Some(first) = values.first() {
             default(&format!("{PARAM}{name}"), first);
@@ -167,7 +182,7 @@ pub fn find(
     let timeout = duration(&labels, TIMEOUT, "timeout")?;
     let url = url(config, &labels, labels.get(ADDRESS));
     let unix_socket = Some(labels.get(UNIX_SOCKET).to_owned()).filter(|path| !path.is_empty());
-    let histograms = HistogramChoice::of(&labels)?;
+    let histograms = HistogramChoice::of(&labels, config)?;
     labels.retain(|name| !name.starts_with(RESERVED));
     let labels = labels.build();
     let mut identity = identity(&labels, &url);
@@ -307,6 +322,28 @@ mod tests {
             &with("__scrape_timeout__", "2m"),
             "scrape timeout cannot be greater than scrape interval (\"2m\" > \"1m\")",
         );
+    }
+
+    #[test]
+    fn what_the_job_says_of_histograms_is_shown_and_what_the_target_says_otherwise_counts() {
+        let config = config("job_name: j\nscrape_native_histograms: true");
+        let of = |labels: &[(&str, &str)]| {
+            let labels = [("__address__", "h:1")].iter().chain(labels);
+            let target = Labels::from_pairs(labels.copied());
+            match find(&config, &[], &target, &TargetGroup::default()) {
+                Ok(Found::Active(target)) => target,
+                other => panic!("{other:?}"),
+            }
+        };
+        let silent = of(&[]);
+        let shown = [NATIVE, ALWAYS_CLASSIC, CONVERT].map(|name| silent.discovered.value(name).to_owned());
+        assert_eq!(shown, ["true", "false", "false"]);
+        assert_eq!(silent.histograms, HistogramChoice::default());
+        let same = of(&[(NATIVE, "1"), (CONVERT, "F")]);
+        assert_eq!((same.histograms, same.identity), (silent.histograms, silent.identity));
+        let other = of(&[(NATIVE, "false"), (ALWAYS_CLASSIC, "true")]);
+        assert!(!other.histograms.native(&config) && other.histograms.always_classic(&config));
+        assert!(!other.histograms.converts(&config) && other.identity != silent.identity);
     }
 
     #[test]

@@ -26,14 +26,24 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What labels of later versions than the one that is compared with begin with.
-const NEWER: [&str; 6] = [
+const NEWER: [&str; 9] = [
+    "__always_scrape_classic_histograms__",
+    "__convert_classic_histograms_to_nhcb__",
     "__meta_docker_container_image",
     "__meta_docker_container_image_id",
     "__meta_ec2_default_ipv6_address",
     "__meta_hetzner_hcloud_location",
     "__meta_hetzner_robot_datacenter",
     "__meta_kubernetes_node_condition_",
+    "__scrape_native_histograms__",
 ];
+
+/// What was discovered of a target, but for labels of later versions.
+pub fn without_newer(target: &mut Value) {
+    if let Some(labels) = target["discoveredLabels"].as_object_mut() {
+        labels.retain(|name, _| !NEWER.iter().any(|newer| name.starts_with(newer)));
+    }
+}
 
 /// Every target of a server: its pool and its labels, those that were discovered and those that are left.
 fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
@@ -42,9 +52,7 @@ fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
     let data = &value["data"];
     let list = |what: &str| {
         let mut targets = data[what].as_array().cloned().unwrap_or_default();
-        for labels in targets.iter_mut().filter_map(|target| target["discoveredLabels"].as_object_mut()) {
-            labels.retain(|name, _| !NEWER.iter().any(|newer| name.starts_with(newer)));
-        }
+        targets.iter_mut().for_each(without_newer);
         targets
     };
     let active = list("activeTargets")

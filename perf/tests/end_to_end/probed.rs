@@ -1,6 +1,7 @@
 //! blackbox_exporter behind relabelled `__param_target`, scraped by Hearth and by Prometheus: the same targets, probes of
 //! the same things.
 
+use crate::discovered::without_newer;
 use crate::setup::{folder, launch_blackbox_exporter, launch_hearth, launch_prometheus, now_ms};
 use hearth_perf::http::Client;
 use hearth_perf::process::wait_until;
@@ -37,7 +38,8 @@ scrape_configs:
 /// Labels, URL and health of every target.
 fn targets(client: &Client) -> Result<BTreeSet<String>, String> {
     let data = client.get_data("/api/v1/targets", &[("state", "active")])?;
-    let list = data["activeTargets"].as_array().ok_or("no targets")?;
+    let mut list = data["activeTargets"].as_array().ok_or("no targets")?.clone();
+    list.iter_mut().for_each(without_newer);
     let shown = |target: &Value| {
         format!(
             "{} {} {} {}",

@@ -466,6 +466,32 @@ async fn native_histograms_are_scraped_and_bounded() {
 }
 
 #[tokio::test]
+async fn a_target_that_has_native_histograms_is_asked_for_protobuf() {
+    let own = |value: &str| {
+        format!("relabel_configs: [{{target_label: __scrape_native_histograms__, replacement: '{value}'}}]")
+    };
+    let named = "scrape_protocols: [PrometheusText0.0.4]";
+    for (yaml, protobuf_first, stored) in [
+        (own("true"), true, "h schema 0 3 0 [1.0, 2.0]@1000\n"),
+        (format!("scrape_native_histograms: true\n{}", own("false")), false, "h_count 3@1000\n"),
+        (
+            format!("scrape_native_histograms: true\n{}", own("true")),
+            true,
+            "h schema 0 3 0 [1.0, 2.0]@1000\n",
+        ),
+        (format!("{named}\n{}", own("true")), false, "h schema 0 3 0 [1.0, 2.0]@1000\n"),
+        (String::new(), false, "h_count 3@1000\n"),
+    ] {
+        let mut rig = rig(&yaml, vec![native_page(3)]).await;
+        let found = rig.scrape().await;
+        assert!(found.starts_with(stored), "{yaml}: {found}");
+        let asked =
+            rig.requests.lock().expect("lock")[0].contains("accept: application/vnd.google.protobuf;");
+        assert_eq!(asked, protobuf_first, "{yaml}");
+    }
+}
+
+#[tokio::test]
 async fn pushed_groups_are_scraped_without_a_network() {
     use crate::push::{Encoding, Gateway, GatewayOptions, Mode, Push};
     let options = GatewayOptions {
