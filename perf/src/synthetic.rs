@@ -25,6 +25,8 @@ pub enum Form {
     OpenMetrics,
     /// OpenMetrics, one sample in ten with an exemplar, and others from scrape to scrape: as instrumented services do.
     Exemplars,
+    /// Protobuf, as who shows native histograms writes it.
+    Protobuf,
 }
 
 impl std::str::FromStr for Form {
@@ -36,7 +38,8 @@ impl std::str::FromStr for Form {
             "timestamps" => Ok(Form::Timestamps),
             "openmetrics" => Ok(Form::OpenMetrics),
             "exemplars" => Ok(Form::Exemplars),
-            _ => Err(format!("{name:?} is none of plain, timestamps, openmetrics, exemplars")),
+            "protobuf" => Ok(Form::Protobuf),
+            _ => Err(format!("{name:?} is none of plain, timestamps, openmetrics, exemplars, protobuf")),
         }
     }
 }
@@ -47,6 +50,9 @@ impl Form {
             Form::Plain | Form::Timestamps => "text/plain; version=0.0.4",
             Form::OpenMetrics | Form::Exemplars => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
+            Form::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
             }
         }
     }
@@ -64,7 +70,7 @@ impl Form {
 
     fn end(self) -> &'static str {
         match self {
-            Form::Plain | Form::Timestamps => "",
+            Form::Plain | Form::Timestamps | Form::Protobuf => "",
             Form::OpenMetrics | Form::Exemplars => "# EOF\n",
         }
     }
@@ -85,36 +91,95 @@ fn date(page: &mut [u8], now_ms: u64) {
     }
 }
 
+/// Series of a metric.
+const MEMBERS: usize = 20;
+
+/// The value of a sample, as text, and what its series' label `device` ends in.
+fn sample(series: usize, i: usize, turn: usize, others: usize) -> (String, String) {
+    let value = match i / MEMBERS % 3 {
+        0 => (i * 1_000 + turn * (i % 7)).to_string(),
+        1 => format!("{:.3}", 0.37 * (i + turn * 3) as f64),
+        _ => i.to_string(),
+    };
+    let other = (series / 2..series / 2 + others).contains(&i);
+    (value, if other { format!("-{turn}") } else { String::new() })
+}
+
 /// Counters and gauges with the labels that exporters have; what changes is what changes in life. `others` of the series,
 /// in the middle of the page, are others in each turn.
-pub fn page(form: Form, series: usize, turn: usize, others: usize) -> String {
+pub fn page(form: Form, series: usize, turn: usize, others: usize) -> Vec<u8> {
+    if form == Form::Protobuf {
+        return families(series, turn, others);
+    }
     let mut out = String::new();
     for i in 0..series {
-        let (metric, member) = (i / 20, i % 20);
+        let (metric, member) = (i / MEMBERS, i % MEMBERS);
         if member == 0 {
             let suffix = if form.end().is_empty() { "_total" } else { "" };
             out.push_str(&format!("# HELP synthetic_metric_{metric}{suffix} A made-up metric.\n"));
             out.push_str(&format!("# TYPE synthetic_metric_{metric}{suffix} counter\n"));
         }
-        let value = match metric % 3 {
-            0 => (i * 1_000 + turn * (i % 7)).to_string(),
-            1 => format!("{:.3}", 0.37 * (i + turn * 3) as f64),
-            _ => i.to_string(),
-        };
-        let generation =
-            if (series / 2..series / 2 + others).contains(&i) { format!("-{turn}") } else { String::new() };
+        let (value, generation) = sample(series, i, turn, others);
         out.push_str(&format!(
             "synthetic_metric_{metric}_total{{cpu=\"{member}\",mode=\"user\",device=\"disk{member}{generation}\"}} {value}{}\n",
             form.behind(i, turn)
         ));
     }
-    out + form.end()
+    (out + form.end()).into_bytes()
+}
+
+/// The same in protobuf: messages `MetricFamily`, each behind its length.
+fn families(series: usize, turn: usize, others: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for first in (0..series).step_by(MEMBERS) {
+        let mut family = Vec::new();
+        field(&mut family, 1, format!("synthetic_metric_{}_total", first / MEMBERS).as_bytes());
+        field(&mut family, 2, b"A made-up metric.");
+        // A counter.
+        family.extend([3 << 3, 0]);
+        for i in first..(first + MEMBERS).min(series) {
+            let (value, generation) = sample(series, i, turn, others);
+            let member = i % MEMBERS;
+            let mut metric = Vec::new();
+            for (name, value) in [
+                ("cpu", member.to_string()),
+                ("mode", "user".into()),
+                ("device", format!("disk{member}{generation}")),
+            ] {
+                let mut pair = Vec::new();
+                field(&mut pair, 1, name.as_bytes());
+                field(&mut pair, 2, value.as_bytes());
+                field(&mut metric, 1, &pair);
+            }
+            let mut counter = vec![1 << 3 | 1];
+            counter.extend(value.parse::<f64>().unwrap_or_default().to_le_bytes());
+            field(&mut metric, 3, &counter);
+            field(&mut family, 4, &metric);
+        }
+        length(&mut out, family.len());
+        out.extend(family);
+    }
+    out
+}
+
+fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    length(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn length(out: &mut Vec<u8>, mut length: usize) {
+    while length > 0x7f {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
 }
 
 /// What all connections share.
 struct Shared {
     form: Form,
-    pages: Vec<String>,
+    pages: Vec<Vec<u8>>,
     given: AtomicUsize,
     /// Milliseconds of each scrape since [`Exporter::begin`], by path.
     times: Mutex<(Instant, HashMap<String, Vec<f64>>)>,
@@ -149,14 +214,16 @@ impl Seen {
 impl Exporter {
     /// Made pages of so many series, so many of them others in each page.
     pub fn made(form: Form, series: usize, others: usize) -> Result<Exporter, String> {
-        Exporter::of(form, (0..PAGES).map(|turn| page(form, series, turn, others)).collect())
+        Exporter::of(form, (0..PAGES).map(|turn| page(form, series, turn, others)).collect(), series)
     }
 
-    /// Pages that are there.
-    pub fn of(form: Form, pages: Vec<String>) -> Result<Exporter, String> {
-        let count =
-            |page: &String| page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
-        let samples = pages.first().map(count).unwrap_or_default();
+    /// A page that is there, in the text format.
+    pub fn recorded(page: String) -> Result<Exporter, String> {
+        let samples = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        Exporter::of(Form::Plain, vec![page.into_bytes()], samples)
+    }
+
+    fn of(form: Form, pages: Vec<Vec<u8>>, samples: usize) -> Result<Exporter, String> {
         // Every address of the loopback network leads here.
         let listener = TcpListener::bind("0.0.0.0:0").map_err(|error| error.to_string())?;
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
@@ -242,7 +309,7 @@ impl Shared {
                 self.form.content_type(),
                 page.len()
             );
-            let mut answer = [head.as_bytes(), page.as_bytes()].concat();
+            let mut answer = [head.as_bytes(), page.as_slice()].concat();
             if self.form == Form::Timestamps {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 date(&mut answer, now.as_millis() as u64);
@@ -264,6 +331,25 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All forms say the same.
+    #[test]
+    fn pages_have_as_many_samples_as_asked() {
+        let lines = |form| {
+            let page = String::from_utf8(page(form, 45, 3, 2)).expect("text");
+            page.lines().filter(|line| !line.starts_with('#')).count()
+        };
+        for form in [Form::Plain, Form::Timestamps, Form::OpenMetrics, Form::Exemplars] {
+            assert_eq!(lines(form), 45, "{form:?}");
+        }
+        let mut page = page(Form::Timestamps, 25, 0, 0);
+        date(&mut page, 1_700_000_000_000);
+        let page = String::from_utf8(page).expect("text");
+        assert!(
+            page.contains(" 1700000000000\n") && page.contains(" 1699999999963\n") && !page.contains("TTT"),
+            "{page}"
+        );
+    }
 
     #[test]
     fn lateness_is_against_the_beat_of_each_target() {

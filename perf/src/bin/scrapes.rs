@@ -5,7 +5,7 @@
 
 use hearth_perf::flags::{self, Flag, Flags};
 use hearth_perf::process::{Kind, Launch, Server};
-use hearth_perf::synthetic::{Exporter, Form};
+use hearth_perf::synthetic::Exporter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const FLAGS: &[Flag] = &[
     ("targets", "50", "targets"),
     ("series", "1000", "series of each target"),
     ("others", "0", "of these, series that are others in each scrape"),
-    ("form", "plain", "how a made page is written: plain, timestamps, openmetrics, exemplars"),
+    ("form", "plain", "how a made page is written: plain, timestamps, openmetrics, exemplars, protobuf"),
     ("interval-ms", "1000", "between two scrapes of a target"),
     ("warm-s", "10", "seconds before measuring"),
     ("seconds", "30", "seconds to measure"),
@@ -77,10 +77,9 @@ fn measure(kind: Kind, binary: &str, flags: &Flags, folder: &Path) -> Result<f64
     let (recorded, targets) = (flags.text("page"), flags.number::<usize>("targets")?);
     let exporter = match recorded {
         "" => Exporter::made(flags.text("form").parse()?, flags.number("series")?, flags.number("others")?)?,
-        path => Exporter::of(
-            Form::Plain,
-            vec![std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?],
-        )?,
+        path => {
+            Exporter::recorded(std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?)?
+        }
     };
     let launch = Launch::new(kind, PathBuf::from(binary), folder).config(configuration(flags, &exporter, 0)?);
     let launch = match kind {
