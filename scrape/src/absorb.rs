@@ -13,10 +13,10 @@ use crate::scraper::Features;
 use crate::series_labels::{self, BadSeries, TypeAndUnit};
 use crate::target::{HistogramChoice, Target};
 use hearth_model::batch::Exemplar;
-use hearth_model::{CounterReset, Histogram, Labels, Roster, Sample, WriteBatch, key};
+use hearth_model::{CounterReset, Histogram, Labels, Sample, WriteBatch, key};
 use hearth_wire::config::Limits;
 use hearth_wire::exposition::{
-    ContentTypeError, Entry, ExemplarPart, Format, HistogramLine, Histograms, Noted, Parser, ProtobufParser,
+    Beside, ContentTypeError, Entry, ExemplarPart, Format, HistogramLine, Noted, Parser, ProtobufParser,
     Protocol, SampleLine, Stray, labels_of, pairs_of, unescape_help,
 };
 use hearth_wire::metadata::MetricType;
@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries between two looks at whether other tasks wait: about a millisecond of work.
 const ENTRIES_PER_TURN: u64 = 4_096;
+
+const BUCKET_LIMIT: &str = "histogram bucket limit exceeded";
 
 /// What was counted on the way.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -165,7 +167,7 @@ impl Absorber<'_> {
             return Err("sample limit exceeded".into());
         }
         if self.tally.over_bucket_limit {
-            return Err("histogram bucket limit exceeded".into());
+            return Err(BUCKET_LIMIT.into());
         }
         Ok(())
     }
@@ -245,10 +247,7 @@ impl Absorber<'_> {
     }
 
     async fn protobuf(&mut self, body: &[u8]) -> Result<(), String> {
-        let histograms = Histograms {
-            native: self.histograms.native(&self.job.config),
-            always_classic: self.histograms.always_classic(&self.job.config),
-        };
+        let histograms = self.histograms.forms(&self.job.config);
         let mut parser = ProtobufParser::new(body, histograms, &Limits::default());
         let mut turns = Turns::default();
         loop {
@@ -267,29 +266,10 @@ impl Absorber<'_> {
         }
     }
 
-    /// Reads what a page has beside the column of a trail: samples of other series, none of which `is_known` may know by
-    /// its key, and exemplars. Where anything is wrong, the page is to be read in full, and the entries that are new are
-    /// to be forgotten.
-    pub fn beside(
-        &mut self,
-        body: &[u8],
-        strays: &[(Stray, Nature)],
-        (roster, exemplars): (&Roster, &[(u32, Noted)]),
-        is_known: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<(), Vec<u32>> {
-        let new = self.strays(body, strays, is_known)?;
-        for (number, noted) in exemplars {
-            let key = roster.key(*number as usize);
-            let taken = noted.part(body).is_some_and(|part| self.noted(key, &part).is_ok());
-            if !taken {
-                return Err(new);
-            }
-        }
-        Ok(())
-    }
-
-    /// The entries that are new.
-    fn strays(
+    /// Reads the samples that a page has beside those of a trail. None of them may be a series that `is_known` knows by
+    /// its key, nor may anything be wrong: such a page is to be read in full, and the entries that are new to be forgotten.
+    /// These entries.
+    pub fn strays(
         &mut self,
         body: &[u8],
         strays: &[(Stray, Nature)],
@@ -322,11 +302,34 @@ impl Absorber<'_> {
         Ok(new)
     }
 
-    /// Takes an exemplar of a series that is in the batch's column.
-    fn noted(&mut self, key: &[u8], part: &ExemplarPart<'_>) -> Result<(), String> {
-        self.check_key(key)?;
-        self.batch.push_keyed(key, &[]);
-        self.exemplar(part, self.at_ms);
+    /// Takes what a page has of series of a trail beside its column, by their numbers on the page, under the keys of those
+    /// that were kept. Where anything is wrong, the page is to be read in full.
+    pub fn beside<'k>(
+        &mut self,
+        body: &[u8],
+        noted: &[(u32, Noted)],
+        beside: Beside,
+        key_of: impl Fn(u32) -> Option<&'k [u8]>,
+    ) -> Result<(), String> {
+        for (number, noted) in noted {
+            let (Some(key), Some(part)) = (key_of(*number), noted.part(body)) else { continue };
+            self.check_key(key)?;
+            self.batch.push_keyed(key, &[]);
+            self.exemplar(&part, self.at_ms);
+        }
+        for (number, time_ms, mut histogram) in beside.histograms {
+            let Some(key) = key_of(number) else { continue };
+            self.check_key(key)?;
+            native::fit(&self.job.config, &mut histogram).map_err(|_| BUCKET_LIMIT)?;
+            native::check(&histogram)?;
+            self.batch.push_histograms(key, [(time_ms, histogram)]);
+        }
+        for (number, exemplar) in beside.exemplars {
+            let Some(key) = key_of(number).filter(|_| is_short(&exemplar.labels)) else { continue };
+            self.check_key(key)?;
+            self.batch.push_keyed(key, &[]);
+            self.batch.push_exemplar(exemplar);
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::pool::{LoopPlan, TargetEntry};
 use crate::push::Group;
 use crate::report::{Figures, Report};
 use crate::status::Health;
-use crate::trail::{Detour, Followed, Moment, Times, Trail, Way};
+use crate::trail::{Detour, Followed, Moment, Rules, Trail, Way};
 use ahash::RandomState;
 use hearth_model::{Refusal, Refused, Sample, WriteBatch, WriteOutcome, stale_nan};
 use hearth_wire::exposition::{Format, Protocol};
@@ -64,7 +64,7 @@ enum Course {
     /// So are most values, and the rest is in the cache.
     Around(Detour),
     /// It is about the same.
-    Calm(Format),
+    Calm(Protocol),
     Other,
 }
 
@@ -170,12 +170,12 @@ impl Cycle {
                 }
             }
         };
-        let format = match &page {
-            Page::Fetched(fetched) => self.format_to_follow(job, &fetched.content_type),
+        let protocol = match &page {
+            Page::Fetched(fetched) => self.protocol_to_follow(job, &fetched.content_type),
             Page::Pushed(_) => None,
         };
-        if let (Page::Fetched(fetched), Some(format)) = (&page, format)
-            && let Some((tally, course)) = self.follow(job, format, fetched.body(), at_ms, batch)
+        if let (Page::Fetched(fetched), Some(protocol)) = (&page, protocol)
+            && let Some((tally, course)) = self.follow(job, protocol, fetched.body(), at_ms, batch)
         {
             return Attempt::of(tally, page, course);
         }
@@ -185,7 +185,7 @@ impl Cycle {
         let calm = error.is_none()
             && tally == Tally { scraped, kept, added, ..Tally::default() }
             && self.cache.is_near();
-        let course = format.filter(|_| calm).map_or(Course::Other, Course::Calm);
+        let course = protocol.filter(|_| calm).map_or(Course::Other, Course::Calm);
         Attempt { error, ..Attempt::of(tally, page, course) }
     }
 
@@ -193,22 +193,21 @@ impl Cycle {
     fn follow(
         &mut self,
         job: &Job,
-        format: Format,
+        protocol: Protocol,
         body: &[u8],
         at_ms: i64,
         batch: &mut WriteBatch,
     ) -> Option<(Tally, Course)> {
         let now_ms = (self.context.clock)();
         let moment = Moment { at_ms, latest_ms: now_ms.saturating_add(MAX_AHEAD_MS) };
-        let way = self.trail.follow(&mut self.cache, format, body, moment, &mut batch.column);
+        let way = self.trail.follow(&mut self.cache, protocol, body, moment, &mut batch.column);
         batch.column.timestamp_ms = at_ms;
         let tally_of = |Followed { scraped, kept, added }| Tally { scraped, kept, added, ..Tally::default() };
-        let detour = match way {
+        let mut detour = match way {
             Way::Lost => return None,
             Way::Whole(followed) => return Some((tally_of(followed), Course::Followed)),
             Way::Around(detour) => detour,
         };
-        let roster = batch.column.roster.clone()?;
         let target = Arc::clone(&self.plan.target);
         self.zeros.clear();
         let mut absorber = Absorber {
@@ -219,8 +218,11 @@ impl Cycle {
         absorber.features = self.context.features;
         (absorber.at_ms, absorber.now_ms) = (at_ms, now_ms);
         let trail = &mut self.trail;
-        let read =
-            absorber.beside(body, &detour.strays, (&roster, &detour.exemplars), &mut |key| trail.knows(key));
+        let beside = std::mem::take(&mut detour.beside);
+        let read = absorber.strays(body, &detour.strays, &mut |key| trail.knows(key)).and_then(|new| {
+            let key_of = |number| trail.key_of(number);
+            absorber.beside(body, &detour.exemplars, beside, key_of).map_err(|_| new)
+        });
         let tally = absorber.tally;
         if let Err(new) = read {
             batch.clear();
@@ -230,12 +232,12 @@ impl Cycle {
         Some((tally, Course::Around(detour)))
     }
 
-    /// The format of a page that may follow a trail: one of lines, each of them a sample of its own.
-    fn format_to_follow(&self, job: &Job, content_type: &str) -> Option<Format> {
-        let Ok(Protocol::Lines(format)) = protocol_of(job, content_type) else { return None };
+    /// The format of a page that may follow a trail: one each of whose samples is one of its own.
+    fn protocol_to_follow(&self, job: &Job, content_type: &str) -> Option<Protocol> {
+        let protocol = protocol_of(job, content_type).ok()?;
         let gathers = self.plan.target.histograms.converts(&job.config)
-            || (self.context.features.created_zeros && format == Format::OpenMetrics);
-        (!gathers).then_some(format)
+            || (self.context.features.created_zeros && protocol != Protocol::Lines(Format::Text));
+        (!gathers).then_some(protocol)
     }
 
     /// Step 2 in full. After an error the batch is empty.
@@ -301,11 +303,14 @@ impl Cycle {
         }
         let settled = !failed && !empty && self.entry.metadata().finish() && self.cache.is_plain();
         match (course, &attempt.body) {
-            (Course::Calm(format), Some(fetched)) if settled => {
+            (Course::Calm(protocol), Some(fetched)) if settled => {
                 let config = &self.plan.job.config;
-                let times =
-                    Times { honored: config.honor_timestamps, tracked: config.track_timestamps_staleness };
-                self.trail.settle(&mut self.cache, format, times, fetched.body());
+                let rules = Rules {
+                    honors_times: config.honor_timestamps,
+                    tracks_times: config.track_timestamps_staleness,
+                    histograms: self.plan.target.histograms.forms(config),
+                };
+                self.trail.settle(&mut self.cache, protocol, rules, fetched.body());
             }
             _ => self.trail.stray(),
         }

@@ -21,6 +21,7 @@ mod grouping;
 mod job;
 mod metadata;
 mod native;
+mod page_shape;
 mod pool;
 pub mod push;
 mod report;

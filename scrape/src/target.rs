@@ -9,6 +9,7 @@ use crate::config::{BEATS_PER_INTERVAL, MAX_BEAT_MS, PromDuration, ScrapeConfig,
 use crate::discovery::TargetGroup;
 use hearth_model::relabel::{self, Rule};
 use hearth_model::{Labels, LabelsBuilder};
+use hearth_wire::exposition::Histograms;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -63,6 +64,11 @@ impl HistogramChoice {
     /// Whether classic histograms are taken beside their native form.
     pub fn always_classic(self, config: &ScrapeConfig) -> bool {
         self.always_classic.or(config.always_scrape_classic_histograms) == Some(true)
+    }
+
+    /// In which forms histograms of protobuf are taken.
+    pub fn forms(self, config: &ScrapeConfig) -> Histograms {
+        Histograms { native: self.native(config), always_classic: self.always_classic(config) }
     }
 
     /// Whether classic histograms become native ones with their buckets.

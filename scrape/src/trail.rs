@@ -9,11 +9,11 @@
 use crate::absorb::Nature;
 use crate::cache::{Cache, Former, Known};
 use crate::config::CACHE_SLACK_ENTRIES;
+use crate::page_shape::PageShape;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hearth_model::{Column, Roster};
-use hearth_wire::config::Limits;
-use hearth_wire::exposition::{Differences, Entry, Format, Noted, Readings, Shape, Stray};
+use hearth_wire::exposition::{Beside, Differences, Entry, Histograms, Noted, Protocol, Readings, Stray};
 use std::sync::Arc;
 
 /// Scrapes that a trail must have served to be laid anew at once.
@@ -24,13 +24,14 @@ const MAX_PATIENCE_SCRAPES: u32 = 64;
 const DIFFERENT_PART: usize = 4;
 const FEW_LINES: usize = 8;
 
-/// What is done with times that a page has itself.
+/// How a target's pages are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// They are believed.
-    pub honored: bool,
+pub struct Rules {
+    /// Times that a page has itself are believed.
+    pub honors_times: bool,
     /// Series that have some end when they vanish.
-    pub tracked: bool,
+    pub tracks_times: bool,
+    pub histograms: Histograms,
 }
 
 /// When a page came.
@@ -51,13 +52,17 @@ pub struct Trail {
     patience: u32,
 }
 
+/// In place of a number in the roster.
+const NOT_THERE: u32 = u32::MAX;
+
 struct Laid {
-    format: Format,
-    shape: Shape,
+    shape: PageShape,
     roster: Arc<Roster>,
-    /// For each series of the page whether relabelling kept it; empty where it kept all.
-    kept: Vec<bool>,
-    times: Times,
+    /// For each series of the page its number in the roster, or [`NOT_THERE`]; empty where these are the same.
+    places: Vec<u32>,
+    /// Keys of native histograms, which no roster has, by their numbers on the page.
+    histograms: Vec<(u32, Box<[u8]>)>,
+    rules: Rules,
     /// What is known of families from a series of the page on.
     families: Vec<(u32, Nature)>,
     /// Series of the page that the last one had not, ascending.
@@ -87,11 +92,23 @@ pub struct Followed {
 pub struct Detour {
     pub followed: Followed,
     pub strays: Vec<(Stray, Nature)>,
-    /// Exemplars, with the number in the roster of the series of each.
+    /// Of series of the page.
     pub exemplars: Vec<(u32, Noted)>,
+    /// What else a page of protobuf has.
+    pub beside: Beside,
     absent: Vec<u32>,
     /// Numbers in the roster of those that have vanished.
     vanished: Vec<u32>,
+}
+
+impl Detour {
+    /// Whether there is more to the page than a column.
+    fn is_one(&self) -> bool {
+        !(self.strays.is_empty()
+            && self.absent.is_empty()
+            && self.exemplars.is_empty()
+            && self.beside == Beside::default())
+    }
 }
 
 /// How a page is to be read.
@@ -116,18 +133,16 @@ impl Trail {
     pub fn follow(
         &mut self,
         cache: &mut Cache,
-        format: Format,
+        protocol: Protocol,
         body: &[u8],
         moment: Moment,
         column: &mut Column,
     ) -> Way {
         column.clear();
         let Some(laid) = self.laid.as_mut() else { return Way::Lost };
-        if let Some(detour) = laid.read(format, body, moment, column) {
+        if let Some(detour) = laid.read(protocol, body, moment, column) {
             column.roster = Some(Arc::clone(&laid.roster));
-            let Detour { strays, absent, exemplars, .. } = &detour;
-            let differs =
-                !(strays.is_empty() && cache.is_empty() && absent.is_empty() && exemplars.is_empty());
+            let differs = detour.is_one() || !cache.is_empty();
             return match differs || !laid.absent.is_empty() {
                 true => Way::Around(detour),
                 false => Way::Whole(detour.followed),
@@ -158,10 +173,9 @@ impl Trail {
         let Some(laid) = self.laid.take() else { return };
         self.calm = 0;
         let strays: Vec<Former> = cache.take_former(new);
-        let (mut keys, mut kept) = (laid.roster.keys(), laid.kept.iter());
         let mut absent = laid.absent.iter().peekable();
         let entries = laid.shape.series().enumerate().filter_map(|(number, raw)| {
-            let key = if kept.next() == Some(&false) { None } else { keys.next() };
+            let key = laid.key_of(number as u32);
             let known = Known { raw, key, ends: laid.ends(number) };
             absent.next_if_eq(&&(number as u32)).is_none().then_some(known)
         });
@@ -171,6 +185,11 @@ impl Trail {
     /// Whether a series of the trail has this key.
     pub fn knows(&mut self, key: &[u8]) -> bool {
         self.laid.as_mut().is_some_and(|laid| laid.knows(key))
+    }
+
+    /// The key of the series with that number on the page, where it was kept.
+    pub fn key_of(&self, number: u32) -> Option<&[u8]> {
+        self.laid.as_ref()?.key_of(number)
     }
 
     /// Keys of the series that were there the last time and are not in this page.
@@ -194,12 +213,12 @@ impl Trail {
     }
 
     /// A page was about as the one before, and the cache has taken it in and finished: lays a trail, if it is time to.
-    pub fn settle(&mut self, cache: &mut Cache, format: Format, times: Times, body: &[u8]) {
+    pub fn settle(&mut self, cache: &mut Cache, protocol: Protocol, rules: Rules, body: &[u8]) {
         self.calm += 1;
         if self.calm < self.patience || self.laid.is_some() {
             return;
         }
-        self.laid = Laid::of(cache, format, times, body);
+        self.laid = Laid::of(cache, protocol, rules, body);
         match self.laid {
             Some(_) => cache.clear(),
             // Pages like this one have no shape.
@@ -222,7 +241,7 @@ impl Trail {
 }
 
 impl Index {
-    fn of(shape: &Shape, roster: &Roster) -> Index {
+    fn of(shape: &PageShape, roster: &Roster) -> Index {
         let hasher = RandomState::new();
         let (mut by_raw, mut by_key) = (HashTable::new(), HashTable::new());
         let hashes: Vec<u64> = shape.series().map(|raw| hasher.hash_one(raw)).collect();
@@ -240,39 +259,56 @@ impl Index {
 }
 
 impl Laid {
-    fn of(cache: &Cache, format: Format, times: Times, body: &[u8]) -> Option<Laid> {
-        let (mut keys, mut kept) = (Vec::new(), Vec::new());
+    fn of(cache: &Cache, protocol: Protocol, rules: Rules, body: &[u8]) -> Option<Laid> {
+        let (mut keys, mut places, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
         let mut families = Families::default();
-        let shape = Shape::of(format, body, &Limits::default(), |entry| {
-            let Entry::Sample(line) = entry else {
-                families.hear(entry, kept.len() as u32);
-                return true;
+        let shape = PageShape::of(protocol, rules.histograms, body, |entry| {
+            let (series, is_float) = match entry {
+                Entry::Sample(line) => (line.series, true),
+                Entry::Histogram(line) => (line.series, false),
+                _ => {
+                    families.hear(entry, places.len() as u32);
+                    return true;
+                }
             };
-            let Some(key) = cache.look_up(line.series) else { return false };
-            kept.push(key.is_some());
-            keys.extend(key);
+            let Some(key) = cache.look_up(series) else { return false };
+            let number = places.len() as u32;
+            match key {
+                Some(key) if is_float => {
+                    places.push(keys.len() as u32);
+                    keys.push(key);
+                    return true;
+                }
+                Some(key) => histograms.push((number, Box::from(key))),
+                None => {}
+            }
+            places.push(NOT_THERE);
             true
         })?;
         let bytes: usize = keys.iter().map(|key| key.len()).sum();
         // A series may come twice, with two times.
         let comes_once = shape.len() == cache.len();
-        if keys.is_empty() || bytes > Roster::MOST_BYTES || !comes_once {
+        // Times that are not believed are those of native histograms and exemplars, too.
+        let timely = rules.honors_times
+            || protocol != Protocol::Protobuf
+            || (0..shape.len()).all(|number| !shape.has_time(number));
+        if keys.is_empty() || bytes > Roster::MOST_BYTES || !comes_once || !timely {
             return None;
         }
-        let all = keys.len() == kept.len();
+        if keys.len() == places.len() {
+            places = Vec::new();
+        }
         let (roster, families) = (Arc::new(Roster::new(keys)), families.known);
         let (index, served, absent) = (None, 0, Vec::new());
-        let mut laid = Laid { format, shape, roster, kept, times, families, absent, index, served };
-        let ending = (0..laid.shape.len()).filter(|number| laid.kept[*number] && laid.ends(*number)).count();
-        if all {
-            laid.kept = Vec::new();
-        }
+        let laid = Laid { shape, roster, places, histograms, rules, families, absent, index, served };
+        let kept = (0..laid.shape.len()).filter(|number| laid.key_of(*number as u32).is_some());
+        let ending = kept.filter(|number| laid.ends(*number)).count();
         (ending == cache.ending()).then_some(laid)
     }
 
     /// Whether a sample of the page says that its series ends when it vanishes.
     fn ends(&self, number: usize) -> bool {
-        !(self.times.honored && !self.times.tracked && self.shape.has_time(number))
+        !(self.rules.honors_times && !self.rules.tracks_times && self.shape.has_time(number))
     }
 
     fn knows(&mut self, key: &[u8]) -> bool {
@@ -281,8 +317,14 @@ impl Laid {
         index.by_key.find(index.hasher.hash_one(key), same).is_some()
     }
 
-    fn read(&mut self, format: Format, body: &[u8], moment: Moment, column: &mut Column) -> Option<Detour> {
-        if format != self.format {
+    fn read(
+        &mut self,
+        protocol: Protocol,
+        body: &[u8],
+        moment: Moment,
+        column: &mut Column,
+    ) -> Option<Detour> {
+        if protocol != self.shape.protocol() {
             return None;
         }
         let (shape, roster, index) = (&self.shape, &self.roster, &mut self.index);
@@ -293,27 +335,50 @@ impl Laid {
         };
         let most = (shape.len() / DIFFERENT_PART).max(FEW_LINES);
         let mut into = Readings { values: &mut column.values, times: &mut column.times, at_ms: moment.at_ms };
-        let Differences { absent, strays, mut exemplars } =
-            shape.read_around(format, body, most, find, &mut into)?;
+        let (Differences { absent, strays, exemplars }, mut beside) =
+            shape.read(body, most, find, &mut into)?;
         if absent.len() == shape.len() {
             return None;
         }
         self.served = self.served.saturating_add(1);
         let scraped = (shape.len() - absent.len()) as u64;
         let strays = strays.into_iter().map(|stray| self.with_nature(stray)).collect();
-        if !self.times.honored {
+        if !self.rules.honors_times {
             column.times.clear();
         }
-        self.number_exemplars(&mut exemplars);
-        let mut detour = Detour { strays, exemplars, absent, ..Detour::default() };
+        beside.histograms.retain(|(number, ..)| self.histogram_key(*number).is_some());
+        let mut detour = Detour { strays, exemplars, beside, absent, ..Detour::default() };
         self.number(&mut detour, column);
         // Which are counted, and stored without.
-        if column.times.iter().any(|time| *time > moment.latest_ms) {
+        let mut times = column.times.iter().chain(detour.beside.histograms.iter().map(|(_, time, _)| time));
+        if times.any(|time| *time > moment.latest_ms) {
             return None;
         }
         detour.followed.scraped = scraped;
-        detour.followed.kept = (roster.len() - column.absent.len()) as u64;
+        detour.followed.kept = (self.roster.len() - column.absent.len() + self.histograms.len()) as u64;
         Some(detour)
+    }
+
+    /// Of the native histogram with that number on the page; none where it was dropped.
+    fn histogram_key(&self, number: u32) -> Option<&[u8]> {
+        let at = self.histograms.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.histograms[at].1)
+    }
+
+    /// The number in the roster of the series with that number on the page.
+    fn place(&self, number: u32) -> Option<u32> {
+        match self.places.get(number as usize) {
+            Some(place) => (*place != NOT_THERE).then_some(*place),
+            None => Some(number),
+        }
+    }
+
+    /// Of the series with that number on the page, where it was kept.
+    fn key_of(&self, number: u32) -> Option<&[u8]> {
+        match self.place(number) {
+            Some(place) => Some(self.roster.key(place as usize)),
+            None => self.histogram_key(number),
+        }
     }
 
     fn with_nature(&self, stray: Stray) -> (Stray, Nature) {
@@ -325,39 +390,13 @@ impl Laid {
         (stray, nature)
     }
 
-    /// From numbers on the page, which are asked for in ascending order, to those in the roster.
-    fn in_roster(&self) -> impl FnMut(u32) -> Option<u32> {
-        let mut dropped =
-            self.kept.iter().enumerate().filter(|(_, kept)| !**kept).map(|(at, _)| at).peekable();
-        let mut before = 0;
-        move |number: u32| {
-            while dropped.next_if(|at| *at < number as usize).is_some() {
-                before += 1;
-            }
-            (dropped.peek() != Some(&(number as usize))).then(|| number - before)
-        }
-    }
-
-    /// Leaves the exemplars of series that were kept.
-    fn number_exemplars(&self, exemplars: &mut Vec<(u32, Noted)>) {
-        let mut in_roster = self.in_roster();
-        exemplars.retain_mut(|(number, _)| match in_roster(*number) {
-            Some(place) => {
-                *number = place;
-                true
-            }
-            None => false,
-        });
-    }
-
     /// Goes over from numbers on the page to those in the roster, and tells who has vanished and who is back.
     fn number(&self, detour: &mut Detour, column: &mut Column) {
-        let mut in_roster = self.in_roster();
         let (mut now, mut then) = (detour.absent.iter().peekable(), self.absent.iter().peekable());
         while let Some(number) = [now.peek(), then.peek()].into_iter().flatten().min().map(|number| **number)
         {
             let (is_absent, was) = (now.next_if_eq(&&number).is_some(), then.next_if_eq(&&number).is_some());
-            let place = in_roster(number);
+            let place = self.place(number);
             if is_absent {
                 column.absent.extend(place);
             }
@@ -367,11 +406,11 @@ impl Laid {
                 _ => {}
             }
         }
-        if !self.kept.is_empty() {
-            let mut kept = self.kept.iter();
-            column.values.retain(|_| kept.next() == Some(&true));
-            let mut kept = self.kept.iter();
-            column.times.retain(|_| kept.next() == Some(&true));
+        if !self.places.is_empty() {
+            let mut places = self.places.iter();
+            column.values.retain(|_| places.next() != Some(&NOT_THERE));
+            let mut places = self.places.iter();
+            column.times.retain(|_| places.next() != Some(&NOT_THERE));
         }
     }
 }

@@ -427,19 +427,36 @@ h_bucket{le=\"+Inf\"} 3@1000 # {trace=\"b\"} 7@1000\nh_count 3@1000\nh_sum 8.5@1
     check_openmetrics(&yaml, Features::default(), &body, &format!("{classic}\n{counter}")).await;
 }
 
-/// A family `h` with one native histogram: schema 0, buckets 1 and 2 with 1 and 2 observations, and `count`.
-fn native_page(count: u8) -> Answer {
-    let histogram = [0x08, count, 0x62, 0x04, 0x08, 0x02, 0x10, 0x02, 0x6a, 0x02, 0x02, 0x02];
-    let mut metric = vec![0x3a, histogram.len() as u8];
-    metric.extend(histogram);
-    let mut family = vec![0x0a, 0x01, b'h', 0x18, 0x04, 0x22, metric.len() as u8];
-    family.extend(metric);
-    let mut body = vec![family.len() as u8];
-    body.extend(family);
+/// A field that holds bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 128);
+    [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+}
+
+/// A metric of a family of histograms: schema 0, buckets 1 and 2 with 1 and 2 observations, and `count`.
+fn native_metric(count: u8) -> Vec<u8> {
+    field(7, &[0x08, count, 0x62, 0x04, 0x08, 0x02, 0x10, 0x02, 0x6a, 0x02, 0x02, 0x02])
+}
+
+/// Families by name, kind and metrics.
+fn protobuf_page(families: &[(&str, u8, Vec<Vec<u8>>)]) -> Answer {
+    let mut body = Vec::new();
+    for (name, kind, metrics) in families {
+        let mut family = [&field(1, name.as_bytes())[..], &[3 << 3, *kind]].concat();
+        metrics.iter().for_each(|metric| family.extend(field(4, metric)));
+        // A length of two bytes: longer than it need be, as some write it.
+        body.extend([family.len() as u8 | 0x80, (family.len() >> 7) as u8]);
+        body.extend(family);
+    }
     Answer::typed(
         "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
         &body,
     )
+}
+
+/// A family `h` with one native histogram.
+fn native_page(count: u8) -> Answer {
+    protobuf_page(&[("h", 4, vec![native_metric(count)])])
 }
 
 #[tokio::test]

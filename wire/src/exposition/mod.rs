@@ -25,7 +25,9 @@ pub use content_type::{ContentTypeError, Format, Protocol};
 pub use error::ParseError;
 pub use escape::{Escaping, unescape_values};
 pub use parser::Parser;
-pub use protobuf::{Histograms, ProtobufError, ProtobufFault, ProtobufParser, write_bound};
+pub use protobuf::{
+    Beside, Histograms, ProtobufError, ProtobufFault, ProtobufParser, ProtobufShape, write_bound,
+};
 pub use series::{LabelsError, labels_of, pairs_of, unescape_help};
 pub use shape::{Readings, Shape};
 

@@ -13,8 +13,10 @@
 mod error;
 mod histogram;
 mod metric;
+mod shape;
 
 pub use error::{ProtobufError, ProtobufFault};
+pub use shape::{Beside, ProtobufShape};
 
 use super::print::{write_escaped, write_quoted};
 use super::{Entry, ExemplarPart, HistogramLine, SampleLine};
@@ -24,8 +26,8 @@ use crate::protobuf::{LENGTH, Reader, VARINT};
 use error::Read;
 use hearth_model::batch::Exemplar;
 use hearth_model::label::{is_classic_label_name, is_classic_metric_name};
-use hearth_model::{Histogram, Labels, number};
-use metric::{ExemplarMessage, Metric};
+use hearth_model::{Histogram, number};
+use metric::Metric;
 
 /// Which forms of a histogram come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,7 +162,7 @@ impl<'a> ProtobufParser<'a> {
                     return Ok(false);
                 }
                 let message = self.body.message()?;
-                self.family = self.family(message)?;
+                self.family = family_of(message)?;
                 continue;
             };
             if family.stage != Stage::Metrics {
@@ -177,63 +179,6 @@ impl<'a> ProtobufParser<'a> {
         }
     }
 
-    /// Step 1; none where the family has no metric: it says nothing.
-    fn family(&self, message: Reader<'a>) -> Read<Option<Family<'a>>> {
-        let mut family = Family {
-            name: "",
-            help: "",
-            unit: "",
-            kind: Kind::Counter,
-            classic_name: true,
-            metrics: message,
-            stage: Stage::Help,
-        };
-        let mut fields = message;
-        let mut has_metrics = false;
-        while !fields.is_empty() {
-            let tag = fields.tag()?;
-            match tag.field {
-                1 => family.name = metric::text(&mut fields, tag, "metric name")?,
-                2 => family.help = metric::text(&mut fields, tag, "help text")?,
-                3 => {
-                    fields.expect(tag, VARINT)?;
-                    let offset = fields.offset();
-                    family.kind = match fields.varint()? {
-                        0 => Kind::Counter,
-                        1 => Kind::Gauge,
-                        2 => Kind::Summary,
-                        3 => Kind::Untyped,
-                        4 => Kind::Histogram,
-                        5 => Kind::GaugeHistogram,
-                        other => return Err(ProtobufError::at(offset, ProtobufFault::UnknownType(other))),
-                    };
-                }
-                4 => {
-                    fields.expect(tag, LENGTH)?;
-                    fields.range()?;
-                    has_metrics = true;
-                }
-                5 => family.unit = metric::text(&mut fields, tag, "unit")?,
-                _ => fields.skip(tag)?,
-            }
-        }
-        if !has_metrics {
-            return Ok(None);
-        }
-        let offset = message.offset();
-        if family.name.is_empty() {
-            return Err(ProtobufError::at(offset, ProtobufFault::NoName));
-        }
-        if !is_unit_of(&family) {
-            return Err(ProtobufError::at(
-                offset,
-                ProtobufFault::Unit(family.unit.into(), family.name.into()),
-            ));
-        }
-        family.classic_name = is_classic_metric_name(family.name);
-        Ok(Some(family))
-    }
-
     fn begin_metric(&mut self, kind: Kind) {
         self.labels.clear();
         for (i, (name, value)) in self.metric.labels.iter().enumerate() {
@@ -242,33 +187,11 @@ impl<'a> ProtobufParser<'a> {
             }
             write_label(&mut self.labels, name, value);
         }
-        self.part = match kind {
-            Kind::Counter | Kind::Gauge | Kind::Untyped => Part::Value,
-            Kind::Summary => Part::Count,
-            Kind::Histogram | Kind::GaugeHistogram => {
-                if self.histograms.native && self.metric.native.is_native() {
-                    self.native = self.metric.native.take(kind == Kind::GaugeHistogram);
-                    self.read_native_exemplars();
-                    Part::Native
-                } else {
-                    Part::Count
-                }
-            }
-        };
-    }
-
-    /// Exemplars of a native histogram are its own, or else those of its classic buckets; only with a
-    /// time of their own can they be told from those of the last scrape.
-    fn read_native_exemplars(&mut self) {
-        self.native_exemplars.clear();
-        let own = !self.metric.exemplars.is_empty();
-        let of_buckets = self.metric.fields.iter().filter_map(|field| field.exemplar.as_ref());
-        let chosen: &mut dyn Iterator<Item = &ExemplarMessage<'a>> =
-            if own { &mut self.metric.exemplars.iter() } else { &mut of_buckets.into_iter() };
-        for exemplar in chosen {
-            let Some(timestamp_ms) = exemplar.timestamp_ms else { continue };
-            let labels = Labels::from_pairs(exemplar.labels.iter().copied());
-            self.native_exemplars.push(Exemplar { timestamp_ms, value: exemplar.value, labels });
+        self.part = self.metric.first_part(kind, self.histograms);
+        if self.part == Part::Native {
+            self.native = self.metric.native.take(kind == Kind::GaugeHistogram);
+            self.native_exemplars.clear();
+            self.native_exemplars.extend(self.metric.native_exemplars());
         }
     }
 
@@ -293,9 +216,9 @@ impl<'a> ProtobufParser<'a> {
         }
         let (kind, part) = (family.kind, self.part);
         self.spell_series(kind, part);
-        self.part = self.part_after(kind, part);
+        self.part = self.metric.part_after(kind, part, self.histograms);
         let metric = &self.metric;
-        let timestamp_ms = (metric.timestamp_ms != 0).then_some(metric.timestamp_ms);
+        let timestamp_ms = metric.time_ms();
         let created_ms = metric.created_ms.filter(|ms| *ms != 0);
         if part == Part::Native {
             return Entry::Histogram(HistogramLine {
@@ -306,15 +229,7 @@ impl<'a> ProtobufParser<'a> {
                 exemplars: &self.native_exemplars,
             });
         }
-        let (value, exemplar) = match part {
-            Part::Count => (metric.count, None),
-            Part::Sum => (metric.sum, None),
-            Part::Field(i) => match metric.fields.get(i) {
-                Some(field) => (field.value, field.exemplar.as_ref()),
-                None => (metric.count, None),
-            },
-            _ => (metric.value, metric.exemplars.first()),
-        };
+        let (value, exemplar) = metric.value_of(part);
         let exemplar = exemplar.map(|exemplar| {
             self.exemplar.clear();
             self.exemplar.push(b'{');
@@ -332,22 +247,6 @@ impl<'a> ProtobufParser<'a> {
             }
         });
         Entry::Sample(SampleLine { series: &self.series, value, timestamp_ms, exemplar, created_ms })
-    }
-
-    fn part_after(&self, kind: Kind, part: Part) -> Part {
-        let fields = &self.metric.fields;
-        match part {
-            Part::Native if self.histograms.always_classic && !fields.is_empty() => Part::Count,
-            Part::Count => Part::Sum,
-            // A histogram has a last bucket even where it was not written.
-            Part::Sum if kind.is_histogram() || !fields.is_empty() => Part::Field(0),
-            Part::Field(i) if kind.is_histogram() => match fields.get(i) {
-                Some(field) if field.bound != f64::INFINITY => Part::Field(i + 1),
-                _ => Part::End,
-            },
-            Part::Field(i) if i + 1 < fields.len() => Part::Field(i + 1),
-            _ => Part::End,
-        }
     }
 
     /// Step 3.
@@ -389,6 +288,60 @@ impl<'a> ProtobufParser<'a> {
             out.push(b'}');
         }
     }
+}
+
+/// Step 1; none where the family has no metric: it says nothing.
+fn family_of<'a>(message: Reader<'a>) -> Read<Option<Family<'a>>> {
+    let mut family = Family {
+        name: "",
+        help: "",
+        unit: "",
+        kind: Kind::Counter,
+        classic_name: true,
+        metrics: message,
+        stage: Stage::Help,
+    };
+    let mut fields = message;
+    let mut has_metrics = false;
+    while !fields.is_empty() {
+        let tag = fields.tag()?;
+        match tag.field {
+            1 => family.name = metric::text(&mut fields, tag, "metric name")?,
+            2 => family.help = metric::text(&mut fields, tag, "help text")?,
+            3 => {
+                fields.expect(tag, VARINT)?;
+                let offset = fields.offset();
+                family.kind = match fields.varint()? {
+                    0 => Kind::Counter,
+                    1 => Kind::Gauge,
+                    2 => Kind::Summary,
+                    3 => Kind::Untyped,
+                    4 => Kind::Histogram,
+                    5 => Kind::GaugeHistogram,
+                    other => return Err(ProtobufError::at(offset, ProtobufFault::UnknownType(other))),
+                };
+            }
+            4 => {
+                fields.expect(tag, LENGTH)?;
+                fields.range()?;
+                has_metrics = true;
+            }
+            5 => family.unit = metric::text(&mut fields, tag, "unit")?,
+            _ => fields.skip(tag)?,
+        }
+    }
+    if !has_metrics {
+        return Ok(None);
+    }
+    let offset = message.offset();
+    if family.name.is_empty() {
+        return Err(ProtobufError::at(offset, ProtobufFault::NoName));
+    }
+    if !is_unit_of(&family) {
+        return Err(ProtobufError::at(offset, ProtobufFault::Unit(family.unit.into(), family.name.into())));
+    }
+    family.classic_name = is_classic_metric_name(family.name);
+    Ok(Some(family))
 }
 
 /// The next metric's message among a family's fields.

@@ -199,11 +199,22 @@ impl Shape {
 impl Readings<'_> {
     #[inline(always)]
     fn push(&mut self, timed: bool, reading: Reading) -> usize {
-        self.values.push(reading.value);
-        if timed {
-            self.times.push(reading.time_ms.unwrap_or(self.at_ms));
-        }
+        self.push_value_at(timed, reading.value, reading.time_ms.unwrap_or(self.at_ms));
         reading.length
+    }
+
+    #[inline(always)]
+    pub(super) fn push_value(&mut self, timed: bool, value: f64) {
+        self.push_value_at(timed, value, self.at_ms);
+    }
+
+    /// `timed`: the page has times.
+    #[inline(always)]
+    pub(super) fn push_value_at(&mut self, timed: bool, value: f64, time_ms: i64) {
+        self.values.push(value);
+        if timed {
+            self.times.push(time_ms);
+        }
     }
 }
 

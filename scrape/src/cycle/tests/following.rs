@@ -254,34 +254,84 @@ fn answer(random: &mut fastrand::Rng, lines: &mut Vec<usize>, openmetrics: bool)
     }
 }
 
-/// The same pages for a cycle that follows trails, and for one that never does.
+/// Counters, gauges and native histograms; the next page often has the same series.
+fn next_protobuf_page(random: &mut fastrand::Rng, members: &mut [Vec<u8>; 3]) -> Answer {
+    if random.u32(0..6) == 0 {
+        let list = &mut members[random.usize(0..3)];
+        match random.u32(0..3) {
+            0 => random.shuffle(list),
+            1 => drop(list.pop()),
+            _ => list.push(random.u8(0..8)),
+        }
+    }
+    let labels = |number: &u8| field(1, &[field(1, b"n"), field(2, &[b'a' + *number])].concat());
+    let value = |random: &mut fastrand::Rng| [&[9][..], &random.f64().to_le_bytes()].concat();
+    let mut families = Vec::new();
+    for (kind, name) in [(0, "c_total"), (1, "dropped"), (4, "h")] {
+        let metrics = members[families.len()].iter().map(|number| {
+            let mut metric = labels(number);
+            match kind {
+                0 => {
+                    let mut counter = value(random);
+                    if random.u32(0..4) == 0 {
+                        counter.extend(field(2, &[labels(&7), value(random)].concat()));
+                    }
+                    metric.extend(field(3, &counter));
+                }
+                1 => metric.extend(field(2, &value(random))),
+                // Seldom one whose count is wrong.
+                _ => metric.extend(native_metric(if random.u32(0..100) == 0 { 4 } else { 3 })),
+            }
+            if *number == 7 {
+                // Milliseconds, 640 to 767.
+                metric.extend([6 << 3, 0x80 | random.u8(0..128), 5]);
+            }
+            metric
+        });
+        families.push((name, kind, metrics.collect()));
+    }
+    protobuf_page(&families)
+}
+
+/// The same pages for a cycle that follows trails, and for one that never does; how often the first followed.
+async fn compare(yaml: &str, pages: Vec<Answer>, seed: u64) -> u32 {
+    let count = pages.len();
+    let (mut one, mut other) = (rig(yaml, pages.clone()).await, rig(yaml, pages).await);
+    other.cycle.trail = Trail::never();
+    let mut followed = 0;
+    for scrape in 0..count {
+        followed += u32::from(one.cycle.trail.is_laid());
+        let (got, expect) = (one.scrape().await, other.scrape().await);
+        assert_eq!(sorted(&got), sorted(&expect), "scrape {scrape}, seed {seed}");
+        assert_eq!(one.last_error(), other.last_error(), "scrape {scrape}, seed {seed}");
+        let told = |rig: &Rig| format!("{:?}", rig.entry.metadata().read(None));
+        assert_eq!(told(&one), told(&other), "scrape {scrape}, seed {seed}");
+    }
+    let counted = |rig: &Rig| {
+        let c = &rig.context.counters;
+        [&c.duplicate, &c.out_of_order, &c.out_of_bounds].map(|counter| counter.get())
+    };
+    assert_eq!(counted(&one), counted(&other), "seed {seed}");
+    followed
+}
+
 #[tokio::test]
 async fn what_is_stored_does_not_depend_on_trails() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut followed = 0;
+    let (mut followed, mut of_protobuf) = (0, 0);
     for turn in 0..60 {
-        let mut lines: Vec<usize> = (0..random.usize(1..12)).map(|_| random.usize(0..13)).collect();
-        let pages: Vec<_> = (0..60).map(|_| answer(&mut random, &mut lines, turn % 2 == 0)).collect();
         let drop = "metric_relabel_configs: [{source_labels: [__name__], regex: dropped, action: drop}]";
         let times = ["", "honor_timestamps: false", "track_timestamps_staleness: true"][turn % 3];
-        let yaml = &format!("{drop}\n{times}");
-        let (mut one, mut other) = (rig(yaml, pages.clone()).await, rig(yaml, pages).await);
-        other.cycle.trail = Trail::never();
-        for scrape in 0..60 {
-            followed += u32::from(one.cycle.trail.is_laid());
-            let (got, expect) = (one.scrape().await, other.scrape().await);
-            assert_eq!(sorted(&got), sorted(&expect), "scrape {scrape}, seed {seed}");
-            assert_eq!(one.last_error(), other.last_error(), "scrape {scrape}, seed {seed}");
-            let told = |rig: &Rig| format!("{:?}", rig.entry.metadata().read(None));
-            assert_eq!(told(&one), told(&other), "scrape {scrape}, seed {seed}");
-        }
-        let counted = |rig: &Rig| {
-            let c = &rig.context.counters;
-            [&c.duplicate, &c.out_of_order, &c.out_of_bounds].map(|counter| counter.get())
-        };
-        assert_eq!(counted(&one), counted(&other), "seed {seed}");
+        let yaml = format!("{drop}\n{times}");
+        let mut lines: Vec<usize> = (0..random.usize(1..12)).map(|_| random.usize(0..13)).collect();
+        let pages = (0..60).map(|_| answer(&mut random, &mut lines, turn % 2 == 0)).collect();
+        followed += compare(&yaml, pages, seed).await;
+        let mut members = [vec![0, 1], vec![0], vec![0, 1]];
+        let pages = (0..40).map(|_| next_protobuf_page(&mut random, &mut members)).collect();
+        of_protobuf += compare(&format!("scrape_native_histograms: true\n{yaml}"), pages, seed).await;
     }
-    assert!(followed > 60, "seed {seed}: {followed} pages could follow a trail");
+    println!("{followed} and {of_protobuf} pages could follow a trail");
+    assert!(followed > 60 && of_protobuf > 60, "seed {seed}: {followed} and {of_protobuf} pages");
 }

@@ -1,11 +1,13 @@
 //! One `Metric` message, read into memory that the next one uses again. Of the value messages only the one
 //! that the family's type names is read.
 
-use super::Kind;
 use super::error::{ProtobufError, ProtobufFault, Read};
 use super::histogram::Native;
+use super::{Histograms, Kind, Part};
 use crate::config::Limits;
 use crate::protobuf::{FIXED64, LENGTH, Reader, Tag, VARINT};
+use hearth_model::Labels;
+use hearth_model::batch::Exemplar;
 
 /// A bucket (cumulative) or a quantile.
 #[derive(Debug, Clone)]
@@ -121,8 +123,16 @@ fn exemplar<'a>(mut fields: Reader<'a>, room: &Room) -> Read<ExemplarMessage<'a>
     Ok(out)
 }
 
+impl ExemplarMessage<'_> {
+    /// With that time where it has none of its own.
+    pub fn exemplar(&self, default_ms: i64) -> Exemplar {
+        let labels = Labels::from_pairs(self.labels.iter().copied());
+        Exemplar { timestamp_ms: self.timestamp_ms.unwrap_or(default_ms), value: self.value, labels }
+    }
+}
+
 /// Field numbers of the value messages, which share most.
-fn value_field(kind: Kind) -> u32 {
+pub(super) fn value_field(kind: Kind) -> u32 {
     match kind {
         Kind::Gauge => 2,
         Kind::Counter => 3,
@@ -140,6 +150,61 @@ impl<'a> Metric<'a> {
         (self.timestamp_ms, self.created_ms) = (0, None);
         (self.value, self.count, self.sum) = (0.0, 0.0, 0.0);
         self.native.clear();
+    }
+
+    /// The time of its samples, where it has one.
+    pub fn time_ms(&self) -> Option<i64> {
+        (self.timestamp_ms != 0).then_some(self.timestamp_ms)
+    }
+
+    /// What comes out of it first.
+    pub fn first_part(&self, kind: Kind, histograms: Histograms) -> Part {
+        match kind {
+            Kind::Counter | Kind::Gauge | Kind::Untyped => Part::Value,
+            Kind::Histogram | Kind::GaugeHistogram if histograms.native && self.native.is_native() => {
+                Part::Native
+            }
+            Kind::Summary | Kind::Histogram | Kind::GaugeHistogram => Part::Count,
+        }
+    }
+
+    pub fn part_after(&self, kind: Kind, part: Part, histograms: Histograms) -> Part {
+        let fields = &self.fields;
+        match part {
+            Part::Native if histograms.always_classic && !fields.is_empty() => Part::Count,
+            Part::Count => Part::Sum,
+            // A histogram has a last bucket even where it was not written.
+            Part::Sum if kind.is_histogram() || !fields.is_empty() => Part::Field(0),
+            Part::Field(i) if kind.is_histogram() => match fields.get(i) {
+                Some(field) if field.bound != f64::INFINITY => Part::Field(i + 1),
+                _ => Part::End,
+            },
+            Part::Field(i) if i + 1 < fields.len() => Part::Field(i + 1),
+            _ => Part::End,
+        }
+    }
+
+    /// What that part says; not of a native histogram.
+    pub fn value_of(&self, part: Part) -> (f64, Option<&ExemplarMessage<'a>>) {
+        match part {
+            Part::Count => (self.count, None),
+            Part::Sum => (self.sum, None),
+            Part::Field(i) => match self.fields.get(i) {
+                Some(field) => (field.value, field.exemplar.as_ref()),
+                None => (self.count, None),
+            },
+            _ => (self.value, self.exemplars.first()),
+        }
+    }
+
+    /// Those of a native histogram: its own, or else those of its classic buckets; only with a time of their own can they
+    /// be told from those of the last scrape.
+    pub fn native_exemplars(&self) -> impl Iterator<Item = Exemplar> {
+        let own = if self.exemplars.is_empty() { None } else { Some(self.exemplars.iter()) };
+        let of_buckets = if own.is_some() { &[][..] } else { &self.fields };
+        let of_buckets = of_buckets.iter().filter_map(|field| field.exemplar.as_ref());
+        let chosen = own.into_iter().flatten().chain(of_buckets);
+        chosen.filter(|exemplar| exemplar.timestamp_ms.is_some()).map(|exemplar| exemplar.exemplar(0))
     }
 
     /// Replaces what is here by the message.

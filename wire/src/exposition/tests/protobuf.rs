@@ -1,7 +1,7 @@
 //! Protobuf in, entries as text out; what comes out for each message is what Prometheus 3.5 makes of it.
 
 use crate::config::Limits;
-use crate::exposition::{Entry, Histograms, ProtobufParser, labels_of, pairs_of};
+use crate::exposition::{Entry, Histograms, ProtobufParser, ProtobufShape, Readings, labels_of, pairs_of};
 use crate::protobuf::{put_fixed64, put_message, put_text, put_varint, put_varint_field, zigzag};
 use std::fmt::Write;
 
@@ -191,4 +191,152 @@ fn broken_bodies_are_refused() {
             .collect::<Vec<_>>(),
     );
     check(message(&[&text(1, "a"), &inner(4, many)]), "more labels of a series than the limit of 1024\n");
+}
+
+/// A metric of that kind: counter, gauge, summary, untyped, histogram.
+fn random_metric(random: &mut fastrand::Rng, kind: u64, number: u8, oddities: bool) -> Bytes {
+    let odd = |random: &mut fastrand::Rng, of: u32| oddities && random.u32(0..of) == 0;
+    let value = float(1, random.f64());
+    let exemplar = message(&[&label(1, "t", "u"), &float(2, random.f64())]);
+    let whole = match kind {
+        0 | 1 | 3 => {
+            let mut value = message(&[&value]);
+            if kind == 0 && odd(random, 4) {
+                put_message(&mut value, 2, |out| out.extend_from_slice(&exemplar));
+            }
+            inner([2, 3, 0, 5][[1, 0, 2, 3][kind as usize]], value)
+        }
+        2 => {
+            let quantile = message(&[&float(1, 0.5), &value]);
+            inner(4, message(&[&int(1, random.u64(..)), &float(2, random.f64()), &inner(3, quantile)]))
+        }
+        _ => {
+            let count = random.u64(0..300);
+            let more = if odd(random, 3) { exemplar } else { Vec::new() };
+            let with = if more.is_empty() { Vec::new() } else { message(&[&inner(3, more)]) };
+            let mut bucket = message(&[&int(1, count), &float(2, if odd(random, 20) { 2.0 } else { 1.0 })]);
+            bucket.extend(with);
+            let mut histogram = message(&[&int(1, count), &float(2, 9.0), &inner(3, bucket)]);
+            if number == 0 {
+                let span = message(&[&int(1, 0), &int(2, 1)]);
+                put_message(&mut histogram, 12, |out| out.extend_from_slice(&span));
+                put_message(&mut histogram, 13, |out| put_varint(out, zigzag(count as i64)));
+            }
+            inner(7, histogram)
+        }
+    };
+    let name = ["0", "1", "2", "3"][usize::from(number) % 4];
+    let mut out = message(&[&label(1, "number", name), &whole]);
+    if kind == 1 || odd(random, 40) {
+        int(6, random.u64(0..2_000))(&mut out);
+    }
+    if odd(random, 60) {
+        label(1, "late", "x")(&mut out);
+    }
+    out
+}
+
+fn random_page(random: &mut fastrand::Rng, kinds: &[u64], oddities: bool) -> Bytes {
+    let mut families = Vec::new();
+    for kind in kinds {
+        let mut family = message(&[&text(1, "f"), &text(2, "Help."), &int(3, *kind)]);
+        for number in 0..4 {
+            if oddities && random.u32(0..60) == 0 {
+                continue;
+            }
+            inner(4, random_metric(random, *kind, number, oddities))(&mut family);
+        }
+        if *kind == 3 {
+            // Nobody knows this field.
+            int(9, 1)(&mut family);
+        }
+        families.push(family);
+    }
+    body(&families)
+}
+
+/// What a shape reads, in the words of [`read`] for the same page: name, value, time, exemplar.
+fn read_by_shape(shape: &ProtobufShape, body: &[u8]) -> Option<Vec<String>> {
+    let (mut values, mut times) = (Vec::new(), Vec::new());
+    let mut into = Readings { values: &mut values, times: &mut times, at_ms: 0 };
+    let beside = shape.read(body, &Limits::default(), &mut into)?;
+    let mut lines: Vec<String> = (0..shape.len())
+        .map(|number| {
+            let series = String::from_utf8_lossy(shape.series_at(number));
+            let time = if shape.has_time(number) { times[number] } else { 0 };
+            format!("{series} {:x} {time}", values[number].to_bits())
+        })
+        .collect();
+    for (number, time, histogram) in beside.histograms {
+        let series = String::from_utf8_lossy(shape.series_at(number as usize));
+        lines[number as usize] = format!("{series} {histogram:?} {time}");
+    }
+    for (number, exemplar) in beside.exemplars {
+        lines[number as usize] += &format!(" # {} {}", exemplar.labels, exemplar.value);
+    }
+    Some(lines)
+}
+
+fn read_in_full(body: &[u8], histograms: Histograms) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut parser = ProtobufParser::new(body, histograms, &Limits::default());
+    loop {
+        match parser.next().expect("a page that a shape reads parses") {
+            Entry::Eof => return lines,
+            Entry::Sample(line) => {
+                let (series, time) = (String::from_utf8_lossy(line.series), line.timestamp_ms.unwrap_or(0));
+                let mut out = format!("{series} {:x} {time}", line.value.to_bits());
+                if let Some(part) = line.exemplar {
+                    let labels = hearth_model::Labels::from_pairs(pairs_of(part.labels));
+                    let _ = write!(out, " # {labels} {}", part.value);
+                }
+                lines.push(out);
+            }
+            Entry::Histogram(line) => {
+                let (series, time) = (String::from_utf8_lossy(line.series), line.timestamp_ms.unwrap_or(0));
+                let mut out = format!("{series} {:?} {time}", line.histogram);
+                line.exemplars.iter().for_each(|e| {
+                    let _ = write!(out, " # {} {}", e.labels, e.value);
+                });
+                lines.push(out);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_page_of_a_shape_is_read_as_the_parser_reads_it() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut shaped, mut read, mut refused) = (0, 0, 0);
+    for turn in 0..400 {
+        let histograms = Histograms { native: turn % 2 == 0, always_classic: turn % 3 == 0 };
+        let kinds: Vec<u64> = (0..random.usize(1..5)).map(|_| random.u64(0..5)).collect();
+        let first = random_page(&mut random, &kinds, turn % 4 == 0);
+        let shape = ProtobufShape::of(&first, histograms, &Limits::default(), |_| true);
+        let Some(shape) = shape else { continue };
+        shaped += 1;
+        assert_eq!(read_by_shape(&shape, &first), Some(read_in_full(&first, histograms)), "seed {seed}");
+        for _ in 0..8 {
+            let oddities = random.bool();
+            let mut next = random_page(&mut random, &kinds, oddities);
+            if random.u32(0..3) == 0 {
+                let at = random.usize(0..next.len());
+                next[at] ^= 1 << random.u32(0..8);
+            }
+            match read_by_shape(&shape, &next) {
+                Some(lines) => {
+                    assert_eq!(lines, read_in_full(&next, histograms), "seed {seed}");
+                    read += 1;
+                }
+                None => refused += 1,
+            }
+        }
+        assert_eq!(read_by_shape(&shape, &first[..first.len() - 1]), None);
+        assert_eq!(read_by_shape(&shape, &[&first[..], &first[..]].concat()), None);
+    }
+    println!("{shaped} shapes, {read} pages read by them, {refused} refused");
+    assert!(shaped > 200 && read > 300 && refused > 200, "{shaped} {read} {refused}");
 }
