@@ -1,5 +1,5 @@
-//! Access tokens of Google's APIs: for a service account's key file (`GOOGLE_APPLICATION_CREDENTIALS`), or
-//! for the instance that this runs on.
+//! Access tokens of Google's APIs: for a key file (`GOOGLE_APPLICATION_CREDENTIALS`, else the one that `gcloud` leaves in
+//! the home directory), or for the instance that this runs on (`GCE_METADATA_HOST`).
 
 use super::Tools;
 use super::client::{Call, Client, escaped, form};
@@ -9,7 +9,9 @@ use crate::fetch::read_secret_file;
 use serde::Deserialize;
 use std::time::{Duration, Instant, SystemTime};
 
-const INSTANCE: &str = "http://metadata.google.internal";
+const INSTANCE: &str = "metadata.google.internal";
+/// Where `gcloud auth application-default login` puts a key, below the home directory.
+const KEY_AT_HOME: &str = ".config/gcloud/application_default_credentials.json";
 /// A token is asked for anew this long before it ends.
 const EARLY: Duration = Duration::from_secs(60);
 /// Life of what a key signs, the API's longest.
@@ -19,6 +21,8 @@ const ASSERTION_SECONDS: u64 = 3_600;
 pub struct Token {
     scope: &'static str,
     client: Client,
+    /// For the instance, which no proxy leads to.
+    direct: Client,
     instance: String,
     key_file: Option<String>,
     current: Option<(String, Instant)>,
@@ -45,8 +49,19 @@ struct Key {
 
 impl Token {
     pub fn new(scope: &'static str, http: &HttpConfig, tools: &Tools) -> Token {
-        let key_file = std::env::var("GOOGLE_APPLICATION_CREDENTIALS").ok().filter(|path| !path.is_empty());
-        Token { scope, client: Client::new(http, tools), instance: INSTANCE.into(), key_file, current: None }
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let at_home = || set("HOME").map(|home| format!("{home}/{KEY_AT_HOME}"));
+        let key_file = set("GOOGLE_APPLICATION_CREDENTIALS");
+        let key_file = key_file.or_else(|| at_home().filter(|path| std::path::Path::new(path).is_file()));
+        let host = set("GCE_METADATA_HOST").unwrap_or_else(|| INSTANCE.to_owned());
+        Token {
+            scope,
+            client: Client::new(http, tools),
+            direct: Client::new(&HttpConfig::default(), tools),
+            instance: format!("http://{host}"),
+            key_file,
+            current: None,
+        }
     }
 
     /// Asks the instance at this address, whatever the environment says.
@@ -63,16 +78,16 @@ impl Token {
         {
             return Ok(token.clone());
         }
-        let call = match &self.key_file {
-            Some(path) => self.by_key(&read_secret_file(path)?)?,
+        let granted: Result<Granted, String> = match &self.key_file {
+            Some(path) => self.client.json(self.by_key(&read_secret_file(path)?)?).await,
             None => {
                 let scope = escaped(self.scope);
                 let path = "computeMetadata/v1/instance/service-accounts/default/token";
-                Call::get(format!("{}/{path}?scopes={scope}", self.instance))
-                    .header("metadata-flavor", "Google")
+                let call = Call::get(format!("{}/{path}?scopes={scope}", self.instance));
+                self.direct.json(call.header("metadata-flavor", "Google")).await
             }
         };
-        let granted: Granted = self.client.json(call).await.map_err(|e| format!("no access token: {e}"))?;
+        let granted = granted.map_err(|error| format!("no access token: {error}"))?;
         let life = Duration::from_secs(granted.expires_in).saturating_sub(EARLY);
         self.current = Some((granted.access_token.clone(), Instant::now() + life));
         Ok(granted.access_token)

@@ -13,12 +13,34 @@ use std::sync::Arc;
 /// Of a key that only tests use.
 const KEY: &str = include_str!("../../../../scrape/src/discovery/test-key.pem");
 
+/// For a service account's key, and for a user's.
 fn tokens(request: &Request, _: bool) -> Answer {
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/token"));
     let form = pairs(&request.body);
-    assert_eq!(value(&form, "grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
-    assert_eq!(value(&form, "assertion").split('.').count(), 3);
+    match value(&form, "grant_type") {
+        "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
+            assert_eq!(value(&form, "assertion").split('.').count(), 3);
+        }
+        "refresh_token" => {
+            let given = ["client_id", "client_secret", "refresh_token"].map(|name| value(&form, name));
+            assert_eq!(given, ["id", "client+/secret", "1//refresh"]);
+        }
+        other => panic!("no token is given for {other}"),
+    }
+    token()
+}
+
+fn token() -> Answer {
     Answer::json(&json!({"access_token": "ya29.token", "expires_in": 3599, "token_type": "Bearer"}))
+}
+
+/// What an instance is told about itself.
+fn itself(request: &Request, _: bool) -> Answer {
+    assert_eq!(request.header("metadata-flavor"), "Google");
+    match request.path.as_str() {
+        "/computeMetadata/v1/instance/service-accounts/default/token" => token(),
+        _ => Answer::missing(),
+    }
 }
 
 fn compute(request: &Request, changed: bool) -> Answer {
@@ -201,15 +223,16 @@ fn dedicated(name: &str) -> Value {
     server
 }
 
+fn gce(project: &str, more: &str) -> (&'static str, &'static str, String) {
+    ("gce", "instance_id", format!("project: {project}, zone: europe-west1-b{more}"))
+}
+
 fn sections() -> Vec<(&'static str, &'static str, String)> {
     let ovh = |service: &str, consumer: &str| {
         let section = format!(
             "endpoint: ovh-eu, application_key: key, application_secret: secret, consumer_key: {consumer}, service: {service}"
         );
         ("ovhcloud", if service == "vps" { "vps_name" } else { "dedicated_server_name" }, section)
-    };
-    let gce = |project: &str, more: &str| {
-        ("gce", "instance_id", format!("project: {project}, zone: europe-west1-b{more}"))
     };
     vec![
         gce("mine", ", port: 9100"),
@@ -234,27 +257,68 @@ fn key(folder: &Path) -> String {
     file.display().to_string()
 }
 
-#[test]
-fn machines_that_the_environment_leads_to_are_the_same() {
-    let folder = folder();
-    let accounts = Accounts::new([
+fn accounts() -> Arc<Accounts> {
+    Accounts::new([
         ("oauth2.googleapis.com", tokens as _),
         ("compute.googleapis.com", compute as _),
         ("eu.api.ovh.com", ovhcloud as _),
-    ]);
-    let shared = Arc::clone(&accounts);
-    let front =
-        Front::start(folder.path(), &accounts.hosts(), move |request, reply| shared.answer(request, reply));
-    let (proxy, authority, key) =
-        (format!("http://{}", front.address), front.authority.display().to_string(), key(folder.path()));
+        ("127.0.0.1", itself as _),
+    ])
+}
+
+/// Serves these accounts, and runs both servers with these sections where the environment leads there.
+fn start(
+    folder: &Path,
+    accounts: &Arc<Accounts>,
+    sections: &[(&str, &str, String)],
+    more: impl Fn(&Front) -> (&'static str, String),
+) -> Pair {
+    let shared = Arc::clone(accounts);
+    let front = Front::start(folder, &accounts.hosts(), move |request, reply| shared.answer(request, reply));
+    let (proxy, authority) = (format!("http://{}", front.address), front.authority.display().to_string());
+    let (name, value) = more(&front);
+    let home = folder.display().to_string();
     let environment = [
         ("HTTPS_PROXY", proxy.as_str()),
         ("https_proxy", &proxy),
         ("NO_PROXY", ""),
         ("no_proxy", ""),
         ("SSL_CERT_FILE", &authority),
-        ("GOOGLE_APPLICATION_CREDENTIALS", &key),
+        ("GOOGLE_APPLICATION_CREDENTIALS", ""),
+        ("HOME", &home),
+        (name, &value),
     ];
-    let pair = Pair::start_within(folder.path(), &configuration(&sections()), &environment);
+    Pair::start_within(folder, &configuration(sections), &environment)
+}
+
+#[test]
+fn machines_that_the_environment_leads_to_are_the_same() {
+    let (folder, accounts) = (folder(), accounts());
+    let credentials = |_: &Front| ("GOOGLE_APPLICATION_CREDENTIALS", key(folder.path()));
+    let pair = start(folder.path(), &accounts, &sections(), credentials);
     compare(&pair, &accounts, &["gce", "ovhcloud"], [22, 21], "999999");
+}
+
+/// The instance that the servers run on has an account; a user has logged in.
+#[test]
+fn machines_that_need_no_key_of_their_own_are_the_same() {
+    for logged_in in [false, true] {
+        let folder = folder();
+        if logged_in {
+            let place = folder.path().join(".config/gcloud");
+            std::fs::create_dir_all(&place).expect("a folder");
+            let key = json!({"type": "authorized_user", "client_id": "id", "client_secret": "client+/secret", "refresh_token": "1//refresh"});
+            std::fs::write(place.join("application_default_credentials.json"), key.to_string())
+                .expect("a file");
+        }
+        let host = |front: &Front| match logged_in {
+            true => ("GCE_METADATA_HOST", "127.0.0.1:1".to_owned()),
+            false => ("GCE_METADATA_HOST", front.address.clone()),
+        };
+        let pair = start(folder.path(), &accounts(), &[gce("mine", ""), gce("stranger", "")], host);
+        pair.agree("with what the machine has", |theirs| match theirs.len() {
+            6 => Ok(()),
+            other => Err(format!("{other} targets")),
+        });
+    }
 }
