@@ -8,6 +8,8 @@ use crate::config::{DnsSdConfig, PromDuration};
 use crate::counters::{DiscoveryCounters, Tally};
 use hearth_model::Labels;
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::ResolveHosts;
+use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +21,41 @@ pub struct Dns {
     /// What each name had when it was last answered.
     known: BTreeMap<String, TargetGroup>,
     /// Servers other than the system's, for tests.
-    fixed: Option<TokioResolver>,
+    fixed: Option<(TokioResolver, Search)>,
 }
+
+/// How a name that does not end in a dot is completed.
+#[derive(Debug, Clone, Default)]
+struct Search {
+    domains: Vec<String>,
+    /// A name with so many dots is tried as it is first, else last.
+    dots: usize,
+}
+
+impl Search {
+    /// As the system is configured to; without its hostname, in which Prometheus does not look either.
+    fn of_system() -> Result<Search, String> {
+        let text = std::fs::read(RESOLV_CONF).map_err(|e| format!("reading {RESOLV_CONF}: {e}"))?;
+        // What it says wrongly the resolver warns of.
+        let (config, _) = resolv_conf::Config::parse_with_errors(&text);
+        let domains = config.get_last_search_or_domain().cloned().collect();
+        Ok(Search { domains, dots: config.ndots as usize })
+    }
+
+    /// The names to look up, in order.
+    fn names(&self, name: &str) -> Vec<String> {
+        if name.ends_with('.') {
+            return vec![name.to_owned()];
+        }
+        let whole = format!("{name}.");
+        let first = name.matches('.').count() >= self.dots;
+        let searched = self.domains.iter().map(|domain| format!("{name}.{}.", domain.trim_end_matches('.')));
+        let (before, behind) = if first { (Some(whole), None) } else { (None, Some(whole)) };
+        before.into_iter().chain(searched).chain(behind).collect()
+    }
+}
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Dns {
     pub fn new(config: &DnsSdConfig, tools: &Tools) -> Dns {
@@ -33,17 +68,24 @@ impl Dns {
     }
 
     /// The system's resolver, by its configuration of this moment.
-    fn resolver(&self) -> Result<TokioResolver, String> {
-        if let Some(resolver) = &self.fixed {
-            return Ok(resolver.clone());
+    fn resolver(&self) -> Result<(TokioResolver, Search), String> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.clone());
         }
         let mut builder = TokioResolver::builder_tokio().map_err(|e| format!("reading resolv.conf: {e}"))?;
         // What a server said before must not hide what it says now.
         builder.options_mut().cache_size = 0;
-        builder.build().map_err(|e| format!("the resolver: {e}"))
+        // As with Prometheus the servers alone are asked.
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        let resolver = builder.build().map_err(|e| format!("the resolver: {e}"))?;
+        Ok((resolver, Search::of_system()?))
     }
 
-    async fn group(&self, resolver: &TokioResolver, name: &str) -> Result<TargetGroup, String> {
+    async fn group(
+        &self,
+        (resolver, search): &(TokioResolver, Search),
+        name: &str,
+    ) -> Result<TargetGroup, String> {
         let kind = match self.config.r#type.as_str() {
             "A" => RecordType::A,
             "AAAA" => RecordType::AAAA,
@@ -52,18 +94,32 @@ impl Dns {
             _ => RecordType::SRV,
         };
         self.counters.tally(Tally::DnsLookups).add(1);
-        let targets = match resolver.lookup(name, kind).await {
-            Ok(lookup) => {
-                let records = lookup.answers().iter().map(|record| &record.data);
-                records.filter_map(|data| target(name, data, self.config.port)).collect()
-            }
-            Err(error) if error.is_no_records_found() || error.is_nx_domain() => Vec::new(),
-            Err(error) => {
-                self.counters.tally(Tally::DnsLookupFailures).add(1);
-                return Err(format!("looking up {kind} of {name}: {error}"));
-            }
-        };
+        let targets = self.records(resolver, &search.names(name), kind).await.map_err(|error| {
+            self.counters.tally(Tally::DnsLookupFailures).add(1);
+            format!("looking up {kind} of {name}: {error}")
+        })?;
+        let targets = targets.iter().filter_map(|data| target(name, data, self.config.port)).collect();
         Ok(TargetGroup { source: name.to_owned(), targets, labels: Labels::empty() })
+    }
+
+    /// Of the first of the names that is there. None only where each server said so: where one of the names could not be
+    /// looked up, the next one's absence says nothing.
+    async fn records(
+        &self,
+        resolver: &TokioResolver,
+        names: &[String],
+        kind: RecordType,
+    ) -> Result<Vec<RData>, NetError> {
+        let mut failure = None;
+        for name in names {
+            match resolver.lookup(name, kind).await {
+                Ok(lookup) => return Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
+                Err(error) if error.is_nx_domain() => {}
+                Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(Vec::new()), Err)
     }
 }
 
@@ -149,12 +205,18 @@ mod tests {
         (2, b"\x02ns\x01x\x00"),
     ];
 
-    /// The answer to a question: the record of its type, "no such name" for names that begin with `n`, or a
-    /// failure.
+    /// The answer to a question: the record of its type, a failure for names that begin with `f`, "no such name" for those
+    /// that begin with `n` or end in `y`.
     fn answer(question: &[u8], broken: bool) -> Vec<u8> {
         let end = 12 + question[12..].iter().position(|byte| *byte == 0).expect("a name") + 5;
         let kind = u16::from_be_bytes([question[end - 4], question[end - 3]]);
-        let code = if broken { 2 } else { 3 * u8::from(question[13] == b'n') };
+        let code = match question[13] {
+            _ if broken => 2,
+            _ if question[end - 6] == b'y' => 3,
+            b'f' => 2,
+            b'n' => 3,
+            _ => 0,
+        };
         let data = RECORDS.iter().find(|(known, _)| *known == kind && code == 0).map(|(_, data)| *data);
         let mut out = question[..2].to_vec();
         out.extend([0x81, 0x80 | code, 0, 1, 0, u8::from(data.is_some()), 0, 0, 0, 0]);
@@ -191,7 +253,8 @@ mod tests {
         builder.options_mut().cache_size = 0;
         builder.options_mut().attempts = 0;
         let mut dns = Dns::new(&config, &tools());
-        dns.fixed = Some(builder.build().expect("a resolver"));
+        let search = Search { domains: vec!["x".to_owned(), "none.y".to_owned()], dots: 1 };
+        dns.fixed = Some((builder.build().expect("a resolver"), search));
         dns
     }
 
@@ -228,6 +291,38 @@ mod tests {
             r#"{__address__="ns.x:9", __meta_dns_name="a.x.", __meta_dns_ns_record_target="ns.x."}"#,
         )
         .await;
+    }
+
+    #[test]
+    fn names_are_completed_as_the_system_says() {
+        let search = Search { domains: vec!["x".into(), "y.z.".into()], dots: 1 };
+        assert_eq!(search.names("a.b."), ["a.b."]);
+        assert_eq!(search.names("a.b"), ["a.b.", "a.b.x.", "a.b.y.z."]);
+        assert_eq!(search.names("a"), ["a.x.", "a.y.z.", "a."]);
+        assert_eq!(Search { dots: 5, ..search }.names("a.b"), ["a.b.x.", "a.b.y.z.", "a.b."]);
+        assert_eq!(Search::default().names("a"), ["a."]);
+    }
+
+    /// A server that could not tell of a name is not overruled by one that knows of no other.
+    #[tokio::test]
+    async fn what_is_searched_in_vain_hides_no_failure() {
+        let server = server(Arc::default()).await;
+        let target = |name: &str| format!(r#"{{__address__="10.0.0.1:9", __meta_dns_name="{name}"}}"#);
+        let check = async |name: &str, expect: Result<Vec<String>, &str>| {
+            let found = ask(&mut dns(&format!("{{names: [{name}], type: A, port: 9}}"), server)).await;
+            match expect {
+                Ok(expect) => assert_eq!(found, Ok(expect), "{name}"),
+                Err(word) => {
+                    assert!(found.as_ref().is_err_and(|error| error.contains(word)), "{name}: {found:?}")
+                }
+            }
+        };
+        check("a", Ok(vec![target("a")])).await;
+        check("a.y", Ok(vec![target("a.y")])).await;
+        check("n.b", Ok(vec![])).await;
+        check("f.b", Err("looking up A of f.b: ")).await;
+        check("f.y", Err("looking up A of f.y: ")).await;
+        check("f", Err("looking up A of f: ")).await;
     }
 
     #[tokio::test]
