@@ -260,10 +260,10 @@ impl Work {
         let damaged = progress.blocks_damaged.load(Ordering::Relaxed);
         self.unreadable.retain(|block| blocks.iter().all(|again| again.ulid != block.ulid));
         progress.blocks_pending.store(count, Ordering::Relaxed);
+        self.tell_missing(&blocks);
         for (at, block) in blocks.iter().enumerate() {
-            self.tell_missing(&blocks[at..]);
-            match self.one(block) {
-                Ok(()) => {}
+            let converted = match self.one(block) {
+                Ok(()) => 1,
                 Err(MovingError::Stopped | MovingError::Store(hearth_model::StoreError::Closed)) => {
                     return false;
                 }
@@ -274,11 +274,14 @@ impl Work {
                         "block of Prometheus could not be converted, its samples are missing; it is tried again at the next start, and when something of it has changed"
                     );
                     self.unreadable.push(block.clone());
+                    0
                 }
-            }
+            };
+            // Who sees it counted finds nothing of it missing any more.
+            self.tell_missing(&blocks[at + 1..]);
             progress.blocks_pending.store(count - at as u64 - 1, Ordering::Relaxed);
+            progress.blocks_converted.fetch_add(converted, Ordering::Release);
         }
-        self.tell_missing(&[]);
         tracing::info!(
             blocks = count,
             samples = progress.samples_converted.load(Ordering::Relaxed) - before,
@@ -343,7 +346,6 @@ impl Work {
         } else if self.originals == Originals::Remove {
             std::fs::remove_dir_all(&block.path).map_err(MovingError::io(&block.path))?;
         }
-        progress.blocks_converted.fetch_add(1, Ordering::Relaxed);
         progress.samples_converted.fetch_add(converted.samples, Ordering::Relaxed);
         tracing::info!(
             block = %block.ulid,
