@@ -27,8 +27,9 @@ pub async fn discover(
 ) -> Result<Vec<Checked>, String> {
     let rules = config.relabel_configs.iter().map(|rule| rule.rule().map_err(|e| e.to_string()));
     let rules = rules.collect::<Result<Vec<Rule>, String>>()?;
-    let discovery =
-        Discovery::new(Tools { counters: Arc::default(), user_agent: Arc::from(user_agent) }, None);
+    let user_agent = Arc::from(user_agent);
+    let tools = Tools { counters: Arc::default(), user_agent, config: Arc::from(&*config.job_name) };
+    let discovery = Discovery::new(tools, None);
     let files = config.file_sd_configs.iter().cloned().map(Wanted::File);
     let others = config.discovery.entries.iter().cloned().map(Wanted::Sd);
     let listener = discovery.listen(&config.job_name, files.chain(others));

@@ -3,7 +3,7 @@
 use crate::status::{Family, FamilyKind, Point};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -32,11 +32,13 @@ impl Durations {
         self.micros.add((seconds * 1e6).max(0.0) as u64);
     }
 
-    fn points(&self, labels: &[(&'static str, String)]) -> [Point; 2] {
+    pub fn points(&self, labels: &[(&'static str, String)]) -> [Point; 2] {
         let point = |suffix, value| Point { suffix, labels: labels.to_vec(), value };
         [point("_sum", self.micros.get() as f64 / 1e6), point("_count", self.count.get() as f64)]
     }
 }
+
+type MechanismOfJob = (&'static str, Arc<str>);
 
 /// Of all discovery.
 #[derive(Debug, Default)]
@@ -54,11 +56,12 @@ pub struct DiscoveryCounters {
     pub consul_requests: Durations,
     pub kuma_fetches: Durations,
     tallies: [Counter; TALLIES.len()],
-    refreshes: Mutex<BTreeMap<&'static str, Arc<Refreshes>>>,
+    /// As long as somebody counts.
+    refreshes: Mutex<BTreeMap<MechanismOfJob, Weak<Refreshes>>>,
     kubernetes_events: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
-/// Of all polling by one mechanism.
+/// Of all polling by one mechanism for one job.
 #[derive(Debug, Default)]
 pub struct Refreshes {
     pub failures: Counter,
@@ -108,14 +111,24 @@ impl DiscoveryCounters {
         TALLIES.iter().zip(&self.tallies).map(|((name, help), counter)| (*name, *help, counter))
     }
 
-    pub fn refreshes(&self, mechanism: &'static str) -> Arc<Refreshes> {
+    pub fn refreshes(&self, mechanism: &'static str, config: &Arc<str>) -> Arc<Refreshes> {
         let mut map = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(map.entry(mechanism).or_default())
+        let counted = map.entry((mechanism, Arc::clone(config))).or_default();
+        counted.upgrade().unwrap_or_else(|| {
+            let new = Arc::default();
+            *counted = Arc::downgrade(&new);
+            new
+        })
     }
 
-    pub fn all_refreshes(&self) -> Vec<(&'static str, Arc<Refreshes>)> {
-        let map = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
-        map.iter().map(|(mechanism, refreshes)| (*mechanism, Arc::clone(refreshes))).collect()
+    /// Mechanism, job and figures of all that still count.
+    pub fn all_refreshes(&self) -> Vec<(&'static str, Arc<str>, Arc<Refreshes>)> {
+        let mut map = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, counted| counted.strong_count() > 0);
+        let counted = map.iter().filter_map(|((mechanism, config), counted)| {
+            Some((*mechanism, Arc::clone(config), counted.upgrade()?))
+        });
+        counted.collect()
     }
 
     pub fn kubernetes_event(&self, role: &'static str, event: &'static str) {

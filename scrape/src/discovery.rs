@@ -82,6 +82,8 @@ pub struct Tools {
     pub counters: Arc<DiscoveryCounters>,
     /// The `User-Agent` of every request.
     pub user_agent: Arc<str>,
+    /// The job that asks, for the figures.
+    pub config: Arc<str>,
 }
 
 /// One section, whatever its kind.

@@ -191,7 +191,6 @@ fn of_discovery(discovery: &DiscoveryCounters, views: &Views) -> Vec<Family> {
     for point in &mut discovered.points {
         point.labels.push(("name", "scrape".to_owned()));
     }
-    let refreshes = discovery.all_refreshes();
     let mut out = vec![
         discovered,
         of_scrape(
@@ -218,19 +217,6 @@ fn of_discovery(discovery: &DiscoveryCounters, views: &Views) -> Vec<Family> {
             FamilyKind::Counter,
             discovery.updates_delayed.get() as f64,
         ),
-        labelled(
-            "prometheus_sd_refresh_failures_total",
-            "Number of refresh failures for the given SD mechanism.",
-            FamilyKind::Counter,
-            "mechanism",
-            refreshes.iter().map(|(name, of)| ((*name).to_owned(), of.failures.get() as f64)),
-        ),
-        summaries(
-            "prometheus_sd_refresh_duration_seconds",
-            "The duration of a refresh in seconds for the given SD mechanism.",
-            "mechanism",
-            refreshes.iter().map(|(name, of)| ((*name).to_owned(), &of.length)),
-        ),
         counter(
             "hearth_sd_kept_sets_used_total",
             "Target sets of the last run that stood in for a discovery that did not answer at the start.",
@@ -242,9 +228,32 @@ fn of_discovery(discovery: &DiscoveryCounters, views: &Views) -> Vec<Family> {
             &discovery.refused,
         ),
     ];
+    out.extend(of_refreshes(discovery));
     out.extend(discovery.tallies().map(|(name, help, value)| counter(name, help, value)));
     out.extend(of_mechanisms(discovery));
     out
+}
+
+/// What every mechanism that polls counts, by the job that polls; of several jobs with the same section it is the first.
+fn of_refreshes(discovery: &DiscoveryCounters) -> [Family; 2] {
+    let mut failures = Family {
+        name: "prometheus_sd_refresh_failures_total",
+        help: "Number of refresh failures for the given SD mechanism.",
+        kind: FamilyKind::Counter,
+        points: Vec::new(),
+    };
+    let mut lengths = Family {
+        name: "prometheus_sd_refresh_duration_seconds",
+        help: "The duration of a refresh in seconds for the given SD mechanism.",
+        kind: FamilyKind::Summary,
+        points: Vec::new(),
+    };
+    for (mechanism, config, counted) in discovery.all_refreshes() {
+        let labels = vec![("config", config.to_string()), ("mechanism", mechanism.to_owned())];
+        lengths.points.extend(counted.length.points(&labels));
+        failures.points.push(Point { suffix: "", labels, value: counted.failures.get() as f64 });
+    }
+    [failures, lengths]
 }
 
 /// What some mechanisms count with labels or durations.

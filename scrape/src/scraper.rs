@@ -97,7 +97,7 @@ impl Scraper {
             lanes: options.lanes,
         };
         let user_agent = Arc::from(options.user_agent.as_str());
-        let tools = Tools { counters: Arc::default(), user_agent };
+        let tools = Tools { counters: Arc::default(), user_agent, config: Arc::default() };
         Scraper {
             inner: Arc::new(Inner {
                 context: Arc::new(context),

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 /// What mechanisms work with.
 pub fn tools() -> Tools {
-    Tools { counters: Arc::default(), user_agent: Arc::from("Hearth/test") }
+    Tools { counters: Arc::default(), user_agent: Arc::from("Hearth/test"), config: Arc::from("j") }
 }
 
 pub fn discovery(directory: Option<PathBuf>) -> Discovery {

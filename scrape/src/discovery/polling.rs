@@ -33,7 +33,7 @@ pub struct Polling<P> {
 
 impl<P: Poll> Polling<P> {
     pub fn new(poll: P, tools: &Tools) -> Polling<P> {
-        Polling { poll, refreshes: tools.counters.refreshes(P::MECHANISM) }
+        Polling { poll, refreshes: tools.counters.refreshes(P::MECHANISM, &tools.config) }
     }
 
     async fn once(&mut self, publisher: &Publisher) -> Result<(), String> {

@@ -170,28 +170,29 @@ impl Discovery {
                 *before += 1;
                 format!("{job} {before} {shown}")
             });
-            listener.listen(self.watch(section, identity));
+            listener.listen(self.watch(job, section, identity));
         }
         listener
     }
 
-    fn watch(&self, wanted: Wanted, identity: Option<String>) -> Arc<Watcher> {
+    fn watch(&self, job: &str, wanted: Wanted, identity: Option<String>) -> Arc<Watcher> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|watcher| watcher.strong_count() > 0);
         let same = running.iter().filter_map(Weak::upgrade).find(|watcher| watcher.wanted == wanted);
         if let Some(watcher) = same {
             return watcher;
         }
+        let tools = Tools { config: Arc::from(job), ..self.tools.clone() };
         let kept = self.kept.as_ref().zip(identity.as_ref()).map(|(kept, identity)| kept.set(identity));
         let board = Arc::new(Board {
             mechanism: wanted.mechanism(),
             groups: ArcSwapOption::empty(),
             listeners: Mutex::default(),
             kept,
-            tools: self.tools.clone(),
+            tools: tools.clone(),
         });
         let publisher = Publisher { board: Arc::clone(&board) };
-        let mut tasks = vec![tokio::spawn(work(&wanted, &self.tools, publisher))];
+        let mut tasks = vec![tokio::spawn(work(&wanted, &tools, publisher))];
         if board.kept.is_some() {
             let board = Arc::clone(&board);
             tasks.push(tokio::spawn(async move {
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(address_of(&listener), "a:1");
         listener.changed().await;
         assert_eq!(address_of(&listener), "b:2", "nothing between the two good answers changes anything");
-        assert_eq!(first.tools.counters.refreshes("http").failures.get(), 5);
+        assert_eq!(first.tools.counters.refreshes("http", &Arc::from("j")).failures.get(), 5);
         first.flush();
         drop(listener);
 
@@ -312,7 +313,7 @@ mod tests {
         discovery.flush();
         let (other, same) = (discovery.listen("b", [of("theirs")]), discovery.listen("c", both));
         let refused = Arc::clone(&discovery.tools.counters);
-        while refused.refreshes("http").failures.get() < 6 {
+        while refused.refreshes("http", &Arc::from("b")).failures.get() < 6 {
             tokio::task::yield_now().await;
         }
         assert!(other.watchers[0].groups().is_none() && same.watchers[1].groups().is_none());

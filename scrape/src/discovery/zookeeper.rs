@@ -145,7 +145,11 @@ impl Zookeeper {
         member: Member,
         tools: &Tools,
     ) -> Zookeeper {
-        Zookeeper { config: config.clone(), member, refreshes: tools.counters.refreshes(mechanism) }
+        Zookeeper {
+            config: config.clone(),
+            member,
+            refreshes: tools.counters.refreshes(mechanism, &tools.config),
+        }
     }
 
     /// Reads these nodes, and all that is below those that were not known.

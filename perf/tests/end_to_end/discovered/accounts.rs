@@ -123,11 +123,13 @@ impl Accounts {
 /// How often each mechanism has failed.
 fn failures(client: &Client) -> BTreeMap<String, f64> {
     let page = client.get("/metrics", &[]).expect("figures").body;
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, f64> = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with("prometheus_sd_refresh_failures_total{")) {
         let (labels, value) = line.rsplit_once(' ').expect("a sample has a value");
         let mechanism = labels.split("mechanism=\"").nth(1).and_then(|rest| rest.split('"').next());
-        found.insert(mechanism.unwrap_or(labels).to_owned(), value.parse().expect("a number"));
+        // One line, or one for each job.
+        let failures: f64 = value.parse().expect("a number");
+        *found.entry(mechanism.unwrap_or(labels).to_owned()).or_default() += failures;
     }
     found
 }
