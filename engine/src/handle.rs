@@ -36,6 +36,7 @@ use hearth_model::{Ack, Append, Missing, QueryContext, Scatter, StoreError, Writ
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::future::Future;
+use std::os::unix::fs::FileExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -91,7 +92,9 @@ struct Inner {
     /// Who makes blocks for the shards out of what another server left.
     worker: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as the store is open.
-    _lock: File,
+    lock: File,
+    /// Whoever had the directory before has closed it.
+    clean_start: bool,
 }
 
 /// An open store. Clones share it.
@@ -152,6 +155,19 @@ pub(crate) fn lock(data: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path }),
         Err(TryLockError::Error(error)) => Err(OpenError::Io { path, error }),
     }
+}
+
+/// What the lock says while a store is open.
+const OPEN: &[u8] = b"open\n";
+
+/// Marks the directory as one that is open; whether it was closed before. Where nothing can be written, as on a full disk,
+/// the next start takes this one for closed well: better than none.
+fn mark_open(lock: &File) -> bool {
+    let clean = lock.metadata().is_ok_and(|lock| lock.len() == 0);
+    if let Err(error) = lock.write_all_at(OPEN, 0) {
+        tracing::debug!(%error, "the lock does not say that the directory is open");
+    }
+    clean
 }
 
 /// The identity in a file, if the file is there.
@@ -288,7 +304,8 @@ pub fn open(options: &Options) -> Result<Handle, OpenError> {
             losses,
             path: options.path.clone(),
             identity,
-            _lock: lock,
+            clean_start: mark_open(&lock),
+            lock,
         }),
     })
 }
@@ -476,10 +493,15 @@ impl Handle {
             let _ = mailbox.send(Request::Close);
         }
         let threads = std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(|e| e.into_inner()));
+        let mut well = !threads.is_empty();
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a core thread had panicked");
+                well = false;
             }
+        }
+        if well && let Err(error) = self.inner.lock.set_len(0) {
+            tracing::debug!(%error, "the lock says that the directory is open");
         }
     }
 

@@ -375,6 +375,33 @@ fn the_log_goes_with_the_blocks() {
 }
 
 #[test]
+fn a_start_knows_whether_the_directory_was_closed() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let lock = directory.path().join("hearth.lock");
+    let start = || open_at(directory.path(), IoChoice::Threads);
+    let clean = |handle: &Handle| block_on(handle.figures()).expect("figures").clean_start;
+    let handle = start();
+    assert!(clean(&handle), "it is new");
+    // What a kill would leave.
+    let open = std::fs::read(&lock).expect("a lock");
+    assert!(!open.is_empty());
+    handle.close();
+    drop(handle);
+    let handle = start();
+    assert!(clean(&handle));
+    handle.close();
+    drop(handle);
+    std::fs::write(&lock, open).expect("writes");
+    let handle = start();
+    assert!(!clean(&handle));
+    handle.close();
+    drop(handle);
+    let handle = start();
+    assert!(clean(&handle));
+    handle.close();
+}
+
+#[test]
 fn blocks_go_by_age_and_by_size() {
     each_backend(|path, _| {
         let second = std::time::Duration::from_secs;

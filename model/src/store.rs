@@ -582,6 +582,8 @@ pub struct StoreFigures {
     pub wal_failures: u64,
     pub wal_corruptions: u64,
     pub replay_seconds: f64,
+    /// The store was closed before it was opened, or is new.
+    pub clean_start: bool,
     pub read_only: bool,
     pub blocks: u64,
     pub block_bytes: u64,

@@ -82,6 +82,7 @@ pub enum Tally {
     KumaSkipped,
     AzureFailures,
     AzureCacheHits,
+    ZookeeperFailures,
 }
 
 /// Names and help texts, in the order of [`Tally`].
@@ -100,6 +101,7 @@ pub const TALLIES: &[(&str, &str)] = &[
     ),
     ("prometheus_sd_azure_failures_total", "Number of Azure service discovery refresh failures."),
     ("prometheus_sd_azure_cache_hit_total", "Number of cache hits during refresh."),
+    ("prometheus_treecache_zookeeper_failures_total", "The total number of ZooKeeper failures."),
 ];
 
 impl DiscoveryCounters {

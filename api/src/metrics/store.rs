@@ -259,6 +259,22 @@ fn blocks(f: &StoreFigures) -> Vec<Family> {
             f.block_failures,
         ),
         Family::counter(
+            "prometheus_tsdb_compactions_triggered_total",
+            "Total number of triggered compactions for the partition.",
+            f.blocks_flushed + f.blocks_compacted + f.block_failures,
+        ),
+        Family::counter(
+            "prometheus_tsdb_reloads_total",
+            "Number of times the database reloaded block data from disk.",
+            f.blocks_flushed + f.blocks_compacted,
+        ),
+        Family::counter(
+            "prometheus_tsdb_reloads_failures_total",
+            "Number of times the database failed to reload block data from disk: blocks that were set aside, and damaged \
+             places found in others.",
+            f.blocks_set_aside + f.block_damages,
+        ),
+        Family::counter(
             "prometheus_tsdb_head_truncations_total",
             "Total number of head truncations attempted.",
             f.blocks_flushed,
@@ -288,6 +304,11 @@ fn blocks(f: &StoreFigures) -> Vec<Family> {
 
 fn own(f: &StoreFigures) -> Vec<Family> {
     vec![
+        Family::gauge(
+            "prometheus_tsdb_clean_start",
+            "0: whoever had the data directory before did not close it. 1: it was closed, or is new.",
+            f64::from(u8::from(f.clean_start)),
+        ),
         Family::gauge("hearth_shards", "Shards of the data directory.", f.shards as f64),
         Family::gauge(
             "hearth_storage_read_only",

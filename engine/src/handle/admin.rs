@@ -60,7 +60,8 @@ impl Admin for Handle {
         Box::pin(async {
             let mut parts = self.ask_all(Request::Figures).await?.into_iter();
             let first = parts.next().ok_or(StoreError::Closed)?;
-            Ok(self.with_takeover(parts.fold(first, add_figures)))
+            let all = self.with_takeover(parts.fold(first, add_figures));
+            Ok(StoreFigures { clean_start: self.inner.clean_start, ..all })
         })
     }
 
@@ -113,6 +114,7 @@ fn add_figures(a: StoreFigures, b: StoreFigures) -> StoreFigures {
         wal_failures: a.wal_failures + b.wal_failures,
         wal_corruptions: a.wal_corruptions + b.wal_corruptions,
         replay_seconds: a.replay_seconds.max(b.replay_seconds),
+        clean_start: a.clean_start && b.clean_start,
         read_only: a.read_only || b.read_only,
         blocks: a.blocks + b.blocks,
         block_bytes: a.block_bytes + b.block_bytes,

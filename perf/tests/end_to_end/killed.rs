@@ -201,6 +201,11 @@ fn check_kept(server: &Server, data: &Data, senders: &[Sender], kill: usize) {
         most.add(sender.acknowledged);
         most.add(sender.in_doubt);
     }
+    let metrics = server.client.get("/metrics", &[]).expect("it answers").body;
+    assert!(
+        metrics.contains("\nprometheus_tsdb_clean_start 0\n"),
+        "kill {kill}: the start knows of the kill"
+    );
     let held = held(server, data);
     println!("kill {kill}: {held:?}, acknowledged {least:?}, ready after {:.2} s", server.ready_s);
     assert!(

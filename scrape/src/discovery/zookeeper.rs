@@ -10,7 +10,7 @@ use super::meta::{Meta, host_port};
 use super::watcher::Publisher;
 use super::{Discover, TargetGroup, Tools, nulls};
 use crate::config::{DISCOVERY_RETRY_MS, MAX_ZOOKEEPER_NODES, ZookeeperSdConfig};
-use crate::counters::Refreshes;
+use crate::counters::{DiscoveryCounters, Refreshes, Tally};
 use hearth_model::Labels;
 use serde::Deserialize;
 use session::{Event, Session};
@@ -78,6 +78,7 @@ pub struct Zookeeper {
     config: ZookeeperSdConfig,
     member: Member,
     refreshes: Arc<Refreshes>,
+    counters: Arc<DiscoveryCounters>,
 }
 
 /// What a session has seen.
@@ -145,11 +146,9 @@ impl Zookeeper {
         member: Member,
         tools: &Tools,
     ) -> Zookeeper {
-        Zookeeper {
-            config: config.clone(),
-            member,
-            refreshes: tools.counters.refreshes(mechanism, &tools.config),
-        }
+        let refreshes = tools.counters.refreshes(mechanism, &tools.config);
+        let counters = Arc::clone(&tools.counters);
+        Zookeeper { config: config.clone(), member, refreshes, counters }
     }
 
     /// Reads these nodes, and all that is below those that were not known.
@@ -236,6 +235,7 @@ impl Discover for Zookeeper {
             let mut alive = false;
             if let Err(error) = self.follow(server, &publisher, &mut alive).await {
                 self.refreshes.failures.add(1);
+                self.counters.tally(Tally::ZookeeperFailures).add(1);
                 publisher.failed(&error);
             }
             if alive {
