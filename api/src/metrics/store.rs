@@ -11,6 +11,7 @@ pub(super) fn families(f: &StoreFigures) -> Vec<Family> {
     out.extend(wal(f));
     out.extend(exemplars(f));
     out.extend(blocks(f));
+    out.extend(compactions(f));
     out.extend(own(f));
     out
 }
@@ -249,6 +250,32 @@ fn blocks(f: &StoreFigures) -> Vec<Family> {
             f.block_bytes as f64,
         ),
         Family::counter(
+            "prometheus_tsdb_time_retentions_total",
+            "The number of times that blocks were deleted because the maximum time limit was exceeded.",
+            f.blocks_expired,
+        ),
+        Family::counter(
+            "prometheus_tsdb_size_retentions_total",
+            "The number of times that blocks were deleted because the maximum number of bytes was exceeded.",
+            f.blocks_crowded_out,
+        ),
+        Family::gauge(
+            "hearth_blocks_set_aside",
+            "Blocks that could not be read: their files are in the shards' quarantine directories.",
+            f.blocks_set_aside as f64,
+        ),
+        Family::gauge(
+            "hearth_block_damages",
+            "Damaged places found in blocks; what they held is missing from answers.",
+            f.block_damages as f64,
+        ),
+    ]
+}
+
+/// How blocks are made.
+fn compactions(f: &StoreFigures) -> Vec<Family> {
+    vec![
+        Family::counter(
             "prometheus_tsdb_compactions_total",
             "Total number of compactions that were executed for the partition.",
             f.blocks_flushed + f.blocks_compacted,
@@ -278,26 +305,6 @@ fn blocks(f: &StoreFigures) -> Vec<Family> {
             "prometheus_tsdb_head_truncations_total",
             "Total number of head truncations attempted.",
             f.blocks_flushed,
-        ),
-        Family::counter(
-            "prometheus_tsdb_time_retentions_total",
-            "The number of times that blocks were deleted because the maximum time limit was exceeded.",
-            f.blocks_expired,
-        ),
-        Family::counter(
-            "prometheus_tsdb_size_retentions_total",
-            "The number of times that blocks were deleted because the maximum number of bytes was exceeded.",
-            f.blocks_crowded_out,
-        ),
-        Family::gauge(
-            "hearth_blocks_set_aside",
-            "Blocks that could not be read: their files are in the shards' quarantine directories.",
-            f.blocks_set_aside as f64,
-        ),
-        Family::gauge(
-            "hearth_block_damages",
-            "Damaged places found in blocks; what they held is missing from answers.",
-            f.block_damages as f64,
         ),
     ]
 }
