@@ -125,7 +125,11 @@ fn measure(
     match entrant.kind {
         Kind::Hearth => {
             cut(&server, prepared, source)?;
-            let settled = || Ok(blocks(&data).is_some_and(|blocks| blocks.values().all(|count| *count == 1)));
+            let settled = || {
+                let one = blocks(&data).is_some_and(|blocks| blocks.values().all(|count| *count == 1));
+                // The first of several is alone for a while, too.
+                Ok(one && in_memory_from(&server)? > prepared.plan.end_ms)
+            };
             wait_until("one block a shard", MERGE_DEADLINE, settled)?;
             server.stop()?;
             Ok(length_bytes(&data, &|path| path.extension().is_some_and(|end| end == "block")))
@@ -164,6 +168,14 @@ fn cut(server: &Server, prepared: &Prepared, source: &dyn Source) -> Result<(), 
     }
     let answer = server.client.remote_write(encoder.finish()?)?;
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(answer.body) }
+}
+
+/// The time of the oldest sample that is in no block.
+fn in_memory_from(server: &Server) -> Result<i64, String> {
+    const NAME: &str = "prometheus_tsdb_head_min_time ";
+    let page = server.client.get("/metrics", &[])?.body;
+    let value = page.lines().find_map(|line| line.strip_prefix(NAME)).ok_or("no time of the head")?;
+    value.parse::<f64>().map(|time| time as i64).map_err(|error| format!("{NAME}{value}: {error}"))
 }
 
 /// How many blocks each shard has; none while one is being written or a shard has none.
