@@ -3,8 +3,8 @@
 
 use futures_executor::block_on;
 use hearth_engine::{Handle, IoChoice, Keeping, Options, open};
-use hearth_model::batch::{Refusal, Refused};
-use hearth_model::store::{Admin, Columns, Projection, Select, SeriesCursor, ShardView};
+use hearth_model::batch::{Exemplar, Refusal, Refused};
+use hearth_model::store::{Admin, Catalogue, Columns, Projection, Select, SeriesCursor, ShardView};
 use hearth_model::{
     Ack, Append, Column, Labels, QueryContext, Roster, Sample, Scatter, TimeRange, WriteBatch, WriteOutcome,
     key,
@@ -15,15 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn open_at(path: &Path) -> Handle {
-    let options = Options {
+    open(&options(path)).expect("opens")
+}
+
+fn options(path: &Path) -> Options {
+    Options {
         shards: Some(2),
         io: IoChoice::Threads,
         block_range: Duration::from_secs(100),
         keeping: Keeping { out_of_order_window: Duration::from_secs(10), ..Keeping::default() },
         clock: || 2_000_000,
         ..Options::new(path)
-    };
-    open(&options).expect("opens")
+    }
 }
 
 fn name(i: usize) -> Labels {
@@ -137,6 +140,55 @@ fn samples_of_a_column_may_have_times_of_their_own() {
     drop(handle);
     let handle = open_at(directory.path());
     assert_eq!(read(&handle), expect);
+    handle.close();
+}
+
+#[test]
+fn exemplars_of_a_column_are_those_of_its_series() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let mut options = options(directory.path());
+    options.keeping.max_exemplars = 1_000;
+    let handle = open(&options).expect("opens");
+    let roster = roster(0..100);
+    let mut batch = column(&roster, 1_900);
+    batch.column.absent = vec![7];
+    // One at every third series, two at the ninth.
+    let seconds = |i: usize| if i == 9 { vec![1_898, 1_899] } else { vec![1_899] };
+    let with = || (0..100).filter(|i| i % 3 == 0);
+    let exemplar = |i: usize, second: i64| {
+        let labels = Labels::from_pairs([("trace", i.to_string())]);
+        (i as u32, Exemplar { timestamp_ms: second * 1_000, value: i as f64, labels })
+    };
+    batch.column.exemplars =
+        with().flat_map(|i| seconds(i).into_iter().map(move |second| exemplar(i, second))).collect();
+    let outcome = write(&handle, batch);
+    assert_eq!((outcome.samples, outcome.exemplars, outcome.exemplars_out_of_order), (99, 35, 0));
+    let check = |handle: &Handle| {
+        let all = handle.exemplars(QueryContext::unlimited(), vec![Arc::new([])], TimeRange::ALL);
+        let found: BTreeMap<String, Vec<(i64, f64)>> = block_on(all)
+            .expect("reads")
+            .into_iter()
+            .map(|of| {
+                let points = of.exemplars.iter().map(|e| (e.timestamp_ms / 1_000, e.value)).collect();
+                (of.labels.to_string(), points)
+            })
+            .collect();
+        let points = |i: usize| seconds(i).into_iter().map(|second| (second, i as f64)).collect();
+        assert_eq!(found, with().map(|i| (name(i).to_string(), points(i))).collect());
+    };
+    check(&handle);
+    handle.close();
+    drop(handle);
+    let handle = open(&options).expect("opens");
+    check(&handle);
+    handle.close();
+    drop(handle);
+    // Where none are kept, none are taken.
+    options.keeping.max_exemplars = 0;
+    let handle = open(&options).expect("opens");
+    let mut batch = column(&roster, 1_901);
+    batch.column.exemplars = vec![exemplar(3, 1_900)];
+    assert_eq!(write(&handle, batch).exemplars, 0);
     handle.close();
 }
 

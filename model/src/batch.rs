@@ -68,10 +68,14 @@ impl WriteBatch {
         let column = std::mem::take(&mut self.column);
         let Some(roster) = &column.roster else { return };
         let mut present = column.present().peekable();
+        let mut exemplars = column.exemplars.iter().peekable();
         for (number, key) in roster.keys().enumerate() {
             match present.next_if(|(at, _)| *at == number) {
                 Some((_, sample)) => self.push_keyed(key, &[sample]),
                 None => self.push_keyed(key, &[]),
+            }
+            while let Some((_, exemplar)) = exemplars.next_if(|(at, _)| *at as usize == number) {
+                self.push_exemplar(exemplar.clone());
             }
         }
     }
@@ -256,12 +260,17 @@ mod tests {
         let mut batch = WriteBatch::default();
         batch.push_keyed(b"a", &[Sample { timestamp_ms: 1, value: 2.0 }]);
         let roster = Some(Arc::new(Roster::new([&b"b"[..], b"c"])));
-        batch.column = Column { roster, timestamp_ms: 3, values: vec![4.0, 5.0], ..Column::default() };
+        let exemplar = Exemplar { timestamp_ms: 6, value: 7.0, labels: Labels::empty() };
+        let exemplars = vec![(1, exemplar.clone()), (1, exemplar.clone())];
+        let values = vec![4.0, 5.0];
+        batch.column = Column { roster, timestamp_ms: 3, values, exemplars, ..Column::default() };
         assert!(!batch.is_empty());
         batch.spell_out();
         let found: Vec<_> = batch.series.iter().map(|s| (batch.key(s), batch.samples_of(s)[0])).collect();
         let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
         assert_eq!(found, [(&b"a"[..], sample(1, 2.0)), (b"b", sample(3, 4.0)), (b"c", sample(3, 5.0))]);
+        let exemplars: Vec<_> = batch.series.iter().map(|series| batch.exemplars_of(series).len()).collect();
+        assert_eq!((exemplars, &batch.exemplars[1]), (vec![0, 0, 2], &exemplar));
         assert!(batch.column.is_empty() && batch.column.roster.is_none());
     }
 

@@ -4,6 +4,7 @@
 //! Invariants: a roster never changes; what a store keeps beside it is a hint, which may be missing or out of date at
 //! any time (a series may have ended since), so the keys alone decide.
 
+use crate::batch::Exemplar;
 use crate::sample::Sample;
 use std::any::Any;
 use std::fmt;
@@ -84,6 +85,8 @@ pub struct Column {
     pub values: Vec<f64>,
     /// Numbers of the series that have no sample this time, ascending: their values say nothing.
     pub absent: Vec<u32>,
+    /// Exemplars, each with the number of its series, ascending; none of those that are absent.
+    pub exemplars: Vec<(u32, Exemplar)>,
 }
 
 impl Column {
@@ -93,6 +96,7 @@ impl Column {
         self.times.clear();
         self.values.clear();
         self.absent.clear();
+        self.exemplars.clear();
     }
 
     /// The sample of that series, where it is not absent.

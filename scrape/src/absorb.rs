@@ -302,34 +302,37 @@ impl Absorber<'_> {
         Ok(new)
     }
 
-    /// Takes what a page has of series of a trail beside its column, by their numbers on the page, under the keys of those
-    /// that were kept. Where anything is wrong, the page is to be read in full.
+    /// Takes what a page has of series of a trail beside their values, by their numbers on the page: `place` knows those of
+    /// the roster, `histogram_key` the others, each where the series was kept. Where anything is wrong, the page is to be
+    /// read in full.
     pub fn beside<'k>(
         &mut self,
         body: &[u8],
         noted: &[(u32, Noted)],
         beside: Beside,
-        key_of: impl Fn(u32) -> Option<&'k [u8]>,
+        place: impl Fn(u32) -> Option<u32>,
+        histogram_key: impl Fn(u32) -> Option<&'k [u8]>,
     ) -> Result<(), String> {
         for (number, noted) in noted {
-            let (Some(key), Some(part)) = (key_of(*number), noted.part(body)) else { continue };
-            self.check_key(key)?;
-            self.batch.push_keyed(key, &[]);
-            self.exemplar(&part, self.at_ms);
+            let exemplar = noted.part(body).and_then(|part| exemplar_of(&part, self.at_ms));
+            self.batch.column.exemplars.extend(place(*number).zip(exemplar));
         }
+        let mut exemplars = beside.exemplars.into_iter().filter(|(_, e)| is_short(&e.labels)).peekable();
         for (number, time_ms, mut histogram) in beside.histograms {
-            let Some(key) = key_of(number) else { continue };
+            while let Some((of, exemplar)) = exemplars.next_if(|(of, _)| *of < number) {
+                self.batch.column.exemplars.extend(place(of).map(|at| (at, exemplar)));
+            }
+            let Some(key) = histogram_key(number) else { continue };
             self.check_key(key)?;
             native::fit(&self.job.config, &mut histogram).map_err(|_| BUCKET_LIMIT)?;
             native::check(&histogram)?;
             self.batch.push_histograms(key, [(time_ms, histogram)]);
+            while let Some((_, exemplar)) = exemplars.next_if(|(of, _)| *of == number) {
+                self.batch.push_exemplar(exemplar);
+            }
         }
-        for (number, exemplar) in beside.exemplars {
-            let Some(key) = key_of(number).filter(|_| is_short(&exemplar.labels)) else { continue };
-            self.check_key(key)?;
-            self.batch.push_keyed(key, &[]);
-            self.batch.push_exemplar(exemplar);
-        }
+        let rest = exemplars.filter_map(|(of, exemplar)| Some((place(of)?, exemplar)));
+        self.batch.column.exemplars.extend(rest);
         Ok(())
     }
 
@@ -514,10 +517,8 @@ impl Absorber<'_> {
     }
 
     fn exemplar(&mut self, part: &ExemplarPart<'_>, default_ms: i64) {
-        let labels = Labels::from_pairs(pairs_of(part.labels));
-        if is_short(&labels) {
-            let timestamp_ms = part.timestamp_ms.unwrap_or(default_ms);
-            self.batch.push_exemplar(Exemplar { timestamp_ms, value: part.value, labels });
+        if let Some(exemplar) = exemplar_of(part, default_ms) {
+            self.batch.push_exemplar(exemplar);
         }
     }
 
@@ -558,6 +559,13 @@ fn zero_of(histogram: &Histogram) -> Histogram {
         custom_values: histogram.custom_values.clone(),
         ..Histogram::stale()
     }
+}
+
+/// Unless it says too much; with that time where it has none of its own.
+fn exemplar_of(part: &ExemplarPart<'_>, default_ms: i64) -> Option<Exemplar> {
+    let labels = Labels::from_pairs(pairs_of(part.labels));
+    let timestamp_ms = part.timestamp_ms.unwrap_or(default_ms);
+    is_short(&labels).then_some(Exemplar { timestamp_ms, value: part.value, labels })
 }
 
 /// OpenMetrics bounds what an exemplar may say.

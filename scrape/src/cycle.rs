@@ -220,8 +220,8 @@ impl Cycle {
         let trail = &mut self.trail;
         let beside = std::mem::take(&mut detour.beside);
         let read = absorber.strays(body, &detour.strays, &mut |key| trail.knows(key)).and_then(|new| {
-            let key_of = |number| trail.key_of(number);
-            absorber.beside(body, &detour.exemplars, beside, key_of).map_err(|_| new)
+            let (place, key) = (|number| trail.place(number), |number| trail.histogram_key(number));
+            absorber.beside(body, &detour.exemplars, beside, place, key).map_err(|_| new)
         });
         let tally = absorber.tally;
         if let Err(new) = read {

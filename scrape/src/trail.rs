@@ -187,9 +187,14 @@ impl Trail {
         self.laid.as_mut().is_some_and(|laid| laid.knows(key))
     }
 
-    /// The key of the series with that number on the page, where it was kept.
-    pub fn key_of(&self, number: u32) -> Option<&[u8]> {
-        self.laid.as_ref()?.key_of(number)
+    /// The number in the roster of the series with that number on the page, where it is there.
+    pub fn place(&self, number: u32) -> Option<u32> {
+        self.laid.as_ref()?.place(number)
+    }
+
+    /// The key of the native histogram with that number on the page, where it was kept.
+    pub fn histogram_key(&self, number: u32) -> Option<&[u8]> {
+        self.laid.as_ref()?.histogram_key(number)
     }
 
     /// Keys of the series that were there the last time and are not in this page.

@@ -8,7 +8,7 @@ use crate::config;
 use crate::exemplars::{self, Exemplars};
 use crate::head::{Fate, Head};
 use crate::wal::commit::Commit;
-use hearth_model::batch::{BatchSeries, Refusal, Refused};
+use hearth_model::batch::{BatchSeries, Exemplar, Refusal, Refused};
 use hearth_model::metadata::MetricMetadata;
 use hearth_model::{Ack, Sample, StoreError, WriteBatch, key};
 use std::borrow::Cow;
@@ -156,6 +156,10 @@ impl Appender<'_> {
         let members = placed.shard(self.state.number);
         let first = batch.series.len() as u32;
         let mut absent = column.absent.iter().copied().peekable();
+        let mut exemplars = match self.exemplars.capacity() {
+            0 => &[][..],
+            _ => &column.exemplars,
+        };
         for at in 0..members.len() {
             if let Some(row) = members.row(at + ROWS_AHEAD) {
                 self.head.prefetch_row(row);
@@ -187,6 +191,16 @@ impl Appender<'_> {
                 },
             };
             self.float(first + number, 0, id, sample);
+            // Those of other shards' series, and of series that are not here.
+            while let Some(((of, _), rest)) = exemplars.split_first()
+                && *of < number
+            {
+                exemplars = rest;
+            }
+            if exemplars.first().is_some_and(|(of, _)| *of == number) {
+                let own = exemplars.iter().take_while(|(of, _)| *of == number);
+                self.take_exemplars(id, own.map(|(_, exemplar)| exemplar));
+            }
         }
     }
 
@@ -283,7 +297,7 @@ impl Appender<'_> {
             self.count(at, floats + sample as u32, fate, true);
         }
         if !series.exemplars.is_empty() && self.exemplars.capacity() > 0 {
-            self.take_exemplars(series, id);
+            self.take_exemplars(id, self.batch.exemplars_of(series).iter());
         }
     }
 
@@ -303,10 +317,10 @@ impl Appender<'_> {
     }
 
     #[cold]
-    fn take_exemplars(&mut self, series: &BatchSeries, id: u32) {
+    fn take_exemplars<'e>(&mut self, id: u32, all: impl Iterator<Item = &'e Exemplar>) {
         let labels = self.head.labels_of(id);
         let key = key::key_of(&labels);
-        for exemplar in self.batch.exemplars_of(series) {
+        for exemplar in all {
             match self.exemplars.push(self.head.hash(id), || labels.clone(), exemplar) {
                 exemplars::Fate::Taken => {
                     self.commit.push_exemplar(&key, exemplar);
