@@ -5,7 +5,7 @@
 //! 2. Each host begins at another page. Behind the last page comes the first: a gauge goes on with the value there, a
 //!    counter (and the clock) from where it was, by what it grew by from page to page; over the joint by what it grew
 //!    by before it.
-//! 3. What was a number of decimals stays one.
+//! 3. What an exporter made of an integer (milliseconds times 0.001) is made so again, with the same digits.
 
 use crate::prepared::Source;
 use crate::process::{Kind, Launch};
@@ -17,14 +17,65 @@ use std::time::{Duration, Instant};
 /// Floats have no more digits than that which mean anything.
 const MOST_DECIMALS: i32 = 17;
 
+/// Floats below it hold every integer.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// How an exporter makes a float of an integer: each way rounds in its own manner.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Made {
+    /// By ten to this power.
+    Divided(i32),
+    Multiplied(i32),
+    /// By a thousand, and again.
+    Twice,
+}
+
+impl Made {
+    /// The way in which all these values were made, with the fewest digits.
+    fn of(values: &[f64]) -> Option<Made> {
+        let comes_back = |made: &Made, value: f64| {
+            let integer = made.integer(value);
+            integer.abs() < EXACT_MAX && made.value(integer) == value
+        };
+        let fits = |made: &Made| values.iter().all(|value| comes_back(made, *value));
+        let powers = || 0..=MOST_DECIMALS;
+        let mut ways = powers().map(Made::Divided).chain([Made::Twice]).chain(powers().map(Made::Multiplied));
+        ways.find(fits)
+    }
+
+    fn value(self, integer: f64) -> f64 {
+        match self {
+            Made::Divided(power) => integer / 10f64.powi(power),
+            Made::Multiplied(power) => integer * format!("1e-{power}").parse::<f64>().unwrap_or(f64::NAN),
+            Made::Twice => integer / 1000.0 / 1000.0,
+        }
+    }
+
+    fn integer(self, value: f64) -> f64 {
+        match self {
+            Made::Divided(power) | Made::Multiplied(power) => (value * 10f64.powi(power)).round(),
+            Made::Twice => (value * 1e6).round(),
+        }
+    }
+}
+
+/// What grows, in the integers that its values were made of.
+#[derive(Debug)]
+struct Growth {
+    made: Made,
+    /// On each page.
+    integers: Vec<f64>,
+    /// From a page to the next; the last one over the joint.
+    steps: Vec<f64>,
+}
+
 /// One series of the recording.
 #[derive(Debug)]
 struct Series {
     labels: Vec<(String, String)>,
     values: Vec<f64>,
-    /// From a page to the next; the last one over the joint. None for what goes on with the values themselves.
-    growth: Option<Vec<f64>>,
-    decimals: i32,
+    /// None for what goes on with the values themselves.
+    growth: Option<Growth>,
 }
 
 /// A recording.
@@ -106,11 +157,13 @@ fn series(text: &str, values: &[&str], counters: &BTreeSet<&str>) -> Result<Seri
         && labels.iter().all(|(name, _)| name != "quantile")
         && numbers.is_sorted();
     let growth = grows.then(|| {
-        let mut growth: Vec<f64> = numbers.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        growth.extend(growth.last().copied());
-        growth
+        let made = Made::of(&numbers).unwrap_or(Made::Divided(decimals));
+        let integers: Vec<f64> = numbers.iter().map(|value| made.integer(*value)).collect();
+        let mut steps: Vec<f64> = integers.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        steps.extend(steps.last().copied());
+        Growth { made, integers, steps }
     });
-    Ok(Series { labels, values: numbers, growth, decimals })
+    Ok(Series { labels, values: numbers, growth })
 }
 
 /// Digits behind the point once the exponent is worked in.
@@ -150,13 +203,15 @@ pub struct Player {
     labels: Vec<Vec<u8>>,
     /// Of each host's series.
     values: Vec<f64>,
+    /// What the values of those that grow are made of.
+    integers: Vec<f64>,
     /// The page that each host is at.
     at: Vec<usize>,
 }
 
 impl Player {
     pub fn new(recording: Recording, hosts: usize) -> Player {
-        let (mut labels, mut values) = (Vec::new(), Vec::new());
+        let (mut labels, mut values, mut integers) = (Vec::new(), Vec::new(), Vec::new());
         let at: Vec<usize> = (0..hosts).map(|host| host * recording.pages / hosts).collect();
         for (host, page) in at.iter().enumerate() {
             let (instance, job) = (format!("10.0.{}.{}:9100", host / 250, host % 250), "node".to_owned());
@@ -166,9 +221,10 @@ impl Player {
                 all.sort();
                 labels.push(label_bytes(all.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
                 values.push(one.values[*page]);
+                integers.push(one.growth.as_ref().map_or(0.0, |growth| growth.integers[*page]));
             }
         }
-        Player { recording, labels, values, at }
+        Player { recording, labels, values, integers, at }
     }
 }
 
@@ -187,14 +243,15 @@ impl Source for Player {
 
     fn advance(&mut self) {
         let of_host = self.recording.series.len();
-        for (at, values) in self.at.iter_mut().zip(self.values.chunks_mut(of_host)) {
+        let hosts = self.values.chunks_mut(of_host).zip(self.integers.chunks_mut(of_host));
+        for (at, (values, integers)) in self.at.iter_mut().zip(hosts) {
             let before = *at;
             *at = (before + 1) % self.recording.pages;
-            for (series, value) in self.recording.series.iter().zip(values) {
+            for ((series, value), integer) in self.recording.series.iter().zip(values).zip(integers) {
                 *value = match &series.growth {
                     Some(growth) => {
-                        let unit = 10f64.powi(series.decimals);
-                        ((*value + growth[before]) * unit).round() / unit
+                        *integer += growth.steps[before];
+                        growth.made.value(*integer)
                     }
                     None => series.values[*at],
                 };
@@ -220,6 +277,16 @@ mod tests {
         ] {
             assert_eq!(decimals(value), expect, "{value}");
         }
+    }
+
+    #[test]
+    fn what_an_exporter_made_of_integers_is_made_so_again() {
+        let made = |values: [f64; 3]| Made::of(&values);
+        assert_eq!(made([1.0, 2.0, 30.0]), Some(Made::Divided(0)));
+        assert_eq!(made([1.25, 2.0, 0.5]), Some(Made::Divided(2)));
+        assert_eq!(made([2799.1150000000002, 5739.6320000000005, 1.5]), Some(Made::Multiplied(3)));
+        assert_eq!(made([380.51555699999994, 383.40439899999996, 2.0]), Some(Made::Twice));
+        assert_eq!(made([std::f64::consts::PI, 0.1 + 0.2, 1e300 / 3.0]), None);
     }
 
     #[test]
