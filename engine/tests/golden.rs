@@ -2,7 +2,7 @@
 //! refused by name and left alone.
 //!
 //! Each of `golden/` is a directory with every kind of file, one a line: its name, then its bytes in hexadecimal.
-//! `format_2.txt` has blocks of version 1, `format_3.txt` of version 2. `HEARTH_GOLDEN=write` makes the newest anew: for a
+//! `format_2.txt` has blocks of version 1, each later one of the next version. `HEARTH_GOLDEN=write` makes the newest anew: for a
 //! change of format keep the old ones beside the new.
 
 use futures_executor::block_on;
@@ -22,8 +22,8 @@ const SERIES: usize = 5;
 const PAGE_BYTES: usize = 16 << 10;
 const FOOTER_BYTES: usize = 28;
 
-const KEPT: [&str; 2] = ["tests/golden/format_2.txt", NEWEST];
-const NEWEST: &str = "tests/golden/format_3.txt";
+const KEPT: [&str; 3] = ["tests/golden/format_2.txt", "tests/golden/format_3.txt", NEWEST];
+const NEWEST: &str = "tests/golden/format_4.txt";
 
 /// The files of a directory that is kept.
 fn kept(golden: &str) -> BTreeMap<PathBuf, Vec<u8>> {

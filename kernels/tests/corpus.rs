@@ -1,7 +1,7 @@
 //! The frozen corpus of real values: every version reads it to the same bits, and none needs more bytes
 //! for it than the figures recorded here.
 
-use hearth_kernels::codec::{times, values};
+use hearth_kernels::codec::{Effort, times, values};
 
 const SERIES: usize = 523;
 const SAMPLES: usize = 1024;
@@ -29,12 +29,12 @@ fn digest(words: impl Iterator<Item = u64>) -> u64 {
 
 /// Bytes of all series in chunks of so many samples.
 #[track_caller]
-fn check_size(samples: usize, most: usize) {
+fn check_size(samples: usize, effort: Effort, most: usize) {
     let (_, series) = corpus();
     let mut bytes = 0;
     for chunk in series.iter().flat_map(|column| column.chunks(samples)) {
         let (mut out, mut back) = (Vec::new(), Vec::new());
-        values::encode(chunk, &mut out);
+        values::encode(chunk, effort, &mut out);
         bytes += out.len();
         assert_eq!(values::decode(&out, &mut back), Ok(out.len()));
         assert!(back.iter().map(|v| v.to_bits()).eq(chunk.iter().map(|v| v.to_bits())));
@@ -55,11 +55,31 @@ fn old_chunks_are_read_to_the_same_bits() {
 }
 
 #[test]
+fn old_coded_chunks_are_read_to_the_same_bits() {
+    const CODED: u8 = 7;
+    let bytes = std::fs::read("corpus/coded.chunks").expect("the corpus is there");
+    let (_, mut series) = corpus();
+    let (mut at, mut read) = (0, 0);
+    while at < bytes.len() {
+        let mut values = Vec::new();
+        assert_eq!(bytes[at], CODED);
+        at += values::decode(&bytes[at..], &mut values).expect("a chunk of values");
+        let same =
+            |column: &Vec<f64>| column.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits()));
+        let found = series.iter().position(same).expect("one of the series");
+        series.drain(..=found);
+        read += 1;
+    }
+    assert_eq!(read, 16);
+}
+
+#[test]
 fn chunks_of_a_block_need_no_more_bytes() {
-    check_size(1024, 226_824);
+    check_size(1024, Effort::Fast, 226_824);
+    check_size(1024, Effort::Small, 212_740);
 }
 
 #[test]
 fn chunks_of_a_head_need_no_more_bytes() {
-    check_size(128, 247_136);
+    check_size(128, Effort::Fast, 247_136);
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 pub const MAGIC: [u8; 8] = *b"HEARTHBK";
 pub const END_MAGIC: [u8; 8] = *b"HEARTHBE";
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// The oldest version that is read.
 const FIRST_VERSION: u32 = 1;
 /// Unit of checking: large enough for its checksum to cost nothing, small enough to cost one disk access.

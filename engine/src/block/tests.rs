@@ -11,6 +11,7 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::index;
 use crate::pace::Pace;
 use futures_executor::block_on;
+use hearth_kernels::codec::Effort;
 use hearth_model::{Histogram, MatchOp, Matcher, TimeRange};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,7 +58,8 @@ fn write(disk: &SimulatedDisk) -> Directory {
         ranks.insert(text.clone(), symbols.push(text));
     }
     let directory = Directory { shard: 1, number: 2, seed: 3, sources: vec![1], ..Directory::default() };
-    let mut writer = BlockWriter::create(disk, Path::new(PATH), directory, symbols).expect("creates");
+    let mut writer =
+        BlockWriter::create(disk, Path::new(PATH), directory, symbols, Effort::Small).expect("creates");
     for series in 0..SERIES {
         let (times, values): (Vec<i64>, Vec<f64>) = samples(series).into_iter().unzip();
         writer.push_floats(&times, &values);
@@ -138,7 +140,8 @@ fn many_targets_keep_their_times_once() {
     let texts = ["__name__", "a", "b", "instance"].map(|text| symbols.push(text));
     let targets: Vec<u32> = (0..TARGETS).map(|target| symbols.push(&format!("target-{target:04}"))).collect();
     let directory = Directory { shard: 1, number: 2, seed: 3, ..Directory::default() };
-    let mut writer = BlockWriter::create(&disk, Path::new(PATH), directory, symbols).expect("creates");
+    let mut writer =
+        BlockWriter::create(&disk, Path::new(PATH), directory, symbols, Effort::Small).expect("creates");
     let times = |target: u32| -> Vec<i64> {
         (0..20).map(|i| i * 15_000 + (i * 7_919 + i64::from(target) * 104_729) % 1_000).collect()
     };

@@ -16,6 +16,7 @@ use crate::index::postings::Postings;
 use crate::index::symbols::Symbol;
 use crate::pace::Pace;
 use ahash::AHashMap;
+use hearth_kernels::codec::Effort;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,7 @@ pub struct BlockWriter<D: Disk> {
     log: D::Log,
     sums: PageSums,
     written: u64,
+    effort: Effort,
     out: Vec<u8>,
     directory: Directory,
     symbols: SortedSymbols,
@@ -103,8 +105,14 @@ pub struct BlockWriter<D: Disk> {
 
 impl<D: Disk> BlockWriter<D> {
     /// `path` is that of the unfinished file; an old one is replaced. `directory` says whose the block is,
-    /// when it was cut and what it replaces; the rest of it is filled in here.
-    pub fn create(disk: &D, path: &Path, directory: Directory, symbols: SortedSymbols) -> io::Result<Self> {
+    /// when it was cut and what it replaces; the rest of it is filled in here. The `effort` is that of its chunks.
+    pub fn create(
+        disk: &D,
+        path: &Path,
+        directory: Directory,
+        symbols: SortedSymbols,
+        effort: Effort,
+    ) -> io::Result<Self> {
         match disk.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -118,6 +126,7 @@ impl<D: Disk> BlockWriter<D> {
             log,
             sums: PageSums::default(),
             written: 0,
+            effort,
             out,
             directory: Directory { min_ms: i64::MAX, max_ms: i64::MIN, ..directory },
             symbols,
@@ -142,7 +151,7 @@ impl<D: Disk> BlockWriter<D> {
         for (times, values) in parts {
             let start = self.out.len();
             let kind = self.push_times(times);
-            float::encode_values(values, &mut self.out);
+            float::encode_values(values, self.effort, &mut self.out);
             self.directory.samples += times.len() as u64;
             self.push_chunk(kind, times[0], times[times.len() - 1], times.len(), start);
         }
@@ -175,7 +184,7 @@ impl<D: Disk> BlockWriter<D> {
             let (part, later) = rest.split_at(histogram::chunk_length(rest, HISTOGRAM_CHUNK_SAMPLES));
             rest = later;
             let start = self.out.len();
-            let kind = match histogram::encode_runs(part, &mut self.out) {
+            let kind = match histogram::encode_runs(part, self.effort, &mut self.out) {
                 true => Kind::HistogramRuns,
                 false => {
                     histogram::encode(part, &mut self.out);

@@ -2,7 +2,7 @@
 //! share their times.
 
 use super::{BadChunk, MAX_CHUNK_SAMPLES};
-use hearth_kernels::codec::{times, values};
+use hearth_kernels::codec::{Effort, times, values};
 
 /// Appends a chunk of times: ascending, between one and [`MAX_CHUNK_SAMPLES`].
 pub fn encode_times(column: &[i64], out: &mut Vec<u8>) {
@@ -10,8 +10,8 @@ pub fn encode_times(column: &[i64], out: &mut Vec<u8>) {
 }
 
 /// Appends a chunk of values.
-pub fn encode_values(column: &[f64], out: &mut Vec<u8>) {
-    values::encode(column, out);
+pub fn encode_values(column: &[f64], effort: Effort, out: &mut Vec<u8>) {
+    values::encode(column, effort, out);
 }
 
 /// Appends the times of the chunk that `bytes` begin with and returns its length; on an error `out` is as it

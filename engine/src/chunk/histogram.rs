@@ -11,7 +11,7 @@
 use super::{BadChunk, MAX_CHUNK_SAMPLES};
 use crate::bytes::{Reader, push_f64, push_varint, unzigzag, zigzag};
 use hearth_kernels::codec::histograms::{self, Layout, RUN_VALUES_MAX, Run, run_samples_max};
-use hearth_kernels::codec::times;
+use hearth_kernels::codec::{Effort, times};
 use hearth_model::{CounterReset, Histogram, Span};
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ pub fn chunk_length(all: &[Timed], most: usize) -> usize {
 
 /// Appends the histograms' chunk to `out`: ascending, as many as [`chunk_length`] says. `false`, and nothing done,
 /// where one has more buckets than a run takes.
-pub fn encode_runs(all: &[Timed], out: &mut Vec<u8>) -> bool {
+pub fn encode_runs(all: &[Timed], effort: Effort, out: &mut Vec<u8>) -> bool {
     if all.iter().any(|(_, h)| run_samples_max(buckets(h)) == 0) {
         return false;
     }
@@ -133,7 +133,7 @@ pub fn encode_runs(all: &[Timed], out: &mut Vec<u8>) -> bool {
         let most = run_samples_max(buckets(first));
         let alike = rest.iter().take(most).take_while(|(_, h)| same_layout(first, h)).count();
         let (run, later) = rest.split_at(alike);
-        histograms::encode(&run_of(first, run), out);
+        histograms::encode(&run_of(first, run), effort, out);
         rest = later;
     }
     true
@@ -318,7 +318,7 @@ mod tests {
             let all = some(&mut random, samples);
             let (mut bytes, mut read) = (Vec::new(), Vec::new());
             assert_eq!(chunk_length(&all, 1_000), samples);
-            assert!(encode_runs(&all, &mut bytes));
+            assert!(encode_runs(&all, Effort::Small, &mut bytes));
             assert_eq!(decode_runs(&bytes, samples, &mut read), Ok(()), "seed {seed}");
             assert_eq!(text(&read), text(&all), "seed {seed}");
             assert!(decode_runs(&bytes, samples + 1, &mut read).is_err() && read.len() == samples);
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(chunk_length(&[wide(half), wide(half), wide(1)], 128), 2);
         let mut bytes = Vec::new();
         assert_eq!(chunk_length(&[wide(RUN_VALUES_MAX + 1), wide(1)], 128), 1);
-        assert!(!encode_runs(&[wide(RUN_VALUES_MAX + 1)], &mut bytes) && bytes.is_empty());
+        assert!(!encode_runs(&[wide(RUN_VALUES_MAX + 1)], Effort::Small, &mut bytes) && bytes.is_empty());
     }
 
     #[test]
@@ -365,7 +365,7 @@ mod tests {
             })
             .collect();
         let (mut runs, mut plain) = (Vec::new(), Vec::new());
-        assert!(encode_runs(&all, &mut runs));
+        assert!(encode_runs(&all, Effort::Small, &mut runs));
         encode(&all, &mut plain);
         assert!(runs.len() * 20 < plain.len(), "{} bytes instead of {}", runs.len(), plain.len());
     }

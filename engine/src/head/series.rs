@@ -9,7 +9,7 @@ use crate::config::CHUNK_SAMPLES;
 use hearth_kernels::arch::prefetch;
 use hearth_kernels::codec::bits::READ_SLACK_BYTES;
 use hearth_kernels::codec::gorilla::{self, GorillaState};
-use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, times, values};
+use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, Effort, times, values};
 use std::cell::RefCell;
 
 const _: () = assert!(CHUNK_SAMPLES as usize <= CHUNK_SAMPLES_MAX);
@@ -67,7 +67,7 @@ impl Sealer {
     fn encode(&mut self) -> Box<[u8]> {
         self.bytes.clear();
         times::encode(&self.times, &mut self.bytes);
-        values::encode(&self.values, &mut self.bytes);
+        values::encode(&self.values, Effort::Fast, &mut self.bytes);
         self.bytes.as_slice().into()
     }
 }

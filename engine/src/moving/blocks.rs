@@ -10,6 +10,7 @@ use crate::index::symbols::Symbol;
 use crate::prometheus::chunks::Samples;
 use ahash::AHashMap;
 use futures_executor::block_on;
+use hearth_kernels::codec::Effort;
 use hearth_model::{Labels, key};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -90,7 +91,7 @@ fn begin(
     let unfinished = names::block(&blocks, number).with_extension(names::UNFINISHED);
     let directory =
         Directory { shard: shard as u32, number, seed: store.seed(), cut_ms, ..Directory::default() };
-    let writer = BlockWriter::create(&BlockingDisk, &unfinished, directory, symbols)
+    let writer = BlockWriter::create(&BlockingDisk, &unfinished, directory, symbols, Effort::Small)
         .map_err(MovingError::io(&unfinished))?;
     Ok(Open { number, unfinished, ranks, writer })
 }

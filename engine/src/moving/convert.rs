@@ -25,6 +25,7 @@ use crate::prometheus::directory::BlockEntry;
 use crate::prometheus::index::{Index, SeriesEntry};
 use crate::router::Router;
 use futures_executor::block_on;
+use hearth_kernels::codec::Effort;
 use hearth_model::{TimeRange, key};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -220,7 +221,7 @@ fn begin(
             cut_ms: i64::MIN,
             ..Directory::default()
         };
-        let writer = BlockWriter::create(&BlockingDisk, &unfinished, directory, symbols)
+        let writer = BlockWriter::create(&BlockingDisk, &unfinished, directory, symbols, Effort::Small)
             .map_err(MovingError::io(&unfinished))?;
         open.push(Open { shard, number, unfinished, used, writer, before: Vec::new() });
     }

@@ -9,6 +9,7 @@ use crate::compact::merge::{self, MergeError};
 use crate::config;
 use crate::disk::{Disk, faults, names};
 use crate::pace::Pace;
+use hearth_kernels::codec::Effort;
 use hearth_model::StoreError;
 use std::io;
 use std::rc::Rc;
@@ -105,7 +106,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             sources: sources.iter().map(|b| b.number()).collect(),
             ..Directory::default()
         };
-        let mut writer = BlockWriter::create(&self.disk, &unfinished, directory, symbols)?;
+        let mut writer = BlockWriter::create(&self.disk, &unfinished, directory, symbols, Effort::Small)?;
         if let Err(error) = merge::series(sources, &translated, &mut writer, &self.pace).await {
             writer.abandon();
             return Err(error);

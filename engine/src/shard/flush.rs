@@ -16,6 +16,7 @@ use crate::disk::{Disk, names};
 use crate::head::read::Scratch;
 use crate::index::symbols::Symbol;
 use crate::pace::Pace;
+use hearth_kernels::codec::Effort;
 use hearth_model::{Labels, TimeRange};
 use std::io;
 use std::path::Path;
@@ -79,7 +80,7 @@ impl<D: Disk, P: Pace> Keeper<D, P> {
             cut_ms,
             ..Directory::default()
         };
-        let mut writer = BlockWriter::create(&self.disk, unfinished, directory, symbols)?;
+        let mut writer = BlockWriter::create(&self.disk, unfinished, directory, symbols, Effort::Fast)?;
         let mut written = Ok(());
         let (mut scratch, mut pairs) = (Scratch::default(), Vec::new());
         for id in ids {

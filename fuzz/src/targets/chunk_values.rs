@@ -1,7 +1,7 @@
 //! Any bytes as a sealed chunk of floats: decoded within its bounds, or refused; what was decoded is
 //! encoded and decoded again to the same bits. And any bytes as floats.
 
-use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, values};
+use hearth_kernels::codec::{CHUNK_SAMPLES_MAX, Effort, values};
 
 pub fn run(data: &[u8]) {
     let mut decoded = Vec::new();
@@ -18,9 +18,11 @@ pub fn run(data: &[u8]) {
 }
 
 fn comes_back(floats: &[f64]) {
-    let (mut bytes, mut again) = (Vec::new(), Vec::new());
-    values::encode(floats, &mut bytes);
-    assert!(bytes.len() <= floats.len() * 8 + 3);
-    assert_eq!(values::decode(&bytes, &mut again), Ok(bytes.len()));
-    assert!(again.iter().map(|v| v.to_bits()).eq(floats.iter().map(|v| v.to_bits())));
+    for effort in [Effort::Fast, Effort::Small] {
+        let (mut bytes, mut again) = (Vec::new(), Vec::new());
+        values::encode(floats, effort, &mut bytes);
+        assert!(bytes.len() <= floats.len() * 8 + 3);
+        assert_eq!(values::decode(&bytes, &mut again), Ok(bytes.len()));
+        assert!(again.iter().map(|v| v.to_bits()).eq(floats.iter().map(|v| v.to_bits())));
+    }
 }

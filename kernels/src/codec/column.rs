@@ -1,6 +1,7 @@
 //! A sealed chunk read: its header, its parts, and its words in place. `layout` says how they stand.
 
 use super::CodecError;
+use super::coded::Coded;
 use super::cursor::Cursor;
 use super::granule::{self, GRANULE};
 use super::layout::{Header, Predictor};
@@ -68,6 +69,10 @@ impl<'a> Opened<'a> {
         meaning: Meaning,
         words: &mut [u64],
     ) -> Result<(), CodecError> {
+        if let Some(kept) = self.header.coded {
+            let (specials, coded) = (self.specials()?, Coded::read(&mut self.cursor, kept)?);
+            return self.restore(limit, meaning, Packed::Coded(&coded), specials, words);
+        }
         let (cursor, count) = (&mut self.cursor, self.header.count);
         let table = Widths::read_table(cursor, self.header.entries)?;
         let masks = if self.header.kind.sparse { Some(Masks::read(cursor, count)?) } else { None };
@@ -78,30 +83,53 @@ impl<'a> Opened<'a> {
         // Sparse residuals wait at the end, from where they are spread.
         let spread = count.next_multiple_of(GRANULE);
         let from = if masks.is_some() { spread - residuals } else { 0 };
-        let bytes = granule::run_bytes(widths.granules(), residuals);
-        let payload = self.cursor.rest();
+        let (widths, masks) = (widths.granules(), masks.as_ref());
+        let bytes = granule::run_bytes(widths, residuals);
+        if self.cursor.rest().len() < bytes {
+            return Err(CodecError::Truncated);
+        }
+        self.restore(limit, meaning, Packed::Granules { widths, bytes, masks, from }, specials, words)
+    }
+
+    fn restore(
+        &mut self,
+        limit: Level,
+        meaning: Meaning,
+        packed: Packed<'_>,
+        specials: Option<Stored<'a>>,
+        words: &mut [u64],
+    ) -> Result<(), CodecError> {
+        let (header, payload) = (&self.header, self.cursor.rest());
+        let bytes = dispatch(limit, Restore { header, meaning, payload, packed, words: &mut *words })?;
         self.cursor.take(bytes)?;
-        let (header, widths, masks) = (&self.header, widths.granules(), masks.as_ref());
-        dispatch(limit, Restore { header, meaning, payload, widths, masks, from, words })?;
-        specials.map_or(Ok(()), |s| s.apply(&mut words[..count]))
+        specials.map_or(Ok(()), |s| s.apply(&mut words[..self.header.count]))
     }
 }
 
-/// From a chunk's granules to its values. The payload, with what follows it, is not shorter than the
-/// widths ask for.
+/// How residuals stand in the payload.
+enum Packed<'a> {
+    /// The payload, with what follows it, is not shorter than these bytes, which the widths ask for.
+    Granules {
+        widths: &'a [u8],
+        bytes: usize,
+        masks: Option<&'a Masks>,
+        /// Where the residuals are put first.
+        from: usize,
+    },
+    Coded(&'a Coded),
+}
+
+/// From a chunk's residuals to its values; how many bytes of the payload they were.
 struct Restore<'a> {
     header: &'a Header<'a>,
     meaning: Meaning,
     payload: &'a [u8],
-    widths: &'a [u8],
-    masks: Option<&'a Masks>,
-    /// Where the residuals are put first.
-    from: usize,
+    packed: Packed<'a>,
     words: &'a mut [u64],
 }
 
 impl OnVectors for Restore<'_> {
-    type Output = Result<(), CodecError>;
+    type Output = Result<usize, CodecError>;
 
     fn on<V: Vectors>(self, vectors: V) -> Self::Output {
         vectors.vectorize(RestoreOn { vectors, job: self })
@@ -114,18 +142,26 @@ struct RestoreOn<'a, V> {
 }
 
 impl<V: Vectors> NullaryFnOnce for RestoreOn<'_, V> {
-    type Output = Result<(), CodecError>;
+    type Output = Result<usize, CodecError>;
 
     // Always inlined, as are its callees: a body behind a call would not be compiled for the wide
     // instruction set.
     #[inline(always)]
     fn call(self) -> Self::Output {
         let RestoreOn { vectors, job } = self;
-        granule::unpack_run(vectors, job.payload, job.widths, &mut job.words[job.from..]);
-        if let Some(masks) = job.masks {
-            vectors.spread(masks, job.words);
-        }
-        let spread = job.header.count.next_multiple_of(GRANULE);
-        predict::restore(vectors, job.header, job.meaning, &mut job.words[..spread])
+        let count = job.header.count;
+        let read = match job.packed {
+            Packed::Granules { widths, bytes, masks, from } => {
+                granule::unpack_run(vectors, job.payload, widths, &mut job.words[from..]);
+                if let Some(masks) = masks {
+                    vectors.spread(masks, job.words);
+                }
+                bytes
+            }
+            Packed::Coded(coded) => coded.unpack(job.payload, &mut job.words[..count])?,
+        };
+        let whole = count.next_multiple_of(GRANULE);
+        predict::restore(vectors, job.header, job.meaning, &mut job.words[..whole])?;
+        Ok(read)
     }
 }

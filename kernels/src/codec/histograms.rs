@@ -20,7 +20,7 @@
 
 use super::cursor::{Cursor, push_varint, push_zigzag};
 use super::layout::CHUNK_SAMPLES_MAX;
-use super::{CodecError, times, values};
+use super::{CodecError, Effort, times, values};
 
 const KIND: u8 = 1;
 
@@ -116,7 +116,7 @@ impl Run {
 ///
 /// # Panics
 /// Where it is empty or longer than [`run_samples_max`] allows, or columns differ in length.
-pub fn encode(run: &Run, out: &mut Vec<u8>) {
+pub fn encode(run: &Run, effort: Effort, out: &mut Vec<u8>) {
     let (layout, samples) = (&run.layout, run.samples());
     let buckets = usize::try_from(layout.buckets()).unwrap_or(usize::MAX);
     assert!((1..=run_samples_max(buckets)).contains(&samples), "{samples} histograms of {buckets} buckets");
@@ -154,12 +154,12 @@ pub fn encode(run: &Run, out: &mut Vec<u8>) {
     if !run.starts.is_empty() {
         times::encode(&run.starts, out);
     }
-    values::encode(&run.sum, out);
-    values::encode(&run.zero_count, out);
+    values::encode(&run.sum, effort, out);
+    values::encode(&run.zero_count, effort, out);
     if !summed {
-        values::encode(&run.count, out);
+        values::encode(&run.count, effort, out);
     }
-    run.columns().for_each(|column| values::encode(column, out));
+    run.columns().for_each(|column| values::encode(column, effort, out));
 }
 
 fn same_bits(a: &[f64], b: &[f64]) -> bool {
@@ -255,7 +255,7 @@ mod tests {
     #[track_caller]
     fn check(run: &Run) -> usize {
         let mut bytes = Vec::new();
-        encode(run, &mut bytes);
+        encode(run, Effort::Small, &mut bytes);
         let mut again = Run { sum: vec![1.0], ..Run::default() };
         bytes.extend_from_slice(&[0xff; 9]);
         assert_eq!(decode(&bytes, &mut again), Ok(bytes.len() - 9));

@@ -2,13 +2,14 @@
 //! maps signed numbers to unsigned ones (0, -1, 1, -2, …) before that.
 //!
 //! ```text
+//! coded    u8      [coded] 7, before the kind
 //! kind     u8      bits 0-2 predictor, 3 decimal, 4 signed, 5 scaled, 6 sparse, 7 specials
 //! count    varint  samples less one; there are 1 to 1,024
-//! shape    u8      bits 0-3 and, as the highest, 7: unit; bits 4-6: entries of the width table less one;
-//!                  left out for RAW and for a CONSTANT that is not decimal
+//! shape    u8      bits 0-3 and, as the highest, 7: unit; bits 4-6: entries of the width table less one,
+//!                  where coded the kept bits, 0 to 3; left out for RAW and for a CONSTANT that is not decimal
 //! scale            [scaled] XOR: shift u8, 0 to 63; else factor varint, remainder varint
 //! start            by predictor, see below
-//! table    u8 each widths of granules: 0 to 57, 64; left out for RAW and CONSTANT
+//! table    u8 each widths of granules: 0 to 57, 64; left out for RAW and CONSTANT, and where coded
 //! zeros            [sparse] head varint: non-zero residuals * 4 + form;
 //!                  form 0: gap varint each (positions between it and the one before)
 //!                  form 1: a bit for each granule, then a byte of bits for each granule with residuals
@@ -18,7 +19,8 @@
 //! granules         the residuals, eight words each, width bytes each; the last one cut after its last word
 //! ```
 //!
-//! Predictor 7, and every combination of bits and codes that is not listed, is free for later versions; a
+//! Where the chunk is *coded*, what `coded` describes stands in place of codes and granules. That may be
+//! with every predictor that has residuals, but not in sparse form. Every combination of bits and codes that is not listed, is free for later versions; a
 //! reader refuses it. What is listed keeps its meaning for ever.
 //!
 //! | predictor | start | word i from residual r(i); u(r) is r, or r from zigzag where *signed* is set |
@@ -43,6 +45,7 @@
 //! 10^(16 - unit). Where *decimal* is not set the unit is 0.
 
 use super::CodecError;
+use super::coded::KEPT_MAX;
 use super::cursor::{Cursor, push_varint, push_zigzag, varint_bytes, zigzag_bytes};
 use super::decimal::Unit;
 
@@ -74,6 +77,9 @@ const PREDICTORS: [Predictor; 7] = [
     Predictor::Raw,
     Predictor::Line,
 ];
+
+/// Before the kind of a chunk whose residuals are coded: no kind, as there is no predictor 7.
+const CODED: u8 = 7;
 
 /// The first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +129,11 @@ impl Kind {
     }
 
     pub fn has_shape(self) -> bool {
-        match self.predictor {
-            Predictor::Raw => false,
-            Predictor::Constant => self.decimal,
-            _ => true,
-        }
+        self.has_residuals() || self.predictor == Predictor::Constant && self.decimal
+    }
+
+    pub fn has_residuals(self) -> bool {
+        !matches!(self.predictor, Predictor::Raw | Predictor::Constant)
     }
 }
 
@@ -155,6 +161,8 @@ pub(super) struct Header<'a> {
     /// Entries of the width table.
     pub entries: usize,
     pub scale: Scale,
+    /// Where the residuals are coded: the kept bits.
+    pub coded: Option<u8>,
     /// XOR: zeros at the end of every residual.
     pub shift: u8,
     /// CONSTANT, XOR: bits, or the word where decimal. FRAME: the base.
@@ -173,6 +181,7 @@ impl<'a> Header<'a> {
             unit: Unit::ONE,
             entries: 1,
             scale: Scale::ONE,
+            coded: None,
             shift: 0,
             first: 0,
             step: 0,
@@ -181,13 +190,27 @@ impl<'a> Header<'a> {
     }
 
     pub fn read(cursor: &mut Cursor<'a>) -> Result<Self, CodecError> {
-        let kind = Kind::parse(cursor.byte()?)?;
+        let mut first = cursor.byte()?;
+        let coded = first == CODED;
+        if coded {
+            first = cursor.byte()?;
+        }
+        let kind = Kind::parse(first)?;
+        if coded && (kind.sparse || !kind.has_residuals()) {
+            return Err(CodecError::UnknownKind(CODED));
+        }
         let count = cursor.count(CHUNK_SAMPLES_MAX - 1)? + 1;
         let mut header = Header::new(kind, count);
         if kind.has_shape() {
             let shape = cursor.byte()?;
             header.unit = Unit::of_code((shape & 15) | (shape >> 7) << 4).ok_or(CodecError::BadNumber)?;
-            header.entries = usize::from(shape >> 4 & 7) + 1;
+            let packing = shape >> 4 & 7;
+            if coded {
+                header.coded = Some(packing).filter(|kept| *kept <= KEPT_MAX);
+                header.coded.ok_or(CodecError::BadWidth)?;
+            } else {
+                header.entries = usize::from(packing) + 1;
+            }
             if header.unit != Unit::ONE && !kind.decimal {
                 return Err(CodecError::BadNumber);
             }
@@ -234,11 +257,14 @@ impl<'a> Header<'a> {
 
     /// Appends all up to the start; a line's breaks follow it.
     pub fn write(&self, out: &mut Vec<u8>) {
+        if self.coded.is_some() {
+            out.push(CODED);
+        }
         out.push(self.kind.byte());
         push_varint(self.count as u64 - 1, out);
         if self.kind.has_shape() {
-            let unit = self.unit.code();
-            out.push((unit & 15) | (self.entries as u8 - 1) << 4 | (unit >> 4) << 7);
+            let (unit, packing) = (self.unit.code(), self.coded.unwrap_or(self.entries as u8 - 1));
+            out.push((unit & 15) | packing << 4 | (unit >> 4) << 7);
         }
         if self.kind.scaled {
             if self.kind.predictor == Predictor::Xor {
@@ -274,7 +300,8 @@ impl<'a> Header<'a> {
             Predictor::Constant | Predictor::Frame => zigzag_bytes(self.first as i64),
             _ => zigzag_bytes(self.first as i64) + zigzag_bytes(self.step as i64),
         };
-        1 + varint_bytes(self.count as u64 - 1) + usize::from(self.kind.has_shape()) + scale + start
+        let kind = 1 + usize::from(self.coded.is_some());
+        kind + varint_bytes(self.count as u64 - 1) + usize::from(self.kind.has_shape()) + scale + start
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `values`, `times` and `histograms` are the sealed chunks of blocks: up to [`CHUNK_SAMPLES_MAX`] samples,
 //! each chunk choosing for itself how to be small. `gorilla` is the head's open chunk. The rest are their
-//! parts: `layout` has every byte of a sealed chunk, `granule` and `widths` pack words, `sparse` leaves
-//! zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words on the machine's `vectors`,
+//! parts: `layout` has every byte of a sealed chunk, `granule` and `widths` pack words, `coded` packs them
+//! closer, `sparse` leaves zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words on the machine's `vectors`,
 //! `decimal` turns floats into integers, `search` finds the cheapest way.
 //!
 //! Eight neighbours share a granule, rather than eight samples from distant parts of the chunk (lanes,
@@ -12,6 +12,7 @@
 //! and 5.05 against 6.08 and 5.10. Neighbours move and rest together, and lanes need a start each.
 
 pub mod bits;
+mod coded;
 mod column;
 mod cursor;
 mod decimal;
@@ -29,6 +30,7 @@ mod vectors;
 mod widths;
 
 pub use layout::CHUNK_SAMPLES_MAX;
+pub use search::Effort;
 
 /// Why bytes are not a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

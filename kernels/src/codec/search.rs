@@ -4,6 +4,7 @@
 mod line;
 mod scan;
 
+use super::coded::Coding;
 use super::decimal::Unit;
 use super::granule::GRANULE;
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor, Scale};
@@ -27,6 +28,21 @@ struct Plan {
     specials: usize,
     cost_bytes: usize,
 }
+
+/// How small a chunk shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Written and read at full speed.
+    Fast,
+    /// Residuals are coded where that saves a thirty-second part; such are read at a quarter of the speed.
+    Small,
+}
+
+/// Coded residuals have to save one in so many bytes.
+const CODED_SAVES: usize = 32;
+
+/// In shorter chunks their tables are not worth it.
+const CODED_SAMPLES: usize = 128;
 
 /// Lists of specials: none, those of the order of floats, those of the decimal integers.
 pub(super) const NONE: usize = 0;
@@ -321,8 +337,11 @@ impl Search {
 
     /// Appends the cheapest form; false where none is cheaper than the raw one. `bits` are the values
     /// that specials are taken from.
-    pub fn write(&mut self, bits: &[u64], out: &mut Vec<u8>) -> bool {
+    pub fn write(&mut self, bits: &[u64], effort: Effort, out: &mut Vec<u8>) -> bool {
         let Some(mut plan) = self.plan.take() else { return false };
+        if effort == Effort::Small && self.write_coded(&plan, bits, out) {
+            return true;
+        }
         let start = out.len();
         plan.header.write(out);
         out.extend_from_slice(&plan.breaks);
@@ -344,6 +363,36 @@ impl Search {
         scan::pack(residuals, widths, out);
         debug_assert_eq!(out.len() - start, plan.cost_bytes, "the cost of a form is what it takes");
         true
+    }
+
+    /// Appends the plan's residuals coded, where that saves enough; else nothing.
+    fn write_coded(&mut self, plan: &Plan, bits: &[u64], out: &mut Vec<u8>) -> bool {
+        let count = plan.header.count;
+        if count < CODED_SAMPLES {
+            return false;
+        }
+        let mut residuals = std::mem::take(&mut self.residuals);
+        match (&plan.masks, plan.candidate) {
+            (Some(masks), _) => masks.spread(&self.cheapest_packed, &mut residuals[..count]),
+            (None, Some(candidate)) => self.source(count, candidate).write(&mut residuals[..count]),
+            (None, None) => {}
+        }
+        let most = plan.cost_bytes - plan.cost_bytes / CODED_SAVES;
+        let (mut header, start) = (plan.header.clone(), out.len());
+        if let Some(coding) = Coding::choose(&residuals[..count], most) {
+            (header.kind.sparse, header.coded) = (false, Some(coding.kept()));
+            header.write(out);
+            out.extend_from_slice(&plan.breaks);
+            if header.kind.specials {
+                self.specials[plan.specials].write(bits, out);
+            }
+            coding.write(&residuals[..count], out);
+            if out.len() - start > most {
+                out.truncate(start);
+            }
+        }
+        self.residuals = residuals;
+        out.len() > start
     }
 }
 

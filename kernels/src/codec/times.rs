@@ -9,7 +9,7 @@ use super::column::{Opened, room};
 use super::decimal::Unit;
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
-use super::search::{Domain, NONE, Search};
+use super::search::{Domain, Effort, NONE, Search};
 use crate::arch::Level;
 use std::cell::RefCell;
 
@@ -64,7 +64,7 @@ impl Encoder {
         self.search.lines(count);
         self.search
             .integers(count, Domain { decimal: false, unit: Unit::ONE, any_factor: true, specials: NONE });
-        if !self.search.write(words, out) || !self.comes_back(&out[start..], words) {
+        if !self.search.write(words, Effort::Fast, out) || !self.comes_back(&out[start..], words) {
             out.truncate(start);
             Header::new(Kind::of(Predictor::Raw), count).write(out);
             for word in words {

@@ -7,7 +7,7 @@ use super::cursor::zigzag_bytes;
 use super::decimal::{self, Sampled, Unit};
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor};
 use super::predict::Meaning;
-use super::search::{DECIMAL, Domain, ORDERED, Search};
+use super::search::{DECIMAL, Domain, Effort, ORDERED, Search};
 use crate::arch::Level;
 use std::cell::RefCell;
 
@@ -19,8 +19,8 @@ thread_local! {
 ///
 /// # Panics
 /// Where there are none, or more than [`CHUNK_SAMPLES_MAX`].
-pub fn encode(values: &[f64], out: &mut Vec<u8>) {
-    ENCODER.with_borrow_mut(|encoder| encoder.encode(bytemuck::must_cast_slice(values), out));
+pub fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
+    ENCODER.with_borrow_mut(|encoder| encoder.encode(bytemuck::must_cast_slice(values), effort, out));
 }
 
 /// Appends the values of the chunk that `bytes` begin with, and returns how many bytes it has. What
@@ -70,7 +70,7 @@ impl Encoder {
         Encoder { search: Search::new(), check: vec![0; room(CHUNK_SAMPLES_MAX)] }
     }
 
-    fn encode(&mut self, bits: &[u64], out: &mut Vec<u8>) {
+    fn encode(&mut self, bits: &[u64], effort: Effort, out: &mut Vec<u8>) {
         assert!((1..=CHUNK_SAMPLES_MAX).contains(&bits.len()), "a chunk of {} values", bits.len());
         if bits.iter().all(|b| *b == bits[0]) {
             constant(bits[0], bits.len()).write(out);
@@ -83,7 +83,7 @@ impl Encoder {
             self.ordered(bits);
             self.search.xor(bits);
         }
-        if !self.search.write(bits, out) || !self.comes_back(&out[start..], bits) {
+        if !self.search.write(bits, effort, out) || !self.comes_back(&out[start..], bits) {
             out.truncate(start);
             raw(bits, out);
         }

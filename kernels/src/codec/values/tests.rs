@@ -3,10 +3,18 @@
 use super::*;
 use proptest::prelude::*;
 
+/// Bytes of the chunk that these values become: at full speed, and as small as can be.
 #[track_caller]
-fn check(values: &[f64]) -> usize {
+fn check(values: &[f64]) -> [usize; 2] {
+    let bytes = [check_effort(values, Effort::Fast), check_effort(values, Effort::Small)];
+    assert!(bytes[1] <= bytes[0], "{bytes:?}");
+    bytes
+}
+
+#[track_caller]
+fn check_effort(values: &[f64], effort: Effort) -> usize {
     let mut bytes = vec![0xaa; 3];
-    encode(values, &mut bytes);
+    encode(values, effort, &mut bytes);
     let chunk = &bytes[3..];
     let mut out = vec![7.5];
     assert_eq!(decode(chunk, &mut out), Ok(chunk.len()));
@@ -37,7 +45,7 @@ fn series(count: usize, value: impl FnMut(usize) -> f64) -> Vec<f64> {
 
 #[track_caller]
 fn check_size(most: usize, values: &[f64]) {
-    let bytes = check(values);
+    let [bytes, _] = check(values);
     assert!(bytes <= most, "{bytes} bytes, expected at most {most}");
 }
 
@@ -54,6 +62,27 @@ fn simple_shapes_are_small() {
     check_size(600, &series(1024, |i| 4096.0 * ((i * 7919) % 16) as f64));
     // A stale marker in a constant.
     check_size(14, &series(128, |i| if i == 99 { f64::from_bits(0x7ff0_0000_0000_0002) } else { 1.0 }));
+}
+
+#[test]
+fn coded_chunks_are_smaller() {
+    // Half of the steps are one, a quarter two, an eighth four, …
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut sum = 0;
+    let skewed = series(1024, |_| {
+        sum += 1u64 << random().trailing_zeros().min(20);
+        sum as f64
+    });
+    let [fast, small] = check(&skewed);
+    // Chance has two bits each there, 256 bytes in all.
+    assert!(small < 300 && fast > 400, "{fast} and {small} bytes");
+    // Where all are as likely, they need their bits in any form.
+    let even = series(1024, |_| (random() & 0xffff) as f64);
+    assert!(matches!(check(&even), [fast, small] if fast == small));
 }
 
 #[test]
@@ -112,11 +141,14 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..7, flags in 0u8..32) {
+    fn any_bytes_decode_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..7, flags in 0u8..32, coded in any::<bool>()) {
         let mut bytes = bytes;
         // Most of all bytes are no kind.
         if let Some(first) = bytes.first_mut() {
             *first = if *first < 32 { *first } else { kind | flags << 3 };
+        }
+        if coded {
+            bytes.insert(0, 7);
         }
         let mut out = Vec::new();
         let expect = decode_on(Level::Scalar, &bytes, &mut out);
@@ -134,10 +166,11 @@ proptest! {
 
     #[test]
     fn changed_bytes_decode_or_fail(
-        values in prop::collection::vec(value(), 1..200), at in any::<prop::sample::Index>(), xor in 1u8..,
+        values in prop::collection::vec(value(), 1..400), at in any::<prop::sample::Index>(), xor in 1u8..,
+        effort in prop::sample::select(vec![Effort::Fast, Effort::Small]),
     ) {
         let mut bytes = Vec::new();
-        encode(&values, &mut bytes);
+        encode(&values, effort, &mut bytes);
         let at = at.index(bytes.len());
         bytes[at] ^= xor;
         let _ = decode(&bytes, &mut Vec::new());
