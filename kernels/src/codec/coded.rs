@@ -27,8 +27,8 @@
 //! it is followed by b = 9 - floor(log2 x) bits, and the next state is x * 2^b - 512 and these.
 //! The first state, and those after it, are of the residuals 0, 2, 4, …, the second of those between.
 
-use super::CodecError;
 use super::cursor::{Cursor, push_varint};
+use super::{CHUNK_SAMPLES_MAX, CodecError};
 
 const SLOTS_BITS: u32 = 9;
 const SLOTS: usize = 1 << SLOTS_BITS;
@@ -363,46 +363,48 @@ impl Encoder {
 
     fn write(&self, residuals: &[u64], first: usize, kept: u32, out: &mut Vec<u8>) {
         // Backwards, as each state leads to the one behind it.
-        let mut steps = [(0, 0); super::CHUNK_SAMPLES_MAX];
+        let mut steps = [(0, 0); CHUNK_SAMPLES_MAX];
         let mut states = [0; 2];
         for (number, (step, residual)) in steps.iter_mut().zip(residuals).enumerate().rev() {
             let (at, state) = (token(*residual, kept).0 - first, &mut states[number % 2]);
             let (slot, bits, value) = self.step(at, *state);
             (*step, *state) = ((bits, value), slot);
         }
-        let mut stream = Stream { out, pending: 0, used: 0 };
+        let mut stream = Stream { bytes: [0; STREAM_BYTES], pending: 0, at_bits: 0 };
         states.iter().for_each(|state| stream.push((*state).into(), SLOTS_BITS));
         for (residual, (bits, value)) in residuals.iter().zip(steps) {
             let tail = token(*residual, kept).1;
-            stream.push(residual & mask(tail), tail);
-            stream.push(value.into(), bits);
+            stream.push(residual & mask(tail) | u64::from(value) << tail, tail + bits);
         }
-        stream.end();
+        out.extend_from_slice(&stream.bytes[..stream.at_bits.div_ceil(8)]);
     }
 }
+
+/// What the longest stream takes, and a word more.
+const STREAM_BYTES: usize =
+    (2 * SLOTS_BITS as usize + CHUNK_SAMPLES_MAX * (TAIL_MAX + SLOTS_BITS) as usize) / 8 + 9;
 
 /// Bits from the lowest of each byte on.
-struct Stream<'a> {
-    out: &'a mut Vec<u8>,
+struct Stream {
+    bytes: [u8; STREAM_BYTES],
+    /// Those of the byte that is not full.
     pending: u64,
-    used: u32,
+    at_bits: usize,
 }
 
-impl Stream<'_> {
+impl Stream {
     /// Up to 57 bits.
+    #[inline(always)]
     fn push(&mut self, value: u64, bits: u32) {
-        self.pending |= value << self.used;
-        self.used += bits;
-        let whole = (self.used / 8) as usize;
-        self.out.extend_from_slice(&self.pending.to_le_bytes()[..whole.min(8)]);
-        self.pending = self.pending.checked_shr(8 * whole as u32).unwrap_or(0);
-        self.used %= 8;
-    }
-
-    fn end(self) {
-        if self.used > 0 {
-            self.out.push(self.pending as u8);
+        let used = self.at_bits % 8;
+        self.pending |= value << used;
+        if let Some(window) = self.bytes.get_mut(self.at_bits / 8..).and_then(|rest| rest.first_chunk_mut()) {
+            *window = self.pending.to_le_bytes();
         }
+        let filled = (used + bits as usize) / 8 * 8;
+        // All of a word may be full.
+        self.pending = self.pending.checked_shr(filled as u32).unwrap_or(0);
+        self.at_bits += bits as usize;
     }
 }
 
