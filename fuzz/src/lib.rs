@@ -93,7 +93,7 @@ pub const TARGETS: &[Target] = &[
         name: "chunk_values",
         run: targets::chunk_values::run,
         seeds: &[
-            // Constant; frame; delta; with a special; scaled and sparse; in the order of floats.
+            // Constant; frame; delta; with a special; scaled and sparse; in the order of floats; coded.
             b"\x08\x08\x01\xfa\x01",
             b"\n\x13\x02\x00\x05 \x90\x04E\x1b\x92!c\x10\x93\xa3\t\x08",
             b"\x0b\x13\x00\x00\x1c\x02\x18\x86a\x18\x86",
@@ -101,6 +101,7 @@ pub const TARGETS: &[Target] = &[
             b"k\x0b\x00\x80 \x00\x00\x01\x04\x04\x01\x0f",
             b"b\x0b\x00\x04\x00\x80\x80\x80\x80\x80\x80\x80\xfe\x1f@\x1aU\x05f\x1d\x00\"\x0f\xf9\x8f\x0ff\x1d\x00\"\x0f",
             b"\x05\x01\x0fIHb\x13=\xd4?\xf6Vj\xc9\xeb\xc7\xf0?",
+            b"\x07\x0b\x0c\x00\x00\x00\x00\x06\x9f\x99\x00\t/\xb0)R\x02\x01",
         ],
     },
     Target {
