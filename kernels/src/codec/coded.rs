@@ -24,8 +24,8 @@
 //! gets its part by weight, rounded down but at least one where the weight is not 0; the commonest (of several
 //! the first) gets what is left; as long as there are too many, it gives one away. The slots go round the
 //! table in steps of 323, token by token. The j-th slot (from 0) of a token that has f stands for x = f + j:
-//! it is followed by b = 9 - floor(log2 x) bits, and the next state is x * 2^b - 512 and these.
-//! The first state, and those after it, are of the residuals 0, 2, 4, …, the second of those between.
+//! it is followed by b = 9 - floor(log2 x) bits, and the next state is x * 2^b - 512 and these. The first
+//! state, and those after it, are of the residuals 0, 2, 4, …, the second of those between.
 
 use super::cursor::{Cursor, push_varint};
 use super::{CHUNK_SAMPLES_MAX, CodecError};
@@ -43,6 +43,9 @@ pub(super) const KEPT_MAX: u8 = 3;
 
 /// A longer tail and a state's bits would not lie within one load.
 const TAIL_MAX: u32 = 46;
+
+/// Of the first token, how many follow, and both states.
+const HEAD_BITS: f64 = 8.0 + 8.0 + 2.0 * SLOTS_BITS as f64;
 
 /// Tokens that there are when the most bits are kept.
 const FINEST: usize = (TAIL_MAX as usize + 2) << KEPT_MAX;
@@ -110,7 +113,7 @@ impl Slots {
         Some(Slots { first, tokens, weights, counts })
     }
 
-    /// The slots that fit so many of each token (of all tokens from 0 on) and how many bytes they take.
+    /// The slots that fit so many of each token, counted from token 0 on; None where they are too far apart.
     fn fitting(counts: &[u32]) -> Option<Slots> {
         let first = counts.iter().position(|count| *count > 0)?;
         let last = counts.iter().rposition(|count| *count > 0)?;
@@ -317,14 +320,14 @@ impl Coding {
     }
 }
 
-/// About the bits that these tokens take, with the weights.
+/// About the bits that these tokens take, with all that stands before them.
 fn bits_of(slots: &Slots, counts: &[u32]) -> f64 {
     let used = counts[slots.first..].iter().zip(&slots.counts[..slots.tokens]);
     let each = |(count, slots): (&u32, &u16)| match slots {
         0 => 0.0,
         _ => f64::from(*count) * (f64::from(SLOTS_BITS) - f64::from(*slots).log2()),
     };
-    used.map(each).sum::<f64>() + 4.0 * slots.tokens as f64 + 34.0
+    used.map(each).sum::<f64>() + 4.0 * slots.tokens as f64 + HEAD_BITS
 }
 
 /// A writer's tables.
