@@ -34,7 +34,7 @@ struct Plan {
 pub enum Effort {
     /// Written and read at full speed.
     Fast,
-    /// Residuals are coded where that saves a thirty-second part; such are read at a quarter of the speed.
+    /// Residuals are coded where that saves a thirty-second part; such are read at a third of the speed.
     Small,
 }
 
