@@ -102,6 +102,7 @@ struct Walk<'a> {
     scratch: &'a mut Scratch,
     batch: &'a mut WriteBatch,
     summary: Summary,
+    places: Places,
 }
 
 /// Walks the message in `keys` and fills the batch's columns; appends scattered labels to `keys`.
@@ -113,7 +114,8 @@ pub(super) fn walk(
 ) -> Result<Summary, Stop> {
     scratch.clear();
     let tally = Tally { limits, buckets: 0 };
-    let mut walk = Walk { limits, tally, scratch, batch, summary: Summary::default() };
+    let mut walk =
+        Walk { limits, tally, scratch, batch, summary: Summary::default(), places: Places::default() };
     let mut message = Reader::new(keys);
     while !message.is_empty() {
         let tag = message.tag()?;
@@ -182,21 +184,55 @@ impl LabelRun {
 const LABEL_TAG: u8 = 1 << 3 | LENGTH;
 const SAMPLE_TAG: u8 = 2 << 3 | LENGTH;
 
-/// Bytes of the labels at the start of `bytes`, as far as each is shorter than 128 bytes. This loop is most
-/// of the walk: one load, and one comparison for the tag and the length's top bit together.
-#[inline(always)]
-fn label_run(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    let last = bytes.len().saturating_sub(1);
-    while at < last {
-        let head = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        if head & 0x80ff != LABEL_TAG as u16 {
-            break;
+/// Labels whose places are remembered.
+const PLACES: usize = 32;
+
+/// Where the labels of the series before stood, and how long they were. Most series differ from the one before in
+/// what labels say and not in their lengths: then all places can be looked at without waiting for one another, which
+/// takes half the time of going from length to length.
+#[derive(Default)]
+struct Places {
+    /// For each label where it begins, and its tag and length as they stand there.
+    labels: [(u16, u16); PLACES],
+    count: usize,
+    /// Where the last of them ends.
+    end: usize,
+}
+
+impl Places {
+    /// Bytes of the labels at the start of `bytes`, as far as each is shorter than 128 bytes. This is most of the walk.
+    #[inline(always)]
+    fn label_run(&mut self, bytes: &[u8]) -> usize {
+        let (mut same, mut at) = (0, 0);
+        if self.end <= bytes.len() {
+            let head = |at: u16| bytes[usize::from(at)..].first_chunk().map(|head| u16::from_le_bytes(*head));
+            same =
+                self.labels[..self.count].iter().take_while(|label| head(label.0) == Some(label.1)).count();
+            at = if same == self.count { self.end } else { self.labels[same].0.into() };
         }
-        at += 2 + (head >> 8) as usize;
+        self.end = at;
+        let (mut count, last) = (same, bytes.len().saturating_sub(1));
+        while at < last {
+            // One load, and one comparison for the tag and the length's top bit together.
+            let head = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+            if head & 0x80ff != LABEL_TAG as u16 {
+                break;
+            }
+            if let (Some(label), Ok(at)) = (self.labels.get_mut(count), u16::try_from(at)) {
+                *label = (at, head);
+                count += 1;
+                self.end = usize::from(at) + 2 + usize::from(head >> 8);
+            }
+            at += 2 + (head >> 8) as usize;
+        }
+        self.count = count;
+        if at > bytes.len() {
+            // A label that reaches past the end is left to the general way, which says what is wrong.
+            *self = Places::default();
+            return 0;
+        }
+        at
     }
-    // A label that reaches past the end is left to the general way, which says what is wrong.
-    if at > bytes.len() { 0 } else { at }
 }
 
 /// Bytes of a sample message written in full: value, and a time between 1971 and 2109.
@@ -233,7 +269,7 @@ impl Walk<'_> {
         let pieces_start = self.scratch.pieces.len();
         let mut labels = LabelRun { range: start..start, before_bytes: 0, pieces_start };
         while !message.is_empty() {
-            let length = label_run(message.rest());
+            let length = self.places.label_run(message.rest());
             if length > 0 {
                 let from = message.offset();
                 self.labels(&mut labels, from..from + length)?;
