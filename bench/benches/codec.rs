@@ -1,5 +1,6 @@
 //! The sealed chunks of values: encoding and decoding recorded values and made ones, at the sizes of a
-//! head's chunk and of a block's, at full speed and as small as can be, and decoding at every level of vectors that the machine has.
+//! head's chunk and of a block's, at full speed and as small as can be, and decoding at every level of vectors
+//! that the machine has.
 //!
 //! To be held on an idle machine, at 1,024 values: decoding 1 G values a second with AVX-512 and 0.6 G with
 //! AVX2, encoding 150 M.

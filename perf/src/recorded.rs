@@ -25,8 +25,9 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 enum Made {
     /// By ten to this power.
     Divided(i32),
-    Multiplied(i32),
-    /// By a thousand, and again.
+    /// By the float nearest to a power of ten.
+    Multiplied(f64),
+    /// Divided by a thousand, and again.
     Twice,
 }
 
@@ -39,21 +40,23 @@ impl Made {
         };
         let fits = |made: &Made| values.iter().all(|value| comes_back(made, *value));
         let powers = || 0..=MOST_DECIMALS;
-        let mut ways = powers().map(Made::Divided).chain([Made::Twice]).chain(powers().map(Made::Multiplied));
+        let factors = powers().filter_map(|power| format!("1e-{power}").parse().ok());
+        let mut ways = powers().map(Made::Divided).chain([Made::Twice]).chain(factors.map(Made::Multiplied));
         ways.find(fits)
     }
 
     fn value(self, integer: f64) -> f64 {
         match self {
             Made::Divided(power) => integer / 10f64.powi(power),
-            Made::Multiplied(power) => integer * format!("1e-{power}").parse::<f64>().unwrap_or(f64::NAN),
+            Made::Multiplied(factor) => integer * factor,
             Made::Twice => integer / 1000.0 / 1000.0,
         }
     }
 
     fn integer(self, value: f64) -> f64 {
         match self {
-            Made::Divided(power) | Made::Multiplied(power) => (value * 10f64.powi(power)).round(),
+            Made::Divided(power) => (value * 10f64.powi(power)).round(),
+            Made::Multiplied(factor) => (value / factor).round(),
             Made::Twice => (value * 1e6).round(),
         }
     }
@@ -284,7 +287,7 @@ mod tests {
         let made = |values: [f64; 3]| Made::of(&values);
         assert_eq!(made([1.0, 2.0, 30.0]), Some(Made::Divided(0)));
         assert_eq!(made([1.25, 2.0, 0.5]), Some(Made::Divided(2)));
-        assert_eq!(made([2799.1150000000002, 5739.6320000000005, 1.5]), Some(Made::Multiplied(3)));
+        assert_eq!(made([2799.1150000000002, 5739.6320000000005, 1.5]), Some(Made::Multiplied(0.001)));
         assert_eq!(made([380.51555699999994, 383.40439899999996, 2.0]), Some(Made::Twice));
         assert_eq!(made([std::f64::consts::PI, 0.1 + 0.2, 1e300 / 3.0]), None);
     }

@@ -27,12 +27,23 @@ impl Pace for AtOnce {
 
 const PATH: &str = "block";
 const SERIES: u32 = 100;
+/// Has so many samples that the block has several pages.
+const NOISE: u32 = 7;
+/// Its values are coded by frequency.
+const SKEWED: u32 = 20;
 
 fn samples(series: u32) -> Vec<(i64, f64)> {
-    let count = if series == 7 { 3000 } else { i64::from(series % 5 + 1) };
-    // Noise where there is much, so that the block has several pages.
-    let value =
-        |i: i64| if count > 9 { ((i * 2_654_435_761) % 1_000_003) as f64 / 7.0 } else { i as f64 * 0.1 };
+    let count = match series {
+        NOISE => 3000,
+        SKEWED => 500,
+        _ => i64::from(series % 5 + 1),
+    };
+    let value = |i: i64| match series {
+        NOISE => ((i * 2_654_435_761) % 1_000_003) as f64 / 7.0,
+        // Every eighth is large, in no order.
+        SKEWED => (i * 2_654_435_761 % 1_000_003).trailing_zeros().pow(3).into(),
+        _ => i as f64 * 0.1,
+    };
     (0..count).map(|i| (i * 1000, value(i) + f64::from(series))).collect()
 }
 
@@ -49,6 +60,10 @@ fn hash(series: u32) -> u128 {
 }
 
 fn write(disk: &SimulatedDisk) -> Directory {
+    write_with(disk, Effort::Small)
+}
+
+fn write_with(disk: &SimulatedDisk, effort: Effort) -> Directory {
     let mut texts: Vec<String> = (0..SERIES).flat_map(|s| labels(s).map(|(_, v)| v)).collect();
     texts.extend(["__name__", "instance", "job"].map(String::from));
     texts.sort();
@@ -58,8 +73,7 @@ fn write(disk: &SimulatedDisk) -> Directory {
         ranks.insert(text.clone(), symbols.push(text));
     }
     let directory = Directory { shard: 1, number: 2, seed: 3, sources: vec![1], ..Directory::default() };
-    let mut writer =
-        BlockWriter::create(disk, Path::new(PATH), directory, symbols, Effort::Small).expect("creates");
+    let mut writer = BlockWriter::create(disk, Path::new(PATH), directory, symbols, effort).expect("creates");
     for series in 0..SERIES {
         let (times, values): (Vec<i64>, Vec<f64>) = samples(series).into_iter().unzip();
         writer.push_floats(&times, &values);
@@ -188,6 +202,24 @@ fn matchers_select_in_a_block() {
 }
 
 /// Whatever byte of the file changes: what is read is right or is not there, and the damage is known.
+#[test]
+fn small_blocks_say_what_fast_ones_do() {
+    let written = |effort| {
+        let disk = SimulatedDisk::new(1);
+        write_with(&disk, effort);
+        let block = open(&disk).expect("opens");
+        // As text, in which a NaN is equal to itself.
+        let text = |series| format!("{:?}", read(&block, series).expect("reads"));
+        let all: Vec<String> = (0..SERIES).map(text).collect();
+        (disk.read(Path::new(PATH)).expect("reads").len(), all)
+    };
+    let ((fast_bytes, fast), (small_bytes, small)) = (written(Effort::Fast), written(Effort::Small));
+    for (series, (fast, small)) in fast.iter().zip(&small).enumerate() {
+        assert!(fast == small, "series {series}");
+    }
+    assert!(small_bytes + 20 < fast_bytes, "{small_bytes} and {fast_bytes} bytes");
+}
+
 #[test]
 fn a_changed_byte_is_never_a_wrong_value() {
     let disk = SimulatedDisk::new(1);

@@ -481,6 +481,22 @@ mod tests {
         }
 
         #[test]
+        fn changed_bytes_are_read_or_refused(
+            residuals in prop::collection::vec(0u64..300, 1..400), at in any::<prop::sample::Index>(), xor in 1u8..,
+        ) {
+            let coding = Coding::choose(&residuals, usize::MAX >> 8).expect("short tails");
+            let mut bytes = Vec::new();
+            coding.write(&residuals, &mut bytes);
+            let at = at.index(bytes.len());
+            bytes[at] ^= xor;
+            let mut cursor = Cursor::new(&bytes);
+            if let Ok(coded) = Coded::read(&mut cursor, coding.kept()) {
+                let read = coded.unpack(cursor.rest(), &mut vec![0; residuals.len()]);
+                prop_assert!(read.is_ok_and(|bytes| bytes <= cursor.rest().len()) || read.is_err());
+            }
+        }
+
+        #[test]
         fn any_weights_have_their_slots(weights in prop::collection::vec(0u8..16, 1..=TOKENS_MAX)) {
             let mut all = [0; TOKENS_MAX];
             all[..weights.len()].copy_from_slice(&weights);

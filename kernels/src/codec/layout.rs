@@ -20,8 +20,10 @@
 //! ```
 //!
 //! Where the chunk is *coded*, what `coded` describes stands in place of codes and granules. That may be
-//! with every predictor that has residuals, but not in sparse form. Every combination of bits and codes that is not listed, is free for later versions; a
-//! reader refuses it. What is listed keeps its meaning for ever.
+//! with every predictor that has residuals, but not in sparse form.
+//!
+//! Every combination of bits and codes that is not listed is free for later versions; a reader refuses it.
+//! What is listed keeps its meaning for ever.
 //!
 //! | predictor | start | word i from residual r(i); u(r) is r, or r from zigzag where *signed* is set |
 //! |---|---|---|

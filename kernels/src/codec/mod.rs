@@ -3,8 +3,9 @@
 //! `values`, `times` and `histograms` are the sealed chunks of blocks: up to [`CHUNK_SAMPLES_MAX`] samples,
 //! each chunk choosing for itself how to be small. `gorilla` is the head's open chunk. The rest are their
 //! parts: `layout` has every byte of a sealed chunk, `granule` and `widths` pack words, `coded` packs them
-//! closer, `sparse` leaves zeros out, `special` keeps what arithmetic cannot express, `predict` turns residuals into words on the machine's `vectors`,
-//! `decimal` turns floats into integers, `search` finds the cheapest way.
+//! closer, `sparse` leaves zeros out, `special` keeps what arithmetic cannot express, `predict` turns
+//! residuals into words on the machine's `vectors`, `decimal` turns floats into integers, `search` finds the
+//! cheapest way.
 //!
 //! Eight neighbours share a granule, rather than eight samples from distant parts of the chunk (lanes,
 //! which need no prefix sums): counted with the same search on the recorded values in `corpus/`, granules

@@ -10,6 +10,7 @@ use super::granule::GRANULE;
 use super::layout::{CHUNK_SAMPLES_MAX, Header, Kind, Predictor, Scale};
 use super::sparse::Masks;
 use super::special::Specials;
+use super::vectors::{Scalar, Vectors};
 use super::widths::{Needs, Table};
 use scan::Residuals;
 
@@ -41,7 +42,7 @@ pub enum Effort {
 /// Coded residuals have to save one in so many bytes.
 const CODED_SAVES: usize = 32;
 
-/// In shorter chunks their tables are not worth it.
+/// Shorter chunks are what is left at the end of a series, and not worth the time.
 const CODED_SAMPLES: usize = 128;
 
 /// Lists of specials: none, those of the order of floats, those of the decimal integers.
@@ -373,7 +374,12 @@ impl Search {
         }
         let mut residuals = std::mem::take(&mut self.residuals);
         match (&plan.masks, plan.candidate) {
-            (Some(masks), _) => masks.spread(&self.cheapest_packed, &mut residuals[..count]),
+            (Some(masks), _) => {
+                let (packed, end) =
+                    (&self.cheapest_packed[..masks.count()], masks.granules().len() * GRANULE);
+                residuals[end - packed.len()..end].copy_from_slice(packed);
+                Scalar.spread(masks, &mut residuals);
+            }
             (None, Some(candidate)) => self.source(count, candidate).write(&mut residuals[..count]),
             (None, None) => {}
         }

@@ -53,12 +53,6 @@ impl Masks {
         })
     }
 
-    /// All residuals, from the packed ones, which are stored less one.
-    pub fn spread(&self, packed: &[u64], residuals: &mut [u64]) {
-        residuals.fill(0);
-        self.positions().zip(packed).for_each(|(at, packed)| residuals[at] = packed.wrapping_add(1));
-    }
-
     fn gaps(&self) -> impl Iterator<Item = u64> {
         let mut next = 0;
         self.positions().map(move |position| {

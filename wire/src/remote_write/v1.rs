@@ -189,7 +189,7 @@ const PLACES: usize = 32;
 
 /// Where the labels of the series before stood, and how long they were. Most series differ from the one before in
 /// what labels say and not in their lengths: then all places can be looked at without waiting for one another, which
-/// takes half the time of going from length to length.
+/// makes the whole walk a quarter shorter than going from length to length.
 #[derive(Default)]
 struct Places {
     /// For each label where it begins, and its tag and length as they stand there.
@@ -495,4 +495,34 @@ fn label<'a>(mut message: Reader<'a>) -> Result<Option<(&'a str, &'a str)>, Stop
         *part = std::str::from_utf8(message.message()?.rest()).ok();
     }
     Ok(name.zip(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever stood there before, the labels of a series are as long as to one who never saw another.
+        #[test]
+        fn places_of_other_series_change_nothing(
+            series in prop::collection::vec((prop::collection::vec(0u8..4, 0..40), 0usize..6, any::<bool>()), 1..12),
+        ) {
+            let mut places = Places::default();
+            for (labels, cut, sample) in series {
+                let mut bytes = Vec::new();
+                for length in labels {
+                    let length = length * 50;
+                    bytes.extend([LABEL_TAG, length]);
+                    // Contents that look like labels.
+                    bytes.extend([LABEL_TAG].into_iter().cycle().take(length.into()));
+                }
+                if sample {
+                    bytes.extend([SAMPLE_TAG, 0]);
+                }
+                bytes.truncate(bytes.len() - cut.min(bytes.len()));
+                prop_assert_eq!(places.label_run(&bytes), Places::default().label_run(&bytes));
+            }
+        }
+    }
 }
